@@ -136,7 +136,7 @@ const ROOMS: [(&str, &str); 6] = [
     ),
     (
         "coordinator/src",
-        "failpoint folder hanging side_by_side submitter explain claims plan journal logs blobs \
+        "failpoint folder hanging parallel_io submitter explain claims plan journal logs blobs \
          output driver audit security rpc config coordinator fuzzing",
     ),
     (

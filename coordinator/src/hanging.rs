@@ -119,7 +119,7 @@ mod tests {
     use std::thread;
 
     use super::*;
-    use crate::side_by_side::{Grain, try_map_with};
+    use crate::parallel_io::{Grain, try_map_with};
 
     #[test]
     fn the_oldest_call_is_named_whichever_thread_makes_it() {

@@ -13,7 +13,7 @@
 //!  security/ certificates for join tokens, and who may call what
 //!  explain   why a job failed or waits, in one line
 //!  hanging   which calls of the file system do not return
-//!  side_by_side  calls of the file system for many files, on several threads
+//!  parallel_io  calls of the file system for many files, on several threads
 //! ```
 //!
 //! It decides nothing about tasks, which is the scheduler's, and touches no record, which is the
@@ -39,10 +39,10 @@ mod hanging;
 mod journal;
 mod logs;
 mod output;
+mod parallel_io;
 mod plan;
 mod rpc;
 pub mod security;
-mod side_by_side;
 #[cfg(test)]
 mod simulation;
 mod submitter;

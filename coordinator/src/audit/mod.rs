@@ -4,7 +4,7 @@
 //!
 //! Deeds and refusals have files, queues and threads of their own: anybody can be refused as often
 //! as they like, and never pushes out what was done. Refusals of one caller and method are counted,
-//! deeds only where they say the same ([`writer`]). Files are bounded, and the oldest go
+//! actions only where they say the same ([`writer`]). Files are bounded, and the oldest go
 //! ([`files`]). It never holds up a call: what its queue has no room for, or what cannot be
 //! written, is counted, and said once.
 
@@ -62,7 +62,7 @@ struct Entry {
 /// Takes what is to be noted. Cheap to clone.
 #[derive(Clone, Debug)]
 pub(crate) struct Audit {
-    deeds: Queue,
+    actions: Queue,
     refusals: Queue,
 }
 
@@ -79,7 +79,7 @@ impl Audit {
             Ok::<_, io::Error>(Queue { entries, lost })
         };
         Ok(Self {
-            deeds: start("audit", Counted::Repeated)?,
+            actions: start("audit", Counted::Repeated)?,
             refusals: start("refusals", Counted::Alike)?,
         })
     }
@@ -98,7 +98,7 @@ impl Audit {
     }
 
     fn note(&self, entry: Entry) {
-        let queue = if entry.refused.is_some() { &self.refusals } else { &self.deeds };
+        let queue = if entry.refused.is_some() { &self.refusals } else { &self.actions };
         queue.push(entry);
     }
 }
@@ -182,7 +182,7 @@ mod tests {
     use super::*;
 
     /// Of the methods that a stranger may make up, none is a kind of its own, none is written down
-    /// as they say, and none keeps a deed from being written.
+    /// as they say, and none keeps an action from being written.
     #[test]
     fn a_stranger_with_many_method_names_fills_nothing() {
         let folder = tempfile::tempdir().unwrap();
@@ -196,12 +196,13 @@ mod tests {
         let answer = Response::new(Body::empty());
         for _ in 0..100 {
             audit.note(
-                entry("/windrow.v1.Jobs/Submit", true, &nobody, &answer).expect("a deed is noted"),
+                entry("/windrow.v1.Jobs/Submit", true, &nobody, &answer)
+                    .expect("an action is noted"),
             );
         }
-        let deed =
-            entry("/windrow.v1.Jobs/Cancel", true, &nobody, &answer).expect("a deed is noted");
-        audit.note(deed);
+        let action =
+            entry("/windrow.v1.Jobs/Cancel", true, &nobody, &answer).expect("an action is noted");
+        audit.note(action);
         drop(audit);
         let path = |name: &str| folder.path().join(name);
         let read = |name: &str| fs::read_to_string(path(name)).unwrap_or_default();
@@ -210,8 +211,8 @@ mod tests {
             assert!(Instant::now() < deadline, "{}", read("audit.log"));
             std::thread::yield_now();
         }
-        let (deeds, refusals) = (read("audit.log"), read("refusals.log"));
-        assert!(!deeds.contains("refused") && !deeds.contains("lost"), "{deeds}");
+        let (actions, refusals) = (read("audit.log"), read("refusals.log"));
+        assert!(!actions.contains("refused") && !actions.contains("lost"), "{actions}");
         assert!(!refusals.contains("Forged"), "{refusals}");
         assert!(refusals.lines().count() <= 12, "{refusals}");
     }

@@ -53,7 +53,7 @@ impl Counted {
     }
 }
 
-/// Whom, what, and, of deeds, from where, but for the port, and about what.
+/// Whom, what, and, of actions, from where, but for the port, and about what.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
 struct Kind {
     who: String,
@@ -245,7 +245,7 @@ mod tests {
     }
 
     #[test]
-    fn no_deed_is_left_out_and_the_same_one_is_counted() {
+    fn no_action_is_left_out_and_the_same_one_is_counted() {
         let folder = tempfile::tempdir().unwrap();
         let mut writer = writer(folder.path(), Counted::Repeated);
         let about =

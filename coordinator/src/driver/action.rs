@@ -1,5 +1,5 @@
-//! What a driver wants done. Whoever runs it does so, in order, and reports back where that is
-//! said.
+//! The actions that a driver requests. Its caller carries them out in order, and reports back where
+//! an action says so.
 
 use std::time::Duration;
 
@@ -8,48 +8,48 @@ use windrow_scheduler::journal::{Call, CallId};
 
 use super::publication::ToPublish;
 use super::{DriverPart, DriverRecord, DriverState};
-use crate::output::{Place, Stop};
+use crate::output::{OutputPaths, Stop};
 
-/// Something to be done outside.
+/// An action outside the driver.
 pub(crate) enum Action {
-    /// The store is to do this, beside all that is under way. Answered by
+    /// A call to the store, concurrent with all others in flight. Answered by
     /// [`answered`](super::Driver::answered).
     Store(CallId, Call<DriverRecord, DriverState, DriverPart>),
-    /// Take the output folder again of a job that a former coordinator has accepted. Answered by
+    /// Take over the output folder of a job that a former coordinator has accepted. Answered by
     /// `FolderTaken`.
     TakeFolder {
         job: JobId,
         /// Its registered name.
         name: String,
-        place: Place,
-        /// Whether the job has ended: then the folder is wanted only to remove what is left in it.
+        paths: OutputPaths,
+        /// Whether the job has ended: then the folder is taken only for its cleanup.
         ended: bool,
-        /// It is to be tried after so long.
+        /// Delay before the try.
         after: Duration,
     },
-    /// Make a job's output visible, unless that is stopped. Answered by `Published`.
+    /// Make a job's output visible, unless the publication is stopped. Answered by `Published`.
     Publish {
         job: JobId,
-        place: Place,
+        paths: OutputPaths,
         publication: Result<Box<ToPublish>, FailureCause>,
         stop: Stop,
     },
-    /// Remove all of a job that is not result; of one that has not succeeded, all. Answered by
+    /// Remove everything of a job but its results; if it has not succeeded, everything. Answered by
     /// `CleanedUp`.
-    CleanUp { job: JobId, place: Place, succeeded: bool },
-    /// Give back a folder that was taken for nothing.
-    GiveBack { place: Place },
+    CleanUp { job: JobId, paths: OutputPaths, succeeded: bool },
+    /// Give back a folder whose submission was a repeat.
+    GiveBack { paths: OutputPaths },
 }
 
 impl Action {
-    /// The output folder that it is about.
-    pub(crate) fn place(&self) -> Option<&Place> {
+    /// The output folder that the action is about.
+    pub(crate) fn paths(&self) -> Option<&OutputPaths> {
         match self {
             Self::Store(..) => None,
-            Self::TakeFolder { place, .. }
-            | Self::Publish { place, .. }
-            | Self::CleanUp { place, .. }
-            | Self::GiveBack { place } => Some(place),
+            Self::TakeFolder { paths, .. }
+            | Self::Publish { paths, .. }
+            | Self::CleanUp { paths, .. }
+            | Self::GiveBack { paths } => Some(paths),
         }
     }
 }

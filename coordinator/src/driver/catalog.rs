@@ -1,9 +1,9 @@
-//! What the driver knows besides the scheduler, and must know again after a restart: whose the ids
-//! are, what jobs are made of, what attempts wrote, and who the workers are.
+//! The driver's durable knowledge beside the scheduler's: the cluster's identity, the content of
+//! jobs, the files of attempts, and the profiles of workers.
 //!
-//! It is written to the journal and read back like the scheduler, and changes in
-//! [`apply`](Catalog::apply) alone, by what an event and its effects say. What lives and dies with
-//! the process (connections, locks, waiting callers) is the driver's.
+//! It is journaled and replayed like the scheduler, and changes in [`apply`](Catalog::apply) alone,
+//! by events and their effects. The driver keeps what ends with the process: connections, locks,
+//! waiting callers.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -22,39 +22,38 @@ use super::members::Members;
 use super::profile::WorkerProfile;
 use crate::blobs::Held;
 use crate::journal::ClusterId;
-use crate::output::{AttemptFiles, Place, StagedPart};
+use crate::output::{AttemptFiles, OutputPaths, StagedPart};
 use crate::plan::{ClusterSize, InputSize, Plan};
 use crate::submitter::{Load, Submitter};
 
-/// Inputs that a status shows; a shell may have made many of one pattern.
+/// Inputs that a status shows; a shell may have expanded one pattern to many.
 const INPUTS_SHOWN_MAX: usize = 16;
 
-/// All that must survive.
+/// The durable state.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Catalog {
     pub(crate) cluster: ClusterId,
     jobs: JobIndex,
     workers: Members,
-    /// What the simulator watches it by.
+    /// The simulator's recorder.
     #[cfg(test)]
     #[serde(skip)]
-    pub(crate) books: crate::simulation::books::Books,
+    pub(crate) recorder: crate::simulation::recorder::Recorder,
 }
 
-/// A job that somebody may ask about.
+/// A job that can be asked about.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct CatalogJob {
     pub(super) shown: Arc<ShownJob>,
     /// `None` once it has ended and nothing partial is left of it.
     work: Option<JobRef>,
-    /// What the winner of each task has written. Shared with the publication, after which nothing
-    /// is added.
+    /// The part of each task's winner. Shared with the publication, after which none is added.
     pub(super) parts: Arc<BTreeMap<TaskId, StagedPart>>,
-    /// The bad records that the winner of each task has skipped.
+    /// The bad records that each task's winner has skipped.
     pub(super) bad_records: Arc<BTreeMap<TaskId, StagedPart>>,
 }
 
-/// What a status says of a job that the scheduler does not know.
+/// The parts of a status that the scheduler does not know.
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct ShownJob {
     pub(super) identity: JobIdentity,
@@ -67,31 +66,30 @@ pub(super) struct ShownJob {
     pub(super) cluster: ClusterSize,
 }
 
-/// What assignments and the publication are made of.
+/// The content of a job, for assignments and the publication.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct JobWork {
-    /// Drawn for it alone.
+    /// Random and unique.
     pub(crate) identity: JobIdentity,
     /// As submitted.
     pub(crate) spec: JobSpec,
-    /// Version of the program that it runs.
+    /// The version of the job's program.
     pub(crate) program_version: String,
-    /// The name in the submitter's certificate, if they had one.
+    /// The name in the submitter's certificate, if there was one.
     pub(crate) submitter: Option<String>,
-    /// Its tasks. Shared with the manifest, which names all input files.
+    /// The job's tasks. Shared with the manifest, which names all input files.
     pub(crate) plan: Arc<Plan>,
-    /// Where it writes.
-    pub(crate) place: Place,
-    /// When it was submitted.
+    /// The job's folders.
+    pub(crate) paths: OutputPaths,
     pub(crate) submitted: SystemTime,
 }
 
-/// A job, by the part of the journal in which it lies.
+/// A job, by the part of the journal that holds it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct JobRef {
-    /// Where it lies; nowhere if the journal is in memory.
+    /// The part of the journal; `None` if the journal is in memory.
     part: Option<PartId>,
-    /// What is there. `None` in what was read from the journal until it is [taken](JobRef::take).
+    /// The part's content. `None` after a read of the journal, until it is [taken](JobRef::take).
     #[serde(skip)]
     work: Option<Arc<JobWork>>,
 }
@@ -107,9 +105,9 @@ impl JobRef {
 }
 
 impl JobWork {
-    /// One of a job that is scheduled like this.
+    /// The work of a job with this plan.
     #[cfg(test)]
-    pub(crate) fn for_test(scheduled: &windrow_scheduler::JobPlan, place: Place) -> Self {
+    pub(crate) fn for_test(scheduled: &windrow_scheduler::JobPlan, paths: OutputPaths) -> Self {
         use windrow_jobs::{JobExecutable, JobOptions, Location};
 
         let options = JobOptions {
@@ -125,7 +123,7 @@ impl JobWork {
             job: "test".into(),
             params: "{}".into(),
             inputs: Vec::new(),
-            output: Location::of_path(place.output()).expect("a path"),
+            output: Location::of_path(paths.output()).expect("a path"),
             options,
             program,
             files: Vec::new(),
@@ -133,28 +131,28 @@ impl JobWork {
         };
         let plan = Arc::new(Plan::for_test(scheduled));
         let submitted = SystemTime::UNIX_EPOCH;
-        // No two jobs have the same place.
-        let hash = blake3::hash(format!("{place:?}").as_bytes());
+        // No two jobs have the same paths.
+        let hash = blake3::hash(format!("{paths:?}").as_bytes());
         let identity =
             hash.as_bytes().iter().take(16).fold(0, |id, byte| id << 8 | u128::from(*byte));
         let identity = JobIdentity(identity);
         let program_version = "1".into();
         let submitter = Some(scheduled.submitter.to_string());
-        Self { identity, spec, program_version, submitter, plan, place, submitted }
+        Self { identity, spec, program_version, submitter, plan, paths, submitted }
     }
 
-    /// What the scheduler needs to know of it.
+    /// The job's plan for the scheduler.
     pub(crate) fn to_schedule(&self) -> windrow_scheduler::JobPlan {
         self.plan.to_schedule(&self.spec, self.submitter.as_deref())
     }
 
-    /// Where its attempts write.
+    /// The folder in which the job's attempts write.
     pub(crate) fn staging(&self) -> PathBuf {
-        self.place.staging_in(self.spec.output.to_local().unwrap_or(self.place.output()))
+        self.paths.staging_in(self.spec.output.to_local().unwrap_or(self.paths.output()))
     }
 }
 
-/// What an event means to the catalog, and not to the scheduler.
+/// The part of an event that concerns the catalog and not the scheduler.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) enum Note {
     /// Nothing.
@@ -164,7 +162,7 @@ pub(crate) enum Note {
     Job(JobRef),
     /// `WorkerJoined` is about this worker.
     Worker(Arc<WorkerProfile>),
-    /// `AttemptDone` is about what was written here.
+    /// `AttemptDone` reports these files.
     Written(AttemptFiles),
 }
 
@@ -189,7 +187,7 @@ impl windrow_scheduler::Catalog for Catalog {
         scheduler: &Scheduler,
     ) {
         #[cfg(test)]
-        self.books.apply(_at, event, effects);
+        self.recorder.apply(_at, event, effects);
         match (event, note) {
             (Event::WorkerLeft { worker, .. }, _) => self.workers.remove(*worker),
             (Event::CleanedUp { job }, _) => self.settle(*job, scheduler),
@@ -244,7 +242,7 @@ fn has_won(part: AttemptId, effects: &[Effect]) -> bool {
 
 #[cfg(test)]
 impl Catalog {
-    /// The parts of the journal that it names.
+    /// The parts of the journal that the catalog refers to.
     pub(crate) fn parts(&self) -> BTreeMap<PartId, Arc<Part<JobWork>>> {
         let jobs = self.jobs.iter().filter_map(|(_, job)| job.work.as_ref());
         let part = |work| Arc::new(Part::Catalog(work));
@@ -253,14 +251,14 @@ impl Catalog {
 }
 
 impl Catalog {
-    /// That of a cluster in which nothing has happened yet.
+    /// The catalog of a new cluster.
     pub(crate) fn new(cluster: ClusterId) -> Self {
         Self {
             cluster,
             jobs: JobIndex::default(),
             workers: Members::default(),
             #[cfg(test)]
-            books: Default::default(),
+            recorder: Default::default(),
         }
     }
 
@@ -268,7 +266,7 @@ impl Catalog {
         self.jobs.get(id)
     }
 
-    /// The job that somebody means, if it is known.
+    /// The job of this name, if it is known.
     pub(super) fn named(&self, name: JobName) -> Option<JobId> {
         match name {
             JobName::Number(id) => self.jobs.get(id).map(|_| id),
@@ -276,12 +274,12 @@ impl Catalog {
         }
     }
 
-    /// What is needed to go on with a job that is not over.
+    /// The work of a job that is not over.
     pub(crate) fn work(&self, id: JobId) -> Option<&Arc<JobWork>> {
         self.job(id)?.work()
     }
 
-    /// Jobs that are not over, or of which something partial may be left.
+    /// Jobs that are not over, or whose partial output may not be removed yet.
     pub(crate) fn unsettled(&self) -> impl Iterator<Item = (JobId, &Arc<JobWork>)> {
         self.jobs.iter().filter_map(|(id, job)| Some((id, job.work()?)))
     }
@@ -294,18 +292,18 @@ impl Catalog {
         self.workers.ids()
     }
 
-    /// Workers that cannot be there beside this one: a folder has one worker, and so has a
+    /// Workers that cannot coexist with this one: a folder has one worker, and so has a
     /// certificate.
     pub(super) fn rivals(&self, profile: &WorkerProfile) -> Vec<(WorkerId, Arc<WorkerProfile>)> {
         self.workers.rivals(profile)
     }
 
-    /// The worker that has shown a certificate of this name.
+    /// The worker with a certificate of this name.
     pub(super) fn worker_of_identity(&self, name: &str) -> Option<WorkerId> {
         self.workers.of_identity(name)
     }
 
-    /// What there is to run jobs on.
+    /// The size of the cluster.
     pub(super) fn cluster_size(&self) -> ClusterSize {
         let workers = self.workers.profiles();
         ClusterSize {
@@ -315,13 +313,13 @@ impl Catalog {
         }
     }
 
-    /// The workers, by name, and what programs they can run.
+    /// The workers, by name, with their platforms.
     pub(super) fn platforms(&self) -> Vec<(String, Platform)> {
         let workers = self.workers.profiles();
         workers.map(|worker| (worker.name.clone(), worker.platform.clone())).collect()
     }
 
-    /// Programs and side files of jobs that are not over, and whose jobs these are.
+    /// Programs and side files of jobs that are not over, with their submitters.
     pub(super) fn blobs_in_use(&self) -> Vec<Held> {
         let of_job = |(_, work): (JobId, &Arc<JobWork>)| {
             let of = Submitter::named(work.submitter.as_deref());
@@ -343,7 +341,7 @@ impl Catalog {
             Effect::Accepted { job, .. } => Some(*job),
             _ => None,
         });
-        // One that was accepted before, and is submitted once more, stays as it is.
+        // A repeated submission leaves the accepted job as it is.
         if let (Some(id), Some(work)) = (accepted, job.work.clone()) {
             self.jobs.insert_new(id, || CatalogJob::new(job, &work));
         }
@@ -357,7 +355,7 @@ impl Catalog {
         }
     }
 
-    /// Forgets also those that the scheduler has forgotten.
+    /// Settles a job, and forgets the jobs that the scheduler has forgotten.
     fn settle(&mut self, id: JobId, scheduler: &Scheduler) {
         if let Some(job) = self.jobs.get_mut(id) {
             job.work = None;
@@ -385,13 +383,12 @@ impl CatalogJob {
         Self { shown: Arc::new(shown), work: Some(job), parts, bad_records }
     }
 
-    /// What it is made of; `None` once it has ended and nothing partial is left of it.
+    /// The job's content; `None` once it has ended and nothing partial is left of it.
     pub(super) fn work(&self) -> Option<&Arc<JobWork>> {
         self.work.as_ref()?.work.as_ref()
     }
 
-    /// Notes what a winner has written. A former winner of the same task, which was lost, does not
-    /// count any more.
+    /// Notes the files of a winner. They replace those of a lost former winner of the same task.
     fn keep(&mut self, attempt: AttemptId, AttemptFiles { part, bad_records }: AttemptFiles) {
         match part {
             Some(part) => drop(Arc::make_mut(&mut self.parts).insert(attempt.task, part)),

@@ -1,4 +1,4 @@
-//! What a driver can be told and asked.
+//! Commands and questions to a driver.
 
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use super::workers::JoinReply;
 use super::{Driver, JobWork, Report, Returning, SessionEnd, SessionId, WorkerProfile};
 use crate::output::Reservation;
 
-/// What the driver can be told.
+/// A command to the driver.
 pub(crate) enum Command {
     Submit {
         id: SubmissionId,
@@ -50,30 +50,30 @@ pub(crate) enum Command {
         job: JobId,
         result: Result<(), Unpublished>,
     },
-    /// `Action::CleanUp` has been carried out, as far as it could be.
+    /// `Action::CleanUp` has been carried out as far as possible.
     CleanedUp {
         job: JobId,
     },
 }
 
-/// What it answers even while nothing can be decided.
+/// A question, which is answered even while nothing can be decided.
 pub(crate) enum Question {
     Inspect(Box<dyn FnOnce(&Driver) + Send>),
     Stop { reply: oneshot::Sender<()> },
 }
 
-/// A job that has been planned, and what the scheduler needs to know of it: made by whoever plans,
-/// since it takes a look at each split.
+/// A planned job, and its plan for the scheduler. The planner makes both, since that looks at each
+/// split.
 pub(crate) type Planned = (Arc<JobWork>, JobPlan);
 
-/// A job that has been planned and has its output folder.
+/// A planned job that has its output folder.
 pub(crate) struct Submission {
-    /// As its submitter has named it.
+    /// The submission's id, chosen by the submitter.
     pub(crate) id: SubmissionId,
-    /// What it is made of.
+    /// The job's content.
     pub(crate) work: Arc<JobWork>,
-    /// What the scheduler needs to know of it.
+    /// The job's plan for the scheduler.
     pub(crate) plan: JobPlan,
-    /// Its output folder.
+    /// The job's output folder.
     pub(crate) reservation: Arc<Reservation>,
 }

@@ -1,4 +1,4 @@
-//! Carries out what the scheduler asks for.
+//! Carries out the scheduler's effects.
 
 use std::mem::replace;
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use super::{Driver, Pending};
 impl Driver {
     pub(super) fn carry_out(&mut self, effect: Effect) {
         #[cfg(test)]
-        crate::simulation::books::told(&effect);
+        crate::simulation::recorder::told(&effect);
         if let Some(job) = job_of(&effect) {
             self.jobs.changed(job);
         }
@@ -50,8 +50,8 @@ impl Driver {
     }
 
     fn accepted(&mut self, request: RequestId, job: JobId) {
-        let (place, reply) = match self.pending.remove(&request) {
-            Some(Pending::Submit(place, reply)) => (place, reply),
+        let (paths, reply) = match self.pending.remove(&request) {
+            Some(Pending::Submit(paths, reply)) => (paths, reply),
             Some(Pending::Resubmit(reply)) => {
                 let _ = reply.send(Some(job));
                 return;
@@ -59,7 +59,7 @@ impl Driver {
             _ => return,
         };
         match self.catalog().work(job) {
-            Some(work) if work.place == place => {
+            Some(work) if work.paths == paths => {
                 tracing::info!(
                     %job,
                     name = ?work.spec.job,
@@ -72,10 +72,10 @@ impl Driver {
                 let work = Arc::clone(work);
                 self.jobs.add(job, &work, Folder::Held, self.written.totals());
             }
-            // The same submission was accepted before, with another place.
-            _ => self.actions.push_back(Action::GiveBack { place }),
+            // The same submission was accepted before, with other paths.
+            _ => self.actions.push_back(Action::GiveBack { paths }),
         }
-        // It runs even if its submitter is gone already.
+        // The job runs even if its submitter has disconnected.
         let _ = reply.send(job);
     }
 
@@ -113,7 +113,7 @@ impl Driver {
     }
 }
 
-/// The job that an effect is about, if it is about one.
+/// The job that an effect concerns, if any.
 fn job_of(effect: &Effect) -> Option<JobId> {
     match effect {
         Effect::Accepted { job, .. }

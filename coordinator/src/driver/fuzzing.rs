@@ -1,4 +1,4 @@
-//! For `fuzz/`: what this driver writes into its journal.
+//! For `fuzz/`: records of this driver's journal.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -25,7 +25,8 @@ pub(crate) const JOURNAL: Target = Target {
     name: "journal",
     seeds,
     check: fuzzing::check::<Record<Note>, State<Catalog>, Part<JobWork>>,
-    // A list may be given room for as many elements as it claims to have, up to a megabyte.
+    // A list may reserve memory for the number of elements that it claims to have, up to a
+    // megabyte.
     heap: HeapBound { fixed: 16 << 20, times: 1 << 10 },
 };
 
@@ -58,7 +59,7 @@ fn records_of(records: Vec<Record<Note>>) -> Body<Record<Note>, State<Catalog>, 
     Body::Records { holds: Slot(0), records: Arc::new(records) }
 }
 
-/// A job that is submitted, and a worker that runs it, and fails.
+/// A job is submitted; a worker runs it and fails.
 fn records() -> Vec<Record<Note>> {
     let profile = WorkerProfile {
         identity: Some("barn".into()),
@@ -104,7 +105,7 @@ fn records() -> Vec<Record<Note>> {
     events.map(record).to_vec()
 }
 
-#[allow(clippy::expect_used, reason = "it is one of the few above")]
+#[allow(clippy::expect_used, reason = "the value is one of the constants above")]
 fn location(path: &str) -> Location {
     Location::of_path(Path::new(path)).expect("a path")
 }
@@ -132,7 +133,7 @@ pub(crate) fn work() -> JobWork {
             cluster: ClusterSize { workers: 1, threads: 2, memory_bytes: 3 },
             ..Plan::default()
         }),
-        place: output::fuzzing::place(),
+        paths: output::fuzzing::paths(),
         submitted: UNIX_EPOCH,
     }
 }

@@ -1,4 +1,4 @@
-//! How everybody else speaks to the driver.
+//! The handle by which all other code speaks to the driver.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -20,7 +20,7 @@ use crate::output::{Owner, Reservation};
 use crate::plan::ClusterSize;
 use crate::submitter::Load;
 
-/// The driver takes nothing any more.
+/// The driver has stopped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the coordinator is stopping")]
 pub(crate) struct Stopped;
@@ -28,35 +28,34 @@ pub(crate) struct Stopped;
 /// Why a submission has no answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Unsubmitted {
-    /// The driver has not seen it.
+    /// The driver has not received the submission.
     Refused(Stopped),
-    /// The driver has stopped since. The journal may have the job, or will: then a successor goes
-    /// on with it.
+    /// The driver has stopped meanwhile. The journal may contain the job, now or later: then a
+    /// successor continues it.
     Unanswered(Stopped),
 }
 
-/// Why a driver cannot go on. Whoever runs it should end the process, so that a supervisor starts
-/// it again.
+/// Why a driver cannot continue. Its process should end, so that a supervisor restarts it.
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum DriverError {
-    /// Its journal cannot be gone on with.
+    /// The journal cannot be continued.
     #[error(transparent)]
     Journal(#[from] JournalError),
     /// The task that writes the journal has ended.
     #[error(transparent)]
     JournalGone(#[from] JournalGone),
-    /// It has panicked.
+    /// The driver has panicked.
     #[error(
-        "the coordinator's driver has ended by a bug ({0}); what its journal holds goes on when it is started again"
+        "the coordinator's driver has panicked, which is a bug ({0}); start the coordinator again to continue from its journal"
     )]
     Panicked(String),
 }
 
-/// What comes to a driver's shell.
+/// A message to a driver's shell.
 pub(super) struct ToDriver {
     pub(super) command: Command,
-    /// The output folder that comes with it.
+    /// The output folder of a submission.
     pub(super) reservation: Option<Arc<Reservation>>,
 }
 
@@ -79,12 +78,12 @@ impl DriverHandle {
         Self { commands, questions, owner, failure }
     }
 
-    /// Who owns the output folders of its jobs; nobody if they end with this process.
+    /// The owner of the jobs' output folders; `None` if they end with this process.
     pub(crate) fn owner(&self) -> Option<&Owner> {
         self.owner.as_ref()
     }
 
-    /// Waits until the driver cannot go on, for ever if that does not happen.
+    /// Waits until the driver fails, which may be for ever.
     pub(crate) async fn failure(&self) -> DriverError {
         let mut failure = self.failure.clone();
         let failed = failure.wait_for(Option::is_some).await.ok().and_then(|error| error.clone());
@@ -94,7 +93,7 @@ impl DriverHandle {
         }
     }
 
-    /// Has a planned job scheduled.
+    /// Schedules a planned job.
     pub(crate) async fn submit(&self, submission: Submission) -> Result<JobId, Unsubmitted> {
         let (reply, answer) = oneshot::channel();
         let Submission { id, work, plan, reservation } = submission;
@@ -104,7 +103,7 @@ impl DriverHandle {
         answer.await.map_err(|_| Unsubmitted::Unanswered(Stopped))
     }
 
-    /// The job that this submission has led to, if any.
+    /// The job that was accepted under this submission, if any.
     pub(crate) async fn resubmit(
         &self,
         submission: SubmissionId,
@@ -112,12 +111,12 @@ impl DriverHandle {
         self.ask(|reply| Command::Resubmit { submission, reply }).await
     }
 
-    /// Stops a job; false if it was not running.
+    /// Cancels a job; returns false if it was not running.
     pub(crate) async fn cancel(&self, job: JobId) -> Result<bool, Stopped> {
         self.ask(|reply| Command::Cancel { job, reply }).await
     }
 
-    /// Opens a worker's session, or the one that it had before.
+    /// Opens or resumes a worker's session.
     pub(crate) async fn join(
         &self,
         profile: WorkerProfile,
@@ -127,7 +126,7 @@ impl DriverHandle {
         self.ask(|reply| Command::Join { profile, returning, reply }).await
     }
 
-    /// Passes on what a worker says.
+    /// Passes a worker's report on.
     pub(crate) async fn report(
         &self,
         worker: WorkerId,
@@ -137,7 +136,7 @@ impl DriverHandle {
         self.tell(Command::Report { worker, session, report }).await
     }
 
-    /// Says that a session has ended.
+    /// Reports the end of a session.
     pub(crate) async fn session_ended(
         &self,
         worker: WorkerId,
@@ -147,41 +146,40 @@ impl DriverHandle {
         self.tell(Command::SessionEnded { worker, session, end }).await
     }
 
-    /// Leaves all jobs to a successor, if the journal outlives this process; else cancels them, and
-    /// waits until nothing partial is left of them. Ends all sessions.
+    /// Leaves all jobs to a successor if the journal outlives this process; otherwise cancels them
+    /// and waits until nothing partial is left. Ends all sessions.
     pub(crate) async fn stop(&self) -> Result<(), Stopped> {
         let (reply, stopped) = oneshot::channel();
         self.question(Question::Stop { reply }).await?;
         stopped.await.map_err(|_| Stopped)
     }
 
-    /// Whether it decides nothing, since its journal does not answer. Whoever waits for a job finds
-    /// out more elsewhere then, if there is a successor.
+    /// Whether the driver decides nothing because its journal does not answer. If there is a
+    /// successor, it knows more about the jobs.
     pub(crate) async fn stands_still(&self) -> Result<bool, Stopped> {
         self.inspect(|driver| driver.stands_still()).await
     }
 
-    /// One job, if it is known.
     pub(crate) async fn job(&self, job: JobId) -> Result<Option<Arc<JobSnapshot>>, Stopped> {
         self.inspect(move |driver| driver.job_snapshot(job).map(Arc::new)).await
     }
 
-    /// Whose jobs it knows: numbers of jobs mean something only in this cluster.
+    /// The id of the cluster: job numbers mean something only in their cluster.
     pub(crate) async fn cluster(&self) -> Result<ClusterId, Stopped> {
         self.inspect(|driver| driver.catalog().cluster).await
     }
 
-    /// The number of the job that somebody means, if it is known.
+    /// The number of the job of this name, if it is known.
     pub(crate) async fn number_of(&self, name: JobName) -> Result<Option<JobId>, Stopped> {
         self.inspect(move |driver| driver.number_of(name)).await
     }
 
-    /// The name for ever of a job that is known.
+    /// The identity of a known job.
     pub(crate) async fn identity_of(&self, job: JobId) -> Result<Option<JobIdentity>, Stopped> {
         self.inspect(move |driver| driver.identity_of(job)).await
     }
 
-    /// The job to which an output folder belongs, if any: by its name, or by what was
+    /// The job that owns an output folder, if any: by the folder's name, or by the jobs
     /// [found](crate::output::jobs_in) in it.
     pub(crate) async fn owner_of(
         &self,
@@ -191,7 +189,7 @@ impl DriverHandle {
         self.inspect(move |driver| driver.owner_of(&output, &found)).await
     }
 
-    /// Refuses a claim that a job which is not over stands against.
+    /// Refuses a claim that conflicts with a job that is not over.
     pub(crate) async fn check_claim(
         &self,
         claim: Claim,
@@ -204,8 +202,8 @@ impl DriverHandle {
         self.inspect(move |driver| driver.catalog().job(job).is_some()).await
     }
 
-    /// The latest jobs before a number, the latest first. Not all at once: meanwhile, the driver
-    /// does nothing else.
+    /// The latest jobs before a number, the latest first. Bounded, because the driver does nothing
+    /// else meanwhile.
     pub(crate) async fn jobs_before(
         &self,
         before: Option<JobId>,
@@ -219,8 +217,8 @@ impl DriverHandle {
         self.inspect(Driver::worker_snapshots).await
     }
 
-    /// Whether the worker that has shown a certificate of this name runs attempts of a job or holds
-    /// outputs of it; `None` if it has no session.
+    /// Whether the worker with a certificate of this name runs attempts of a job or holds its
+    /// outputs; `None` if the worker has no session.
     pub(crate) async fn works_for(&self, name: &str, job: JobId) -> Result<Option<bool>, Stopped> {
         let name = name.to_string();
         self.inspect(move |driver| driver.works_for(&name, job)).await
@@ -231,12 +229,12 @@ impl DriverHandle {
         self.inspect(move |driver| driver.watch(job)).await
     }
 
-    /// What there is to run jobs on; no workers and no threads while none has joined.
+    /// The size of the cluster; no workers and no threads while none has joined.
     pub(crate) async fn cluster_size(&self) -> Result<ClusterSize, Stopped> {
         self.inspect(Driver::cluster_size).await
     }
 
-    /// The workers that are there, by name, and what programs they can run.
+    /// The present workers, by name, with their platforms.
     pub(crate) async fn platforms(&self) -> Result<Vec<(String, Platform)>, Stopped> {
         self.inspect(|driver| driver.catalog().platforms()).await
     }
@@ -246,7 +244,7 @@ impl DriverHandle {
         self.inspect(|driver| driver.catalog().blobs_in_use()).await
     }
 
-    /// What a submitter has that is not over.
+    /// The load of a submitter's jobs that are not over.
     pub(crate) async fn load_of(&self, submitter: String) -> Result<Load, Stopped> {
         self.inspect(move |driver| driver.catalog().load_of(&submitter)).await
     }
@@ -257,7 +255,7 @@ impl DriverHandle {
     ) -> Result<T, Stopped> {
         let (reply, answer) = oneshot::channel();
         let inspect = move |driver: &Driver| {
-            // Who asked may be gone; then nobody is interested.
+            // Fails only if the caller has disconnected.
             let _ = reply.send(look(driver));
         };
         self.question(Question::Inspect(Box::new(inspect))).await?;

@@ -1,5 +1,5 @@
-//! Numbers for the machines of workers, which stand for their long names in messages. They are
-//! given anew by each coordinator, and told to each worker when its session begins.
+//! Numbers for the machines of workers, which stand for their long names in messages. Each
+//! coordinator assigns new ones, and tells each worker when its session begins.
 
 use std::collections::HashMap;
 
@@ -16,8 +16,8 @@ struct Host {
 }
 
 impl Hosts {
-    /// A session begins on a machine; returns its number. A machine without a name is not known,
-    /// and has none.
+    /// Notes the beginning of a session on a machine, and returns the machine's number: 0 if it has
+    /// no name.
     pub(super) fn add(&mut self, name: &str) -> u32 {
         if name.is_empty() {
             return 0;
@@ -31,7 +31,7 @@ impl Hosts {
         host.number
     }
 
-    /// A session ends. The number of a machine without any is not given again.
+    /// Notes the end of a session. The number of a machine without sessions is not reused.
     pub(super) fn remove(&mut self, name: &str) {
         if let Some(host) = self.hosts.get_mut(name) {
             host.sessions -= 1;
@@ -41,7 +41,7 @@ impl Hosts {
         }
     }
 
-    /// The number of a machine with a session; 0 for any other.
+    /// The number of a machine with a session; 0 otherwise.
     pub(super) fn number(&self, name: &str) -> u32 {
         self.hosts.get(name).map_or(0, |host| host.number)
     }
@@ -57,7 +57,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_machine_has_its_number_as_long_as_it_has_sessions() {
+    fn a_machine_keeps_its_number_while_it_has_sessions() {
         let mut hosts = Hosts::default();
         assert_eq!((hosts.add("a"), hosts.add("b"), hosts.add("a"), hosts.add("")), (1, 2, 1, 0));
         assert!(hosts.has_several("a") && !hosts.has_several("b") && !hosts.has_several(""));
@@ -66,6 +66,10 @@ mod tests {
         assert_eq!((hosts.number("a"), hosts.number("c")), (1, 0));
         hosts.remove("a");
         assert_eq!(hosts.number("a"), 0);
-        assert_eq!(hosts.add("a"), 3, "who remembers the old one must not take it for another");
+        assert_eq!(
+            hosts.add("a"),
+            3,
+            "a worker that remembers the old number must not take it for another machine"
+        );
     }
 }

@@ -1,4 +1,4 @@
-//! The jobs that somebody may ask about, found by their numbers and their identities.
+//! The known jobs, found by their numbers and their identities.
 
 use std::collections::BTreeMap;
 
@@ -7,7 +7,7 @@ use windrow_jobs::{JobId, JobIdentity};
 
 use super::catalog::CatalogJob;
 
-/// The jobs, by number. What a job's identity is never changes.
+/// The jobs, by number. A job's identity never changes.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(from = "BTreeMap<JobId, CatalogJob>", into = "BTreeMap<JobId, CatalogJob>")]
 pub(super) struct JobIndex {
@@ -17,14 +17,14 @@ pub(super) struct JobIndex {
 }
 
 impl JobIndex {
-    /// Adds a job, unless there is one of its number.
+    /// Adds a job, unless its number is known.
     pub(super) fn insert_new(&mut self, id: JobId, job: impl FnOnce() -> CatalogJob) {
         let job = self.jobs.entry(id).or_insert_with(job);
         self.by_identity.insert(job.shown.identity, id);
         debug_assert_eq!(self.by_identity.len(), self.jobs.len(), "no two jobs have one identity");
     }
 
-    /// Forgets all jobs that are not wanted.
+    /// Removes all jobs that are not wanted.
     pub(super) fn retain(&mut self, wanted: impl Fn(JobId, &CatalogJob) -> bool) {
         self.jobs.retain(|id, job| {
             let stays = wanted(*id, job);

@@ -1,4 +1,4 @@
-//! What lives of each job only as long as this process does.
+//! The volatile state of each job, which ends with this process.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -16,54 +16,54 @@ use crate::output::Stop;
 /// A job's output folder.
 #[derive(Debug)]
 pub(super) enum Folder {
-    /// This coordinator has it.
+    /// This coordinator holds the folder.
     Held,
-    /// A former coordinator had it, and it is being taken again. That has failed so often.
+    /// A former coordinator held it, and it is being taken over. This has failed `failures` times.
     Taking { failures: u32 },
-    /// It could not be had again, and the job ends.
+    /// The folder could not be taken over, and the job ends.
     Lost,
 }
 
-/// What is to be done in a job's output folder as soon as it is held.
+/// Work in a job's output folder that is due as soon as the folder is held.
 #[derive(Debug)]
 pub(super) enum Due {
-    /// To make these visible, unless it is stopped.
+    /// Publish these attempts, unless the publication is stopped.
     Publish(Vec<AttemptId>, Stop),
-    /// To remove what is not result.
+    /// Remove everything but the results.
     CleanUp { succeeded: bool },
 }
 
 /// A job that is not over.
 pub(super) struct LiveJob {
-    /// Its output folder, and what it has declared.
+    /// The job's output folder and declared paths.
     claim: Claim,
     pub(super) folder: Folder,
-    /// What waits for the folder.
+    /// The work that waits for the folder.
     pub(super) due: Option<Due>,
-    /// The workers on which processes of it may run.
+    /// The workers on which processes of the job may run.
     pub(super) workers: BTreeSet<WorkerId>,
-    /// Of its publication, while that is wanted or under way.
+    /// Stops the publication, while one is due or running.
     pub(super) publication: Option<Stop>,
-    /// Who has stopped its publication, and waits for the end of that.
+    /// Callers that have stopped the publication and wait for its end.
     pub(super) cancelling: Vec<oneshot::Sender<bool>>,
-    /// Objects and bytes in the journal when it came.
+    /// Objects and bytes written to the journal before the job was accepted.
     pub(super) written_before: (u64, u64),
-    /// Where its map outputs lie, as told to workers.
+    /// The locations of the job's map outputs, as announced to workers.
     pub(super) outputs: ToldOutputs,
     context: Option<Arc<Shared>>,
     split_points: Option<Arc<Shared>>,
-    /// True from the end on.
+    /// True from the job's end on.
     watchers: watch::Sender<bool>,
 }
 
 impl LiveJob {
-    /// What every task needs. Built once.
+    /// The context that every task needs. Built once.
     pub(super) fn context(&mut self, job: JobId, work: &Arc<JobWork>) -> Arc<Shared> {
         let context = || Shared::new(SharedContent::Context(job, Arc::clone(work)));
         Arc::clone(self.context.get_or_insert_with(context))
     }
 
-    /// What map tasks need besides, if it is an ordered job with several ranges. Built once.
+    /// The split points that map tasks of an ordered job with several ranges need. Built once.
     pub(super) fn split_points(&mut self, job: JobId, work: &Arc<JobWork>) -> Option<Arc<Shared>> {
         if work.plan.split_points.iter().len() == 0 {
             return None;
@@ -77,9 +77,9 @@ impl LiveJob {
 #[derive(Default)]
 pub(super) struct LiveJobs {
     jobs: BTreeMap<JobId, LiveJob>,
-    /// Of all of them.
+    /// The claims of all jobs.
     claims: Claims<JobId>,
-    /// Jobs that have changed since their watchers were told.
+    /// Jobs that have changed since their watchers were notified.
     changed: BTreeSet<JobId>,
 }
 
@@ -91,7 +91,7 @@ impl LiveJobs {
         folder: Folder,
         written_before: (u64, u64),
     ) {
-        let claim = Claim::of(&work.spec, work.place.output());
+        let claim = Claim::of(&work.spec, work.paths.output());
         self.claims.add(&claim, id);
         let job = LiveJob {
             claim,
@@ -109,12 +109,12 @@ impl LiveJobs {
         self.jobs.insert(id, job);
     }
 
-    /// The job whose output folder has this name.
+    /// The job with this output folder.
     pub(super) fn of_output(&self, output: &Path) -> Option<JobId> {
         self.claims.owner_of(output)
     }
 
-    /// Refuses a claim that one of them stands against.
+    /// Refuses a claim that conflicts with one of the jobs.
     pub(super) fn check(&self, claim: &Claim) -> Result<(), ClaimError> {
         self.claims.check_job(claim)
     }
@@ -135,7 +135,7 @@ impl LiveJobs {
         self.jobs.keys().copied().collect()
     }
 
-    /// The job is over, for everybody to see.
+    /// The job is over, visibly.
     pub(super) fn settle(&mut self, id: JobId) -> Option<LiveJob> {
         let job = self.jobs.remove(&id)?;
         self.claims.remove(&job.claim, id);
@@ -143,18 +143,18 @@ impl LiveJobs {
         Some(job)
     }
 
-    /// What changes with the job; for one that is over, what says so and does not change any more.
+    /// A receiver that changes with the job; for a job that is over, one that is final.
     pub(super) fn watch(&self, id: JobId) -> watch::Receiver<bool> {
         self.get(id).map_or_else(|| watch::channel(true).1, |job| job.watchers.subscribe())
     }
 
-    /// Something has happened to a job.
+    /// Notes a change of a job.
     pub(super) fn changed(&mut self, id: JobId) {
         self.changed.insert(id);
     }
 
-    /// Tells those who watch jobs that have changed. What changes only with time, or with the
-    /// cluster, is seen by those who look now and then.
+    /// Notifies the watchers of changed jobs. Watchers poll for changes that come with time or with
+    /// the cluster.
     pub(super) fn tell_watchers(&mut self) {
         for id in std::mem::take(&mut self.changed) {
             if let Some(job) = self.jobs.get(&id) {

@@ -1,4 +1,4 @@
-//! The workers that are there, found by their ids, their certificates and their places.
+//! The present workers, found by their ids, their certificates, and their hosts and folders.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -8,7 +8,7 @@ use windrow_jobs::WorkerId;
 
 use super::profile::WorkerProfile;
 
-/// The workers that are there. What a worker has said of itself never changes.
+/// The present workers. The profile of a worker never changes.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(from = "BTreeMap<WorkerId, Arc<WorkerProfile>>")]
 #[serde(into = "BTreeMap<WorkerId, Arc<WorkerProfile>>")]
@@ -37,7 +37,7 @@ impl Members {
         take_out(&mut self.by_place, &profile.place(), id);
         debug_assert!(
             self.by_place.values().map(BTreeSet::len).sum::<usize>() == self.workers.len(),
-            "every worker has one place"
+            "every worker has one host and folder"
         );
     }
 
@@ -53,18 +53,18 @@ impl Members {
         self.workers.values()
     }
 
-    /// Those that cannot be there beside this one, in order: a folder has one worker, and so has a
-    /// certificate.
+    /// The workers that cannot coexist with this one, in order: a folder has one worker, and so has
+    /// a certificate.
     pub(super) fn rivals(&self, profile: &WorkerProfile) -> Vec<(WorkerId, Arc<WorkerProfile>)> {
         let same_identity = profile.identity.as_ref().and_then(|name| self.by_identity.get(name));
-        // Where the machine is not known, so is the folder.
+        // If the machine is unknown, the folder is unknown, too.
         let same_place = (!profile.host.is_empty()).then(|| self.by_place.get(&profile.place()));
         let ids: BTreeSet<_> =
             same_identity.into_iter().chain(same_place.flatten()).flatten().collect();
         ids.into_iter().filter_map(|id| Some((*id, Arc::clone(self.get(*id)?)))).collect()
     }
 
-    /// The worker that has shown a certificate of this name.
+    /// The worker with a certificate of this name.
     pub(super) fn of_identity(&self, name: &str) -> Option<WorkerId> {
         self.by_identity.get(name)?.first().copied()
     }
@@ -109,14 +109,14 @@ mod tests {
     }
 
     #[test]
-    fn rivals_have_the_same_certificate_or_place() {
+    fn rivals_share_a_certificate_or_a_folder() {
         let mut members = Members::default();
         members.insert(WorkerId(1), profile(Some("ada"), "a"));
         members.insert(WorkerId(2), profile(Some("bob"), "b"));
         members.insert(WorkerId(3), profile(None, ""));
         assert_eq!(rivals(&members, &profile(Some("ada"), "b")), [1, 2]);
         assert_eq!(rivals(&members, &profile(Some("ada"), "a")), [1], "once");
-        assert_eq!(rivals(&members, &profile(None, "")), [0; 0], "its machine is not known");
+        assert_eq!(rivals(&members, &profile(None, "")), [0; 0], "the machine is unknown");
         assert_eq!(members.of_identity("bob"), Some(WorkerId(2)));
         members.remove(WorkerId(2));
         assert_eq!(members.of_identity("bob"), None);
@@ -124,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_read_is_found_as_before() {
+    fn members_are_found_after_a_restart() {
         let mut members = Members::default();
         members.insert(WorkerId(1), profile(Some("ada"), "a"));
         let bytes = postcard::to_allocvec(&members).unwrap();

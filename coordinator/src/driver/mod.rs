@@ -1,5 +1,5 @@
-//! The brain of a coordinator: it owns the scheduler, turns what arrives into events and time into
-//! deadlines, and says what is to be done once the journal has it.
+//! The core of a coordinator. The driver owns the scheduler, turns messages into events and time
+//! into deadlines, and requests actions once the journal has the events behind them.
 //!
 //! ```text
 //!  rpc/jobs, rpc/sessions --Command--> Driver --Event, Note--> Decider: scheduler, catalog
@@ -10,18 +10,18 @@
 //!         --answers, results, the time--> Driver
 //! ```
 //!
-//! The [`Driver`] does no I/O, reads no clock and awaits nothing (after quinn-proto): whoever runs
-//! it tells it [what has arrived](Driver::arrived), gives it a [turn](Driver::turn) at a time, and
-//! carries out its [actions](Driver::next_action). In a coordinator that is the [`shell`], in tests
-//! the simulator. In which order commands, deadlines and answers of the store are taken is decided
-//! [here](turn), and so is simulated.
+//! The [`Driver`] does no I/O, reads no clock and awaits nothing (sans-I/O, after quinn-proto). Its
+//! caller tells it [what has arrived](Driver::arrived), gives it one [turn](Driver::turn) after
+//! another, and carries out its [actions](Driver::next_action). In a coordinator the caller is the
+//! [`shell`], in tests the simulator. The order of commands, deadlines and answers of the store is
+//! decided [here](turn), and so is simulated, too.
 //!
-//! While the journal takes nothing, time stands still: commands wait, and only questions are
+//! While the journal accepts nothing, time stands still: commands wait, and only questions are
 //! answered ([`Clock`](windrow_scheduler::Clock)).
 //!
-//! It decides nothing itself, never blocks, and knows no messages of the wire: what it puts into a
-//! worker's outbox are shared domain values, converted where they are sent. A worker that does not
-//! empty its outbox is disconnected.
+//! The driver makes no scheduling decisions, never blocks, and knows no wire messages: a worker's
+//! outbox holds shared domain values, which are converted when they are sent. A worker that does
+//! not empty its outbox is disconnected.
 
 mod action;
 mod catalog;
@@ -58,7 +58,7 @@ use windrow_scheduler::{
 };
 
 use crate::journal::WriteTotals;
-use crate::output::Place;
+use crate::output::OutputPaths;
 
 pub(crate) use catalog::JobWork;
 pub(crate) use command::Submission;
@@ -86,44 +86,46 @@ use sessions::Sessions;
 use turn::Turns;
 use workers::JoinReply;
 
-/// What is written into the journal: one event, all of the state, and what is too large for both.
+/// The types of the journal: a record of one event, the state, and a part that is too large for
+/// both.
 pub(crate) type DriverRecord = Record<Note>;
 pub(crate) type DriverState = State<Catalog>;
 pub(crate) type DriverPart = Part<JobWork>;
 
-/// Who waits for the scheduler's answer.
+/// A caller that waits for the scheduler's answer.
 enum Pending {
-    Submit(Place, oneshot::Sender<JobId>),
+    Submit(OutputPaths, oneshot::Sender<JobId>),
     Resubmit(oneshot::Sender<Option<JobId>>),
     Cancel(oneshot::Sender<bool>),
     Join(JoinReply),
     Return(Box<WorkerProfile>, JoinReply),
 }
 
-/// The scheduler and all that is needed to do as it says.
+/// The scheduler, and everything needed to carry out its effects.
 pub(crate) struct Driver {
     decider: Decider<Catalog>,
     clock: Clock,
-    /// Since the start, as last told.
+    /// Time since the start, as of the last call.
     real: Duration,
     turns: Turns,
     jobs: LiveJobs,
     sessions: Sessions,
     releases: Releases,
     pending: BTreeMap<RequestId, Pending>,
-    /// Jobs whose plans are on their way into the journal: only then are they submitted.
+    /// Jobs whose plans are being written to the journal; they are submitted afterwards.
     unwritten: BTreeMap<PartId, (SubmissionId, Planned, oneshot::Sender<JobId>)>,
     requests: u64,
     actions: VecDeque<Action>,
-    /// Whether its journal outlives it: then another coordinator may take over at any time.
+    /// Whether the journal outlives the process: then another coordinator may take over at any
+    /// time.
     is_shared: bool,
-    /// Whether its epoch is durable. Before, another coordinator may still win the race for it.
+    /// Whether the epoch is durable. Before that, another coordinator may win the race for it.
     in_charge: bool,
-    /// What was written into the journal so far.
+    /// Totals of what was written to the journal.
     written: Arc<WriteTotals>,
-    /// Whether it was asked to stop: from then on, nothing new is taken.
+    /// Whether the driver was asked to stop: it accepts nothing new from then on.
     is_stopping: bool,
-    /// Who waits for that.
+    /// Callers that wait for the stop.
     stopping: Vec<oneshot::Sender<()>>,
     has_stopped: bool,
 }
@@ -133,7 +135,7 @@ impl Driver {
         self.clock.time(self.real)
     }
 
-    /// Whether nothing is decided.
+    /// Whether time stands still and nothing is decided.
     pub(crate) fn stands_still(&self) -> bool {
         self.clock.stands_still()
     }
@@ -148,10 +150,9 @@ impl Driver {
 
     fn obey(&mut self, command: Command) {
         match command {
-            // The reply is dropped, which tells the caller that nothing is taken any more.
+            // Dropping the reply tells the caller that the driver is stopping.
             Command::Submit { .. } | Command::Join { .. } if self.is_stopping => {}
-            // Nobody would speak in that session: the worker has tried again meanwhile, or gone
-            // elsewhere.
+            // The caller has disconnected: the worker has retried, or found another coordinator.
             Command::Join { reply, .. } if reply.is_closed() => {}
             Command::Submit { id, work, reply } => self.submit(id, work, reply),
             Command::Resubmit { submission, reply } => {
@@ -172,12 +173,13 @@ impl Driver {
         }
     }
 
-    /// A plan may be large: it goes into the journal first, beside everything else.
+    /// A plan may be large, so it is written to the journal first, concurrently with everything
+    /// else.
     fn submit(&mut self, id: SubmissionId, (work, plan): Planned, reply: oneshot::Sender<JobId>) {
         if self.is_shared {
             let written = self.decider.write_part(Arc::clone(&work));
             let before = self.unwritten.insert(written, (id, (work, plan), reply));
-            debug_assert!(before.is_none(), "the name of a part is used once");
+            debug_assert!(before.is_none(), "a part id is used once");
         } else {
             self.submit_written(id, None, (work, plan), reply);
         }
@@ -199,7 +201,7 @@ impl Driver {
         (work, plan): Planned,
         reply: oneshot::Sender<JobId>,
     ) {
-        let request = self.wait_for_answer(Pending::Submit(work.place.clone(), reply));
+        let request = self.wait_for_answer(Pending::Submit(work.paths.clone(), reply));
         let note = Note::Job(JobRef::new(written, work));
         self.handle_noted(Event::Submit { request, submission: id, plan }, note);
     }
@@ -219,7 +221,7 @@ impl Driver {
         self.decider.handle(self.now(), event, note);
     }
 
-    /// Answers a question, at the time `real` since the start; even while nothing can be decided.
+    /// Answers a question at the time `real` since the start, even while nothing can be decided.
     pub(crate) fn asked(&mut self, real: Duration, question: Question) {
         self.real = self.real.max(real);
         match question {
@@ -228,8 +230,8 @@ impl Driver {
         }
     }
 
-    /// With a journal that outlives it, jobs are left to whoever is started on it next; else they
-    /// end here. There, none waits for the journal, so that all are known.
+    /// With a journal that outlives the process, jobs are left to the next coordinator on it.
+    /// Otherwise they end here; then none waits for the journal, so all of them are known.
     fn stop(&mut self, reply: oneshot::Sender<()>) {
         self.is_stopping = true;
         self.stopping.push(reply);
@@ -237,12 +239,12 @@ impl Driver {
             return;
         }
         for job in self.jobs.ids() {
-            // Nobody waits for the answer.
+            // The receiver is dropped: nobody waits for the answer.
             self.cancel(job, oneshot::channel().0);
         }
     }
 
-    /// Ends all sessions once all is left to a successor, or nothing is left.
+    /// Ends all sessions once the jobs are left to a successor, or none is left.
     fn stop_if_settled(&mut self) {
         if !self.is_stopping || !self.is_shared && !self.jobs.is_empty() {
             return;
@@ -254,7 +256,7 @@ impl Driver {
         self.has_stopped = self.is_shared;
     }
 
-    /// Whether nothing more is done: all is left to a successor.
+    /// Whether the driver has stopped and left all jobs to a successor.
     pub(crate) fn has_stopped(&self) -> bool {
         self.has_stopped
     }
@@ -262,27 +264,27 @@ impl Driver {
 
 #[cfg(test)]
 impl Driver {
-    /// All that survives it.
+    /// The durable state.
     pub(crate) fn state(&self) -> &DriverState {
         self.decider.state()
     }
 
-    /// The epoch in which it decides.
+    /// The driver's epoch.
     pub(crate) fn epoch(&self) -> windrow_scheduler::journal::Epoch {
         self.decider.epoch()
     }
 
-    /// Whether nobody else can have its epoch.
+    /// Whether the driver's epoch is durable.
     pub(crate) fn is_in_charge(&self) -> bool {
         self.in_charge
     }
 
-    /// Whether anything waits for the store.
+    /// Whether calls to the store are outstanding.
     pub(crate) fn waits_for_store(&self) -> bool {
         self.decider.is_waiting()
     }
 
-    /// What its clock shows.
+    /// The time of the driver's clock.
     pub(crate) fn shows(&self) -> Time {
         self.now()
     }

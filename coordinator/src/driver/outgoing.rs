@@ -1,4 +1,4 @@
-//! What waits in a worker's outbox: shared, so that a long outbox is small.
+//! The messages in a worker's outbox. They are shared, so that a long outbox is small.
 
 use std::sync::{Arc, OnceLock};
 
@@ -7,121 +7,114 @@ use windrow_proto::pieces::Packed;
 
 use super::{JobWork, WorkerProfile};
 
-/// An attempt, and what is to be heeded when it runs.
+/// An attempt, and how to run it.
 #[derive(Clone, Debug)]
 pub(crate) struct Assignment {
-    /// Which.
     pub(crate) attempt: AttemptId,
-    /// In a process in which nothing else runs.
+    /// Whether to run it in a process of its own.
     pub(crate) alone: bool,
-    /// Records, or groups, that are bad ones, and must not be tried.
+    /// Bad records or groups, which must be skipped.
     pub(crate) skip: Vec<BadRecord>,
 }
 
-/// An order to a worker. Orders are obeyed one after the other.
+/// An order to a worker. Orders are carried out in sequence.
 #[derive(Clone, Debug)]
 pub(crate) enum Outgoing {
-    /// What many workers are told alike; it is told before whatever needs it.
+    /// A message to many workers, sent before the orders that need it.
     Shared(Arc<Shared>),
     /// Run a map attempt.
     Map {
-        /// Which.
         assignment: Assignment,
-        /// Of which job.
+        /// The job's content.
         work: Arc<JobWork>,
     },
     /// Run a reduce attempt.
     Reduce {
-        /// Which.
         assignment: Assignment,
-        /// Of the outputs to read, which were sent before.
+        /// The version of the outputs to read, which were sent before.
         outputs_version: u64,
     },
     /// Stop an attempt.
     Cancel(AttemptId),
-    /// End the processes of a job, and delete what is held of it.
+    /// End the processes of a job, and delete its files.
     Release {
-        /// Which.
         job: JobId,
-        /// What to say once its processes have ended; `None` where nobody waits for that.
+        /// The ticket to answer with once the processes have ended; `None` if no answer is needed.
         ticket: Option<u64>,
     },
-    /// Leave.
+    /// The drain is complete; the worker may leave.
     Drained,
-    /// The session ends with this reason. Always the last.
+    /// The session ends for this reason. Always the last order.
     End(String),
 }
 
-/// An answer to something that a worker has said. It depends on no order, and is sent before all
-/// orders that wait.
+/// An answer to a message of a worker. It depends on no order, and is sent before all waiting
+/// orders.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Receipt {
     /// A report has been noted.
     Noted {
-        /// Of which attempt.
         attempt: AttemptId,
-        /// Whether it has won.
+        /// Whether the attempt is the winner.
         won: bool,
     },
-    /// This heartbeat has been heard.
+    /// This heartbeat was received.
     HeartbeatAck(u64),
 }
 
-/// What many workers are told alike. It is encoded once, by the first session that sends it.
+/// A message to many workers. It is encoded once, by the first session that sends it.
 #[derive(Debug)]
 pub(crate) struct Shared {
-    /// What is told.
     pub(crate) content: SharedContent,
     packed: OnceLock<Packed>,
 }
 
-/// What is told to many.
+/// The content of a message to many workers.
 #[derive(Debug)]
 pub(crate) enum SharedContent {
-    /// What every task of a job needs.
+    /// The context of every task of a job.
     Context(JobId, Arc<JobWork>),
-    /// Where the ranges of an ordered job begin.
+    /// The split points of an ordered job.
     SplitPoints(JobId, Arc<JobWork>),
-    /// Where a job's map outputs lie.
+    /// The locations of a job's map outputs.
     Outputs(OutputsTable),
 }
 
 impl Shared {
-    /// Encoded when it is first sent.
+    /// The message is encoded when it is first sent.
     pub(crate) fn new(content: SharedContent) -> Arc<Self> {
         Arc::new(Self { content, packed: OnceLock::new() })
     }
 
-    /// As it is sent: encoded by `pack` where that was not done before.
+    /// The encoded message; `pack` encodes it on the first call.
     pub(crate) fn packed(&self, pack: impl FnOnce(&SharedContent) -> Packed) -> &Packed {
         self.packed.get_or_init(|| pack(&self.content))
     }
 }
 
-/// Where the outputs of a job's map tasks lie, or which have moved.
+/// The locations of a job's map outputs: all of them, or those that have moved.
 #[derive(Debug)]
 pub(crate) struct OutputsTable {
-    /// Whose.
     pub(crate) job: JobId,
-    /// Grows with each change.
+    /// Increases with each change.
     pub(crate) version: u64,
-    /// The version to which this is a change; `None` if this is the whole, of all tasks in order.
+    /// The version that this changes; `None` if this is the whole table, with all tasks in order.
     pub(crate) since: Option<u64>,
-    /// Each map task, its attempt's number, and the place of its holder in `holders`.
+    /// Each map task, its attempt's number, and the index of its holder in `holders`.
     pub(crate) outputs: Vec<(u32, u32, u32)>,
-    /// Every worker that holds any of these, by id.
+    /// The workers that hold these outputs, by id.
     pub(crate) holders: Vec<OutputsHolder>,
 }
 
 /// A worker that holds map outputs.
 #[derive(Debug)]
 pub(crate) struct OutputsHolder {
-    /// Who.
     pub(crate) worker: WorkerId,
-    /// How to reach it; `None` when it has just left, so that the fetch fails and says so.
+    /// How to reach the worker; `None` if it has just left, so that the fetch fails and is
+    /// reported.
     pub(crate) profile: Option<Arc<WorkerProfile>>,
-    /// A number for its machine; 0 where that is not known.
+    /// The number of the worker's machine; 0 if unknown.
     pub(crate) host: u32,
-    /// Whether other workers on its machine may read its files.
+    /// Whether other workers on the same machine may read its files.
     pub(crate) has_neighbours: bool,
 }

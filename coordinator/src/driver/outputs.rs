@@ -1,9 +1,9 @@
-//! Where a job's map outputs lie, as workers are told: the whole, or what has changed since they
-//! were told last.
+//! The locations of a job's map outputs, as announced to workers: all of them, or the changes since
+//! the last announcement.
 //!
-//! Whatever is told is built and encoded once, however many workers there are. A change costs as
-//! much as has changed: when one of ten thousand workers is lost while reducers run, each of the
-//! others hears of a ten-thousandth of the outputs.
+//! Each announcement is built and encoded once, however many workers there are. A change is as
+//! large as the number of outputs that have moved: when one of ten thousand workers is lost while
+//! reducers run, each of the others is sent a ten-thousandth of the outputs.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -15,11 +15,11 @@ use super::catalog::Catalog;
 use super::hosts::Hosts;
 use super::outgoing::{OutputsHolder, OutputsTable, Shared, SharedContent};
 
-/// The outputs of one job, as last told.
+/// The outputs of one job, as last announced.
 #[derive(Default)]
 pub(super) struct ToldOutputs {
     current: Option<Current>,
-    /// Those that lead to the current version, each from the version before.
+    /// The changes up to the current version, each from the version before.
     changes: Vec<Change>,
 }
 
@@ -35,8 +35,8 @@ struct Change {
 }
 
 impl ToldOutputs {
-    /// What to tell a worker that was told of version `told`, so that it knows these outputs. O(M)
-    /// for each new version.
+    /// The messages to a worker that knows version `told`, so that it knows these outputs. O(M) for
+    /// each new version.
     pub(super) fn since(
         &mut self,
         told: Option<u64>,
@@ -79,7 +79,7 @@ impl ToldOutputs {
         self.current = Some(Current { outputs: Arc::clone(outputs), whole });
     }
 
-    /// Who would be told more by changes than there is to know is told the whole.
+    /// A worker that would need more changes than there are outputs is sent the whole table.
     fn forget_long_ways(&mut self, outputs: usize) {
         let mut moved: usize = self.changes.iter().map(|change| change.moved).sum();
         while let Some(first) = self.changes.first().filter(|_| moved > outputs / 2) {
@@ -133,8 +133,7 @@ mod tests {
         Arc::new(MapOutputs { version, outputs: (0..100).map(output).collect() })
     }
 
-    /// Of each thing that is told: the version that it is a change to, its version, and how many
-    /// outputs it names.
+    /// For each message: the version that it changes, its version, and its number of outputs.
     fn told(all: &[Arc<Shared>]) -> Vec<(Option<u64>, u64, usize)> {
         let table = |shared: &Arc<Shared>| match &shared.content {
             SharedContent::Outputs(table) => (table.since, table.version, table.outputs.len()),
@@ -144,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn who_knows_nothing_is_told_the_whole_and_others_what_has_changed() {
+    fn new_workers_are_sent_the_whole_table_and_others_the_changes() {
         let (catalog, hosts) = (Catalog::new(ClusterId(1)), Hosts::default());
         let mut outputs_told = ToldOutputs::default();
         let mut tell = |since, outputs: &Arc<MapOutputs>| {
@@ -152,27 +151,26 @@ mod tests {
         };
         let first = tell(None, &outputs(1, 0));
         assert_eq!(told(&first), [(None, 1, 100)]);
-        assert!(tell(Some(1), &outputs(1, 0)).is_empty(), "it knows all");
-        assert!(Arc::ptr_eq(&first[0], &tell(None, &outputs(1, 0))[0]), "all get the same");
+        assert!(tell(Some(1), &outputs(1, 0)).is_empty(), "it is up to date");
+        assert!(
+            Arc::ptr_eq(&first[0], &tell(None, &outputs(1, 0))[0]),
+            "all workers share one message"
+        );
 
         assert_eq!(told(&tell(Some(1), &outputs(4, 5))), [(Some(1), 4, 5)]);
         assert_eq!(told(&tell(Some(4), &outputs(6, 12))), [(Some(4), 6, 7)]);
         assert_eq!(told(&tell(Some(1), &outputs(6, 12))), [(Some(1), 4, 5), (Some(4), 6, 7)]);
         assert_eq!(told(&tell(None, &outputs(6, 12))), [(None, 6, 100)]);
-        assert_eq!(
-            told(&tell(Some(3), &outputs(6, 12))),
-            [(None, 6, 100)],
-            "never told to anybody"
-        );
+        assert_eq!(told(&tell(Some(3), &outputs(6, 12))), [(None, 6, 100)], "never announced");
 
-        // More than half of all has moved since then.
+        // More than half of the outputs have moved since then.
         assert_eq!(told(&tell(Some(6), &outputs(7, 55))), [(Some(6), 7, 43)]);
         assert_eq!(told(&tell(Some(4), &outputs(7, 55))), [(Some(4), 6, 7), (Some(6), 7, 43)]);
         assert_eq!(told(&tell(Some(1), &outputs(7, 55))), [(None, 7, 100)]);
     }
 
     #[test]
-    fn holders_are_named_once_and_in_order() {
+    fn each_holder_is_listed_once_and_in_order() {
         let (catalog, hosts) = (Catalog::new(ClusterId(1)), Hosts::default());
         let whole = outputs(1, 1);
         let table = table(JOB, 1, None, &whole.outputs, &catalog, &hosts);

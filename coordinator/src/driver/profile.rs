@@ -1,43 +1,43 @@
-//! What a worker has said of itself.
+//! Profiles of workers.
 
 use serde::{Deserialize, Serialize};
 use windrow_jobs::{Isolation, Platform, hash_key};
 use windrow_scheduler::WorkerOffer;
 
-/// What a worker has said of itself.
+/// A worker's description of itself.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct WorkerProfile {
     /// The name in its certificate, if it has one.
     pub(crate) identity: Option<String>,
-    /// For people.
+    /// The worker's name, for people.
     pub(crate) name: String,
-    /// Where peers fetch from it.
+    /// The address from which peers fetch map outputs.
     pub(crate) shuffle_address: String,
     /// Its machine.
     pub(crate) host: String,
     /// Its folder of segments.
     pub(crate) directory: String,
-    /// Of its process: the same when it comes back after losing its session.
+    /// Identifies the process: the same when it returns after losing its session.
     pub(crate) instance: String,
-    /// Map attempts at once.
+    /// Concurrent map attempts.
     pub(crate) map_slots: u32,
-    /// Reduce attempts at once.
+    /// Concurrent reduce attempts.
     pub(crate) reduce_slots: u32,
     /// Its threads for user code.
     pub(crate) threads: u32,
     /// Its memory for tasks.
     pub(crate) memory_bytes: u64,
-    /// What programs it can run.
+    /// Decides which programs it can run.
     pub(crate) platform: Platform,
     /// How far it keeps the code of jobs from the rest of its machine; `None` where it does not
     /// say.
     pub(crate) isolation: Option<Isolation>,
-    /// Whether it says when the processes of a job that was released have ended.
+    /// Whether it reports when the processes of a job that was released have ended.
     pub(crate) says_released: bool,
 }
 
 impl WorkerProfile {
-    /// One worker.
+    /// The profile of some worker.
     #[cfg(test)]
     pub(crate) fn for_test() -> Self {
         Self {
@@ -77,7 +77,7 @@ impl WorkerProfile {
         self.identity.is_some() && self.identity == other.identity
     }
 
-    /// Whether it is the same process, and the same member of the cluster.
+    /// Whether both are the same process and the same member of the cluster.
     pub(super) fn is_same_process(&self, other: &Self) -> bool {
         let place = |of: &Self| (of.instance.clone(), of.host.clone(), of.directory.clone());
         let is_same = self.identity == other.identity && place(self) == place(other);

@@ -1,4 +1,4 @@
-//! The end of a job: its output becomes visible, or what is left of it goes.
+//! The end of a job: its output is published, or its partial output removed.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -15,14 +15,14 @@ use super::{Driver, Pending};
 use crate::explain;
 use crate::output::{ManifestJob, Publication, StageCounts, StagedPart, Stop};
 
-/// How often it is tried again to have the output folder of a former coordinator's job, and the
-/// first pause, which doubles.
+/// How often taking over the output folder of a former coordinator's job is retried, and the first
+/// pause, which doubles.
 const FOLDER_RETRIES: u32 = 4;
 const FOLDER_PAUSE: Duration = Duration::from_secs(1);
 
 impl Driver {
-    /// From here on nobody else can be in charge of this epoch, so that the folders of all jobs may
-    /// be taken again.
+    /// From here on no other coordinator can have this epoch, so the folders of all jobs may be
+    /// taken over.
     pub(super) fn take_charge(&mut self) {
         if self.in_charge || !self.decider.is_durable() {
             return;
@@ -42,27 +42,27 @@ impl Driver {
 
     fn take_folder(&mut self, id: JobId, after: Duration) {
         let Some(work) = self.catalog().work(id) else { return };
-        let (name, place) = (work.spec.job.clone(), work.place.clone());
+        let (name, paths) = (work.spec.job.clone(), work.paths.clone());
         let state = self.scheduler().job(id).map(|job| job.state);
         let ended = !matches!(state, Some(JobState::Running | JobState::Publishing));
-        self.actions.push_back(Action::TakeFolder { job: id, name, place, ended, after });
+        self.actions.push_back(Action::TakeFolder { job: id, name, paths, ended, after });
     }
 
-    /// A folder has been taken again, or cannot be.
+    /// A folder was taken over, or cannot be.
     pub(super) fn folder_taken(&mut self, id: JobId, result: Result<(), FailureCause>) {
         let Some(live) = self.jobs.get_mut(id) else { return };
         match (result, &mut live.folder) {
             (Ok(()), folder) => *folder = Folder::Held,
             (Err(cause), Folder::Taking { failures }) if *failures < FOLDER_RETRIES => {
-                tracing::warn!(job = %id, %cause, "cannot have a job's output folder again, and will try once more");
+                tracing::warn!(job = %id, %cause, "cannot take over a job's output folder; retrying");
                 let after = FOLDER_PAUSE * 2_u32.pow(*failures);
                 *failures += 1;
                 self.take_folder(id, after);
             }
             (Err(cause), folder) => {
-                tracing::error!(job = %id, %cause, "a job cannot have its output folder again, and fails");
+                tracing::error!(job = %id, %cause, "cannot take over a job's output folder; the job fails");
                 *folder = Folder::Lost;
-                // Nothing can become visible there. What has ended already is settled all the same.
+                // Nothing can be published there. A job that has ended is settled all the same.
                 live.due = live.due.take().filter(|due| matches!(due, Due::CleanUp { .. }));
                 self.handle(Event::OutputLost { job: id, cause });
                 self.answer_cancels(id);
@@ -71,7 +71,7 @@ impl Driver {
         self.do_what_is_due(id);
     }
 
-    /// Has a job published, all tasks of which are done, when its processes have ended.
+    /// Publishes a job whose tasks are all done, once its processes have ended.
     pub(super) fn publish(&mut self, job: JobId, winners: Vec<AttemptId>) {
         let stop = Stop::default();
         if let Some(live) = self.jobs.get_mut(job) {
@@ -81,19 +81,19 @@ impl Driver {
         self.want(job, Due::Publish(winners, stop));
     }
 
-    /// A publication has ended. One that was stopped has failed for a reason that passes: the job
-    /// waits to be published again, and can be cancelled.
+    /// A publication has ended. A stopped one has failed with a transient fault: the job waits to
+    /// be published again, and can be cancelled.
     pub(super) fn published(&mut self, job: JobId, result: Result<(), Unpublished>) {
         if let Some(live) = self.jobs.get_mut(job) {
-            // Before it is told: that may begin another one.
+            // Cleared before the scheduler is told, which may begin another publication.
             live.publication = None;
         }
         self.handle(Event::Published { job, result });
         self.answer_cancels(job);
     }
 
-    /// Has a job stop. While its output is being published, that is stopped first, which takes no
-    /// longer than a file; it is too late when the manifest is being written.
+    /// Cancels a job. A running publication is stopped first, which takes no longer than one file;
+    /// once the manifest is being written, it is too late.
     pub(super) fn cancel(&mut self, job: JobId, reply: oneshot::Sender<bool>) {
         let publishes = |live: &&mut LiveJob| {
             live.publication.as_ref().is_some_and(|publication| publication.stop())
@@ -101,7 +101,7 @@ impl Driver {
         match self.jobs.get_mut(job).filter(publishes) {
             Some(live) => {
                 live.cancelling.push(reply);
-                // What was stopped before it began makes nothing visible.
+                // The publication was stopped before it began: nothing is visible.
                 self.releases.forget(job);
                 self.do_what_is_due(job);
             }
@@ -120,7 +120,7 @@ impl Driver {
         }
     }
 
-    /// Has something done in a job's folder, as soon as that is held.
+    /// Schedules work in a job's folder for as soon as the folder is held.
     fn want(&mut self, id: JobId, due: Due) {
         if let Some(live) = self.jobs.get_mut(id) {
             live.due = Some(due);
@@ -137,21 +137,20 @@ impl Driver {
             return;
         }
         let Some(due) = live.due.take() else { return };
-        let Some(place) = self.catalog().work(id).map(|work| work.place.clone()) else { return };
+        let Some(paths) = self.catalog().work(id).map(|work| work.paths.clone()) else { return };
         let action = match due {
             Due::Publish(winners, stop) => {
                 let publication = self.publication(id, winners).map(Box::new);
-                Action::Publish { job: id, place, publication, stop }
+                Action::Publish { job: id, paths, publication, stop }
             }
-            Due::CleanUp { succeeded } => Action::CleanUp { job: id, place, succeeded },
+            Due::CleanUp { succeeded } => Action::CleanUp { job: id, paths, succeeded },
         };
         self.actions.push_back(action);
     }
 
-    /// What is to become visible. O(1) in files and parts: this is the thread that all decisions
-    /// wait for.
+    /// The publication. O(1) in files and parts: all decisions wait for this thread.
     fn publication(&self, id: JobId, winners: Vec<AttemptId>) -> Result<ToPublish, FailureCause> {
-        let unknown = || FailureCause::Unsupported { message: format!("{id} is not known") };
+        let unknown = || FailureCause::Unsupported { message: format!("{id} is unknown") };
         let job = self.catalog().job(id).ok_or_else(unknown)?;
         let work = job.work().ok_or_else(unknown)?;
         Ok(ToPublish {
@@ -189,7 +188,7 @@ impl Driver {
         })
     }
 
-    /// A job has ended, for good: all that is not result is removed.
+    /// A job has ended for good: everything but its results is removed.
     pub(super) fn ended(&mut self, id: JobId, outcome: &Outcome) {
         if let Outcome::Failed(failure) = outcome {
             let reason =
@@ -202,7 +201,7 @@ impl Driver {
         self.want(id, Due::CleanUp { succeeded: *outcome == Outcome::Succeeded });
     }
 
-    /// A job has ended, and nothing partial is left of it: observers may know.
+    /// A job has ended, and nothing partial is left of it: it is shown as ended.
     pub(super) fn settle(&mut self, job: JobId) {
         self.handle(Event::CleanedUp { job });
         if let Some(live) = self.jobs.settle(job) {
@@ -215,12 +214,11 @@ impl Driver {
     }
 }
 
-/// A publication whose parts are still to be looked up, by whoever publishes.
+/// A publication whose parts are looked up later, off the driver's thread.
 pub(crate) struct ToPublish {
     epoch: Epoch,
     job: ManifestJob,
     winners: Vec<AttemptId>,
-    /// By task.
     parts: Arc<BTreeMap<TaskId, StagedPart>>,
     bad_records: Arc<BTreeMap<TaskId, StagedPart>>,
     overwrite: bool,
@@ -228,13 +226,13 @@ pub(crate) struct ToPublish {
 }
 
 impl ToPublish {
-    /// What is to become visible. Fails if a winner has not said what it wrote.
+    /// The publication. Fails if a winner has not reported its part.
     pub(crate) fn look_up(self) -> Result<Publication, FailureCause> {
         let Self { epoch, job, winners, parts, bad_records, overwrite, durable } = self;
         let part = |attempt: &AttemptId| {
             let part = parts.get(&attempt.task).filter(|part| part.attempt == *attempt);
             part.copied().ok_or_else(|| FailureCause::Unsupported {
-                message: format!("{attempt} has not said what it wrote"),
+                message: format!("{attempt} has not reported its part"),
             })
         };
         let parts = winners.iter().map(part).collect::<Result<_, _>>()?;

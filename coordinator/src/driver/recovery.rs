@@ -1,4 +1,4 @@
-//! A driver goes on where the journal ends.
+//! Recovers a driver from its journal.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::path::{Path, PathBuf};
@@ -17,20 +17,20 @@ use super::{Driver, DriverPart, DriverRecord, DriverState};
 use crate::failpoint::Failpoint;
 use crate::journal::{ClusterId, WriteTotals};
 
-/// What a driver is started with.
+/// The settings of a driver.
 pub(crate) struct Settings {
     /// The scheduler's limits.
     pub(crate) scheduler: Config,
-    /// Where its journal is, if it outlives the process.
+    /// The folder of the journal, if it outlives the process.
     pub(crate) state: Option<PathBuf>,
-    /// Where to die, in tests.
+    /// Fault injection, for tests.
     pub(crate) failpoint: Failpoint,
-    /// Records after which the state is written again, if not the usual number.
+    /// Records after which the next snapshot is written, if not the default.
     pub(crate) snapshot_after: Option<u64>,
 }
 
 impl Driver {
-    /// A driver with all jobs that the journal knows. Its time begins now, at zero.
+    /// A driver with all jobs of the journal. Its time begins now, at zero.
     pub(crate) fn recover(
         cluster: ClusterId,
         recovered: Recovered<DriverRecord, DriverState, DriverPart>,
@@ -56,7 +56,8 @@ impl Driver {
         for (id, work) in catalog.unsettled() {
             jobs.add(id, work, Folder::Taking { failures: 0 }, (0, 0));
             if let Some(live) = jobs.get_mut(id) {
-                // Which of them a former coordinator has told of it is not known.
+                // Which workers a former coordinator has involved is not known, so it may be any of
+                // them.
                 live.workers.extend(catalog.worker_ids());
             }
         }

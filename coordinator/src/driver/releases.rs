@@ -1,5 +1,5 @@
-//! A publication begins when no process of the job is left: one that has kept a part open could go
-//! on writing to it, after the part was checked, and while others read it.
+//! A publication begins when no process of the job is left: a process that has kept a part open
+//! could go on writing to it after the part was checked, and while it is being read.
 //!
 //! ```text
 //!  publish --Release, ticket--> each worker on which processes of it may run
@@ -10,10 +10,9 @@
 //!                            nobody is awaited: the publication begins
 //! ```
 //!
-//! A worker whose connection has broken is awaited, too, and is told again when it is back: so a
-//! coordinator that takes over waits for those that its predecessor had. One that has not answered
-//! after a while is cut off, or its kernel does not let a process go; that must not keep a job from
-//! its end for ever.
+//! A worker whose connection has broken is awaited, too, and is told again when it returns; so a
+//! coordinator that takes over waits for its predecessor's workers. A worker that does not answer
+//! in time is cut off, or its kernel cannot kill a process; neither may delay a job's end for ever.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -24,17 +23,17 @@ use windrow_scheduler::journal::Epoch;
 
 use super::Driver;
 
-/// How long a job waits for the end of its processes. To kill one takes milliseconds.
+/// How long a job waits for the end of its processes. Killing one takes milliseconds.
 pub(super) const RELEASED_WITHIN: Duration = Duration::from_secs(5);
 
-/// Jobs that are to be published when their processes have ended.
+/// Jobs that are published once their processes have ended.
 pub(super) struct Releases {
     jobs: BTreeMap<JobId, Releasing>,
     last_ticket: u64,
 }
 
 struct Releasing {
-    /// What an answer must name: one to an earlier release of the job counts for nothing.
+    /// The ticket that an answer must carry: answers to earlier releases are ignored.
     ticket: u64,
     awaited: BTreeSet<WorkerId>,
     asked: Time,
@@ -47,7 +46,8 @@ impl Releasing {
 }
 
 impl Releases {
-    /// Of a coordinator of this epoch. Workers come to it that may still answer others.
+    /// The releases of a coordinator of this epoch. Workers may still answer former coordinators,
+    /// so tickets differ by epoch.
     pub(super) fn of(epoch: Epoch) -> Self {
         Self { jobs: BTreeMap::new(), last_ticket: epoch.0 << 32 }
     }
@@ -62,17 +62,17 @@ impl Releases {
         self.jobs.contains_key(&job)
     }
 
-    /// Waits no more.
+    /// Stops waiting for the job's processes.
     pub(super) fn forget(&mut self, job: JobId) {
         self.jobs.remove(&job);
     }
 
-    /// When the first job has waited long enough.
+    /// The earliest deadline of a waiting job.
     pub(super) fn next_deadline(&self) -> Option<Time> {
         self.jobs.values().map(Releasing::until).min()
     }
 
-    /// A worker has none of a job's processes any more. True if nobody else is awaited.
+    /// Notes that a worker has no process of a job any more. True if no other worker is awaited.
     fn note(&mut self, worker: WorkerId, job: JobId) -> bool {
         let Some(releasing) = self.jobs.get_mut(&job) else { return false };
         releasing.awaited.remove(&worker);
@@ -90,14 +90,14 @@ impl Releases {
 }
 
 impl Driver {
-    /// Has all processes of a job end that is to be published.
+    /// Ends all processes of a job that is to be published.
     pub(super) fn release_everywhere(&mut self, job: JobId) {
         self.releases.forget(job);
         let Some(live) = self.jobs.get_mut(job) else { return };
         let ticket = self.releases.next_ticket();
         let catalog = &self.decider.state().catalog;
         let mut awaited = BTreeSet::new();
-        // Of one that is gone for good there is nobody to ask.
+        // Workers that are gone for good cannot answer.
         live.workers.retain(|worker| catalog.worker(*worker).is_some());
         for &worker in &live.workers {
             if catalog.worker(worker).is_some_and(|profile| profile.says_released) {
@@ -111,31 +111,31 @@ impl Driver {
         }
     }
 
-    /// A worker says that a job has no process there any more.
+    /// A worker reports that it has no process of a job any more.
     pub(super) fn released(&mut self, worker: WorkerId, job: JobId, ticket: u64) {
         if self.releases.jobs.get(&job).is_none_or(|of| of.ticket != ticket) {
             return;
         }
-        // It need not be asked when the job is published once more.
+        // The worker need not be asked again if the publication is retried.
         if let Some(live) = self.jobs.get_mut(job) {
             live.workers.remove(&worker);
         }
         let now = self.now();
         let asked = self.releases.jobs.get(&job).map_or(now, |of| of.asked);
         if self.releases.note(worker, job) {
-            tracing::debug!(%job, after = ?now.since(asked), "its processes have ended");
+            tracing::debug!(%job, after = ?now.since(asked), "the job's processes have ended");
             self.do_what_is_due(job);
         }
     }
 
-    /// A worker is back, or there: what it was told in its last session may not have come.
+    /// A worker has joined or returned: the orders of its last session may be lost.
     pub(super) fn release_again(&mut self, worker: WorkerId) {
         for (job, ticket) in self.releases.of_worker(worker) {
             self.sessions.release(worker, job, Some(ticket));
         }
     }
 
-    /// A worker is gone for good, and its processes with it, or it is cut off.
+    /// A worker is gone for good, with its processes, or is cut off.
     pub(super) fn release_nothing(&mut self, worker: WorkerId) {
         for (job, _) in self.releases.of_worker(worker) {
             if self.releases.note(worker, job) {
@@ -144,7 +144,7 @@ impl Driver {
         }
     }
 
-    /// Publishes what has waited long enough.
+    /// Publishes the jobs whose wait is over.
     pub(super) fn publish_overdue(&mut self) {
         let now = self.now();
         let overdue: Vec<_> =
@@ -154,7 +154,7 @@ impl Driver {
             tracing::warn!(
                 %job,
                 workers = workers.join(", "),
-                "publishing, though a worker has not said within {} s that the job's processes have ended there: they may still \
+                "publishing, though a worker has not confirmed within {} s that the job's processes have ended there: they may still \
                  write to the parts that they have open",
                 RELEASED_WITHIN.as_secs()
             );

@@ -1,9 +1,9 @@
-//! The open sessions: outboxes, and what was sent through them.
+//! The open sessions: their outboxes, and what was sent through them.
 //!
-//! A session has two lanes. Orders go out one after the other, large ones in pieces; receipts go
-//! before all orders that wait, so that no lease runs out behind the map outputs of a large job. A
-//! session ends with its connection; the worker may have another one later. What lies in an outbox
-//! then is dropped: what the worker should do is told again when it is back.
+//! A session has two lanes. Orders are sent in sequence, large ones in pieces; receipts overtake
+//! all waiting orders, so that no lease expires behind the map outputs of a large job. A session
+//! ends with its connection, and the worker may open another one later. The rest of its outbox is
+//! dropped: the worker's orders are sent again when it returns.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -19,11 +19,11 @@ use super::outgoing::{Outgoing, Receipt, Shared};
 use super::profile::WorkerProfile;
 use crate::journal::ClusterId;
 
-/// Messages that may wait for a worker besides those that its slots make. One that lets so many
-/// wait does not read at all.
+/// Messages that may wait for a worker beside those of its slots. A worker with more does not read
+/// at all.
 const OUTBOX_MIN: usize = 1_024;
-/// Messages that one slot may make at once: what its attempt needs to know, the attempt, its end,
-/// and the next one.
+/// Messages that one slot may cause at once: the context of its attempt, the attempt, its end, and
+/// the next attempt.
 const MESSAGES_PER_SLOT: usize = 4;
 
 /// Tells the sessions of a worker apart.
@@ -32,35 +32,34 @@ pub(crate) struct SessionId(u64);
 
 /// A session that has been opened.
 pub(crate) struct Joined {
-    /// Whose it is.
     pub(crate) worker: WorkerId,
-    /// Which one.
     pub(crate) session: SessionId,
-    /// Whose ids these are.
+    /// The cluster that has given the ids.
     pub(crate) cluster: ClusterId,
-    /// The coordinator's.
+    /// The coordinator's epoch.
     pub(crate) epoch: Epoch,
-    /// Whether the worker's former session goes on; else all that it had is lost.
+    /// Whether the worker's former session is resumed; otherwise all its attempts and outputs are
+    /// lost.
     pub(crate) returned: bool,
-    /// A number for its machine, as map outputs name it; 0 where it is not known.
+    /// The number of the worker's machine in map outputs; 0 if unknown.
     pub(crate) host: u32,
-    /// What to send to it.
+    /// The messages to send.
     pub(crate) outbox: Outbox,
     /// Fires when the session is over.
     pub(crate) over: CancellationToken,
 }
 
-/// What is to be sent to a worker.
+/// The messages to a worker.
 pub(crate) struct Outbox {
-    /// Sent first.
+    /// These are sent first.
     pub(crate) receipts: mpsc::Receiver<Receipt>,
-    /// Sent in order; the session is over when they end.
+    /// These are sent in order; their end is the end of the session.
     pub(crate) orders: mpsc::Receiver<Outgoing>,
 }
 
 struct Session {
     id: SessionId,
-    /// The request that it answered.
+    /// The request that the session answered.
     connection: RequestId,
     orders: mpsc::Sender<Outgoing>,
     receipts: mpsc::Sender<Receipt>,
@@ -70,14 +69,14 @@ struct Session {
     told: BTreeMap<JobId, Told>,
 }
 
-/// What a worker was told of a job in a session.
+/// What a worker was sent of a job in a session.
 #[derive(Default)]
 pub(super) struct Told {
-    /// What every task needs.
+    /// Whether the context was sent.
     pub(super) context: bool,
-    /// What map tasks of an ordered job need besides.
+    /// Whether the split points were sent.
     pub(super) split_points: bool,
-    /// The version of the map outputs.
+    /// The version of the map outputs that was sent.
     pub(super) outputs: Option<u64>,
 }
 
@@ -124,19 +123,19 @@ impl Sessions {
             host: profile.host.clone(),
             told: BTreeMap::new(),
         };
-        // What could not be sent was for the former session.
+        // The failed messages belonged to the former session.
         self.unreachable.retain(|(there, _)| *there != worker);
         self.sessions.insert(worker, session);
         let outbox = Outbox { receipts: receipts_out, orders: orders_out };
         OpenedSession { id, host, outbox, over }
     }
 
-    /// Whether this is the worker's session now.
+    /// Whether this is the worker's current session.
     pub(super) fn is_current(&self, worker: WorkerId, session: SessionId) -> bool {
         self.sessions.get(&worker).is_some_and(|there| there.id == session)
     }
 
-    /// Whether the worker is connected, as far as is known.
+    /// Whether the worker has a session, as far as is known.
     pub(super) fn is_open(&self, worker: WorkerId) -> bool {
         self.sessions.contains_key(&worker)
     }
@@ -146,13 +145,14 @@ impl Sessions {
         &self.hosts
     }
 
-    /// Ends a session without a word, if there is one, and returns the request that it answered.
+    /// Drops a session without an order to the worker, if there is one, and returns the request
+    /// that it answered.
     pub(super) fn drop_session(&mut self, worker: WorkerId) -> Option<RequestId> {
         let session = self.remove(worker)?;
         Some(session.connection)
     }
 
-    /// Ends a session and says why, if the worker listens.
+    /// Ends a session, and tells the worker why if possible.
     pub(super) fn end(&mut self, worker: WorkerId, reason: &str) {
         if let Some(session) = self.remove(worker) {
             let _ = session.orders.try_send(Outgoing::End(reason.to_string()));
@@ -172,19 +172,19 @@ impl Sessions {
         }
     }
 
-    /// What a worker has been told of a job, if it has a session.
+    /// What a worker was sent of a job, if it has a session.
     pub(super) fn told(&mut self, worker: WorkerId, job: JobId) -> Option<&mut Told> {
         let session = self.sessions.get_mut(&worker)?;
         Some(session.told.entry(job).or_default())
     }
 
-    /// Tells what many are told.
+    /// Sends a message that many workers get.
     pub(super) fn send_shared(&mut self, worker: WorkerId, shared: &Arc<Shared>) {
         self.send(worker, Outgoing::Shared(Arc::clone(shared)));
     }
 
-    /// Has a job's processes ended there, and what is held of it deleted. The worker answers with
-    /// the ticket, if there is one, when they have.
+    /// Orders a worker to end a job's processes and delete its files. The worker answers with the
+    /// ticket, if there is one, when it has.
     pub(super) fn release(&mut self, worker: WorkerId, job: JobId, ticket: Option<u64>) {
         if let Some(session) = self.sessions.get_mut(&worker) {
             session.told.remove(&job);
@@ -208,7 +208,7 @@ impl Sessions {
         }
     }
 
-    /// A worker to which something could not be sent.
+    /// The next worker to which a message could not be sent.
     pub(super) fn next_unreachable(&mut self) -> Option<(WorkerId, &'static str)> {
         self.unreachable.pop()
     }
@@ -226,7 +226,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_all_slots_make_at_once_fits_and_there_is_an_end_to_it() {
+    fn an_outbox_holds_the_messages_of_all_slots_and_is_bounded() {
         let profile = WorkerProfile { reduce_slots: 4_096, ..WorkerProfile::for_test() };
         let slots = 4_096 + WorkerProfile::for_test().map_slots as usize;
         let (worker, mut sessions) = (WorkerId(1), Sessions::default());
@@ -237,7 +237,7 @@ mod tests {
             sessions.answer(worker, Receipt::HeartbeatAck(1));
         }
         assert_eq!(sessions.next_unreachable(), None);
-        // Besides, for what has to do with no slot.
+        // Beside them, messages that concern no slot.
         (0..OUTBOX_MIN).for_each(|_| sessions.send(worker, release.clone()));
         assert_eq!(sessions.next_unreachable(), None);
         sessions.send(worker, release);

@@ -1,5 +1,5 @@
-//! The hands of a driver: channels, a clock, and tasks. It decides nothing, not even what comes
-//! first.
+//! Runs a driver with channels, a clock and tasks. It decides nothing, not even the order of
+//! things.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -18,10 +18,10 @@ use super::turn::COMMANDS_MAX;
 use super::{Driver, DriverHandle, DriverPart, DriverRecord, DriverState, Settings};
 use crate::failpoint::Failpoint;
 use crate::journal::{Journal, Opened};
-use crate::output::{self, Owner, Place, Reservation, Stop};
+use crate::output::{self, OutputPaths, Owner, Reservation, Stop};
 
-/// Starts a driver on the current runtime, with all jobs that the journal knows. It ends when all
-/// its handles are gone, or when the journal cannot be gone on with.
+/// Starts a driver on the current runtime, with all jobs of the journal. It ends when all its
+/// handles are dropped, or when the journal fails for good.
 pub(crate) fn start(
     opened: Opened<DriverRecord, DriverState, DriverPart>,
     settings: Settings,
@@ -68,15 +68,15 @@ struct Shell {
     started: Instant,
     commands: mpsc::Receiver<ToDriver>,
     questions: mpsc::Receiver<Question>,
-    /// For the tasks that it starts. Weak, so that it ends when nobody else can command it.
+    /// For the tasks that it starts. Weak, so that the driver ends when no handle is left.
     own_commands: mpsc::WeakSender<ToDriver>,
     folders: Folders,
     failpoint: Failpoint,
 }
 
 impl Shell {
-    /// Runs until all handles are gone, the jobs are left to a successor, or the journal cannot be
-    /// gone on with. Then nothing more is told to anybody.
+    /// Runs until all handles are dropped, the jobs are left to a successor, or the journal fails
+    /// for good. Then no caller or worker is told anything more.
     async fn run(mut self) -> Result<(), DriverError> {
         loop {
             self.driver.turn(self.started.elapsed());
@@ -89,13 +89,14 @@ impl Shell {
             let wakes_at = self.driver.wakes_at();
             let mut may_answer = true;
             tokio::select! {
-                // What workers and the journal say goes first, and one question after each turn.
+                // Messages of workers and answers of the journal go first, and one question after
+                // each turn.
                 biased;
                 answered = self.journal.answered() => {
                     let (call, answer) = answered?;
                     self.driver.answered(self.started.elapsed(), call, answer)?;
                 }
-                // Without anybody to ask questions, what waits is looked through for the end.
+                // When no question can come any more, the rest of the commands is drained.
                 arrived = self.commands.recv(), if self.driver.has_room() || self.questions.is_closed() => {
                     match arrived {
                         Some(arrived) => self.take(arrived),
@@ -127,17 +128,17 @@ impl Shell {
         self.driver.arrived(command);
     }
 
-    /// Whatever takes time happens in a task of its own, which reports back.
+    /// Anything that takes time runs in a task of its own, which reports back.
     fn carry_out(&mut self, action: Action) {
         let Some(commands) = self.own_commands.upgrade() else { return };
-        let folder = action.place().and_then(|place| self.folders.get(place));
+        let folder = action.paths().and_then(|paths| self.folders.get(paths));
         match action {
             Action::Store(id, call) => self.journal.start(id, call),
-            Action::TakeFolder { job, name, place, ended, after } => {
+            Action::TakeFolder { job, name, paths, ended, after } => {
                 let owner = self.folders.owner.clone().map(|owner| Owner { job: name, ..owner });
                 tokio::spawn(async move {
                     tokio::time::sleep(after).await;
-                    take_folder(commands, job, place, owner, ended).await;
+                    take_folder(commands, job, paths, owner, ended).await;
                 });
             }
             Action::Publish { job, publication, stop, .. } => {
@@ -147,15 +148,15 @@ impl Shell {
                     report(&commands, Command::Published { job, result }).await;
                 });
             }
-            Action::CleanUp { job, place, succeeded } => {
-                self.folders.taken.remove(&place);
+            Action::CleanUp { job, paths, succeeded } => {
+                self.folders.taken.remove(&paths);
                 tokio::spawn(async move {
                     clean_up(job, folder, succeeded).await;
                     report(&commands, Command::CleanedUp { job }).await;
                 });
             }
-            Action::GiveBack { place } => {
-                self.folders.taken.remove(&place);
+            Action::GiveBack { paths } => {
+                self.folders.taken.remove(&paths);
                 tokio::spawn(give_back(folder));
             }
         }
@@ -164,22 +165,22 @@ impl Shell {
 
 /// The output folders that this process has taken.
 struct Folders {
-    /// Whose they are; nobody's if they end with this process.
+    /// The owner of the folders; `None` if they end with this process.
     owner: Option<Owner>,
-    taken: BTreeMap<Place, Arc<Reservation>>,
+    taken: BTreeMap<OutputPaths, Arc<Reservation>>,
 }
 
 impl Folders {
     fn hold(&mut self, reservation: Arc<Reservation>) {
-        self.taken.insert(reservation.place().clone(), reservation);
+        self.taken.insert(reservation.paths().clone(), reservation);
     }
 
-    fn get(&self, place: &Place) -> Option<Arc<Reservation>> {
-        self.taken.get(place).map(Arc::clone)
+    fn get(&self, paths: &OutputPaths) -> Option<Arc<Reservation>> {
+        self.taken.get(paths).map(Arc::clone)
     }
 }
 
-/// A driver that has stopped needs no telling.
+/// Fails only if the driver has stopped.
 async fn report(commands: &mpsc::Sender<ToDriver>, command: Command) {
     let _ = commands.send(ToDriver { command, reservation: None }).await;
 }
@@ -187,20 +188,20 @@ async fn report(commands: &mpsc::Sender<ToDriver>, command: Command) {
 async fn take_folder(
     commands: mpsc::Sender<ToDriver>,
     job: JobId,
-    place: Place,
+    paths: OutputPaths,
     owner: Option<Owner>,
     ended: bool,
 ) {
-    let path = place.output().to_path_buf();
+    let path = paths.output().to_path_buf();
     let failed = |message: String| FailureCause::Io {
         path: path.display().to_string(),
         message,
         disk_full: false,
     };
     let take = move || match owner {
-        Some(owner) if ended => Ok(Some(Reservation::of_ended(&place, owner))),
-        Some(owner) => Reservation::resume(&place, owner).map(Some),
-        // Without a journal there is no job of a former coordinator.
+        Some(owner) if ended => Ok(Some(Reservation::of_ended(&paths, owner))),
+        Some(owner) => Reservation::resume(&paths, owner).map(Some),
+        // Without a journal there are no jobs of a former coordinator.
         None => Ok(None),
     };
     let taken = match tokio::task::spawn_blocking(take).await {
@@ -227,12 +228,12 @@ async fn publish(
         cause: Box::new(FailureCause::Io { path: "its output".into(), message, disk_full: false }),
         may_pass: false,
     };
-    let Some(folder) = folder else { return Err(failed("it is not held".into())) };
+    let Some(folder) = folder else { return Err(failed("the folder is not held".into())) };
     let publish = move || {
         let publication = publication.look_up().map_err(for_good)?;
-        output::publish(folder.place(), &publication, &failpoint, &stop)
+        output::publish(folder.paths(), &publication, &failpoint, &stop)
     };
-    // It fails to join only when it panicked or the runtime is going down.
+    // Joining fails only if the task panicked or the runtime is shutting down.
     let published = tokio::task::spawn_blocking(publish).await;
     published.unwrap_or_else(|error| Err(failed(error.to_string())))
 }
@@ -244,7 +245,7 @@ async fn clean_up(job: JobId, folder: Option<Arc<Reservation>>, succeeded: bool)
         None => Ok(()),
     };
     if let Err(error) = cleaned_up {
-        tracing::warn!(%job, %error, "cannot remove what a job has left in its output folder");
+        tracing::warn!(%job, %error, "cannot clean up a job's output folder");
     }
 }
 
@@ -252,12 +253,12 @@ async fn give_back(folder: Option<Arc<Reservation>>) {
     if let Some(folder) = folder
         && let Err(error) = folder.discard().await
     {
-        let output = folder.place().output().display();
-        tracing::warn!(%output, %error, "cannot give back an output folder that was taken twice");
+        let output = folder.paths().output().display();
+        tracing::warn!(%output, %error, "cannot give back the output folder of a repeated submission");
     }
 }
 
-/// For ever without a time, which counts from `started`.
+/// Sleeps until `time` after `started`; without a time, for ever.
 async fn sleep_until(started: Instant, time: Option<Duration>) {
     match time {
         Some(time) => tokio::time::sleep_until(started + time).await,

@@ -1,4 +1,4 @@
-//! What an observer gets to see: copies, made on demand.
+//! Snapshots for observers: copies, made on demand.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -18,27 +18,26 @@ use crate::plan::{ClusterSize, InputSize};
 pub(crate) struct JobSnapshot {
     /// As the scheduler sees it.
     pub(crate) view: JobView,
-    /// Its name for ever.
+    /// The job's identity.
     pub(crate) identity: JobIdentity,
     /// With the first inputs only.
     pub(crate) spec: Arc<JobSpec>,
-    /// The name in the certificate of who submitted it.
+    /// The name in the submitter's certificate.
     pub(crate) submitter: Option<String>,
-    /// All of its inputs.
     pub(crate) inputs: Arc<Vec<InputSize>>,
-    /// Largest input of a map task, as chosen.
+    /// The chosen size of splits.
     pub(crate) split_bytes: u64,
-    /// Sorted runs that a merge reads at once, as chosen.
+    /// The chosen fan-in.
     pub(crate) fan_in: u32,
-    /// What it was planned for.
+    /// The cluster that the job was planned for.
     pub(crate) cluster: ClusterSize,
-    /// Whether it is over and nothing partial is left of it.
+    /// Whether the job is over and nothing partial is left of it.
     pub(crate) settled: bool,
-    /// When this was taken.
+    /// The time of the snapshot.
     pub(crate) now: Time,
-    /// Name of the worker that ran the slowest task.
+    /// The worker that ran the slowest task.
     pub(crate) slowest_worker: String,
-    /// Names of the workers that it avoids.
+    /// The workers that the job avoids.
     pub(crate) avoided_workers: Vec<String>,
 }
 
@@ -47,9 +46,9 @@ pub(crate) struct JobSnapshot {
 pub(crate) struct WorkerSnapshot {
     /// As the scheduler sees it.
     pub(crate) view: WorkerView,
-    /// What it has said of itself.
+    /// The worker's description of itself.
     pub(crate) profile: Arc<WorkerProfile>,
-    /// Since its last message.
+    /// Time since the worker's last message.
     pub(crate) silent: Duration,
 }
 
@@ -57,7 +56,7 @@ pub(crate) struct WorkerSnapshot {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct OutputOwner {
     pub(crate) job: JobId,
-    /// Whether only what is not result is still to be removed there.
+    /// Whether the job has ended, and only its cleanup is left.
     pub(crate) ended: bool,
 }
 
@@ -66,7 +65,7 @@ impl Driver {
         self.snapshot_of(self.scheduler().job(id)?)
     }
 
-    /// So many at most, the latest first.
+    /// At most `most` jobs, the latest first.
     pub(super) fn latest_jobs(&self, before: Option<JobId>, most: usize) -> Vec<JobSnapshot> {
         let jobs = self.scheduler().latest_jobs(before);
         jobs.filter_map(|view| self.snapshot_of(view)).take(most).collect()
@@ -96,18 +95,18 @@ impl Driver {
         })
     }
 
-    /// The number of the job that somebody means.
+    /// The number of the job of this name.
     pub(super) fn number_of(&self, name: JobName) -> Option<JobId> {
         self.catalog().named(name).filter(|id| self.visible(*id).is_some())
     }
 
-    /// The name for ever of a job that is known.
+    /// The identity of a known job.
     pub(super) fn identity_of(&self, id: JobId) -> Option<JobIdentity> {
         self.visible(id).map(|job| job.shown.identity)
     }
 
-    /// The job to which an output folder belongs until it is over: by the folder's name, or by what
-    /// was found in it, which counts where the folder has several names.
+    /// The job that owns an output folder until it is over: by the folder's name, or by the jobs
+    /// found in it, which count where the folder has several names.
     pub(crate) fn owner_of(&self, output: &Path, found: &[JobIdentity]) -> Option<OutputOwner> {
         let named = self.jobs.of_output(output);
         let by_identity = |identity: &JobIdentity| {
@@ -120,17 +119,17 @@ impl Driver {
         Some(OutputOwner { job, ended })
     }
 
-    /// Refuses a claim that a job which is not over stands against.
+    /// Refuses a claim that conflicts with a job that is not over.
     pub(super) fn check_claim(&self, claim: &Claim) -> Result<(), ClaimError> {
         self.jobs.check(claim)
     }
 
-    /// What changes with the job; `None` when it is not known.
+    /// A receiver that changes with the job; `None` if the job is unknown.
     pub(super) fn watch(&self, id: JobId) -> Option<watch::Receiver<bool>> {
         self.visible(id).map(|_| self.jobs.watch(id))
     }
 
-    /// A job that the journal has for good: what a crash could make undone is not to be seen.
+    /// A job that is durable: what a crash could undo is not shown.
     fn visible(&self, id: JobId) -> Option<&CatalogJob> {
         let job = self.catalog().job(id)?;
         let is_accepted = job.work().is_none() || self.jobs.get(id).is_some();

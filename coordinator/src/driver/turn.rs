@@ -1,12 +1,12 @@
-//! In which order a driver takes what has happened.
+//! The order in which a driver handles what has happened.
 //!
 //! ```text
 //!  the time: has the coordinator slept?  -->  answers of the store  -->  commands that wait
 //!                                        -->  deadlines             -->  effects
 //! ```
 //!
-//! What has arrived before a deadline goes before it: the heartbeat that renews a lease may be
-//! among it.
+//! Messages that have arrived go before a deadline: the heartbeat that renews a lease may be among
+//! them.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -18,24 +18,24 @@ use super::action::Action;
 use super::command::Command;
 use super::{Driver, DriverPart, DriverRecord, DriverState};
 
-/// Commands that may wait for the driver before their senders do.
+/// The capacity of the driver's command queue; further senders wait.
 pub(super) const COMMANDS_MAX: usize = 1_024;
-/// Commands in one turn. What they lead to lies in outboxes, which are emptied between turns.
+/// Commands in one turn. Their effects fill outboxes, which are emptied between turns.
 const COMMANDS_PER_TURN: usize = 128;
-/// A coordinator that has appended nothing between two beats makes sure that it is still in charge.
-/// If it is not, it knows after half a lease, and its workers have the other half to find the one
-/// that is, which waits for them that long.
+/// A coordinator that has appended nothing between two beats checks that it is still in charge. A
+/// fenced one learns it after half a lease, and its workers have the other half to find the new
+/// coordinator, which waits for them that long.
 const BEATS_PER_LEASE: u32 = 4;
 
-/// What waits for its turn.
+/// The state of the turns.
 pub(super) struct Turns {
     commands: VecDeque<Command>,
-    /// Commands that were taken since a deadline was found to have passed.
+    /// Commands that were handled since a deadline was found to have passed.
     before_deadline: Option<usize>,
-    /// Between two looks at whether it is still in charge.
+    /// Time between two checks whether this coordinator is still in charge.
     beat: Duration,
     next_beat: Duration,
-    /// Whether the store was asked for anything since the last beat.
+    /// Whether the store was called since the last beat.
     asked: bool,
 }
 
@@ -48,8 +48,8 @@ impl Turns {
 }
 
 impl Driver {
-    /// Whether it takes commands: not while it stands still, nor more than it can keep, nor what
-    /// the journal cannot keep up with.
+    /// Whether the driver accepts commands: not while time stands still, its queue is full, or the
+    /// journal lags behind.
     pub(crate) fn has_room(&self) -> bool {
         self.may_obey() && self.turns.commands.len() < COMMANDS_MAX
     }
@@ -58,15 +58,15 @@ impl Driver {
         !self.clock.stands_still() && !self.decider.is_full()
     }
 
-    /// A command has arrived. It is taken in one of the next turns.
+    /// Queues a command for one of the next turns.
     pub(crate) fn arrived(&mut self, command: Command) {
         self.turns.commands.push_back(command);
     }
 
-    /// The store has answered, at the time `real` since the start. True if more is durable now.
+    /// Handles an answer of the store, at the time `real` since the start. True if more is durable
+    /// now.
     ///
-    /// # Errors
-    /// When this coordinator must not go on. Then nothing more is told to anybody.
+    /// When this coordinator must not continue. Then no caller or worker is told anything more.
     pub(crate) fn answered(
         &mut self,
         real: Duration,
@@ -78,12 +78,12 @@ impl Driver {
             return Ok(false);
         }
         if let Some(stood) = self.clock.store_done(self.real) {
-            tracing::info!("the journal takes records again, and all goes on after {stood:.1?}");
+            tracing::info!("the journal answers again, after {stood:.1?}; decisions are resumed");
         }
         Ok(true)
     }
 
-    /// Takes what has arrived and what is due, at the time `real` since the start.
+    /// Handles what has arrived and what is due, at the time `real` since the start.
     pub(crate) fn turn(&mut self, real: Duration) {
         self.real = self.real.max(real);
         self.look_at_clock();
@@ -98,7 +98,7 @@ impl Driver {
         self.stop_if_settled();
     }
 
-    /// When the next turn is due, since the start, even if nothing arrives.
+    /// When the next turn is due even if nothing arrives, as time since the start.
     pub(crate) fn wakes_at(&self) -> Option<Duration> {
         if self.clock.stands_still() {
             return None;
@@ -111,16 +111,18 @@ impl Driver {
         clock.into_iter().chain([waits, deadline, beat, released]).flatten().min()
     }
 
-    /// The next thing to be done outside.
+    /// The next action.
     pub(crate) fn next_action(&mut self) -> Option<Action> {
         self.actions.pop_front()
     }
 
-    /// Whoever was stopped for a while cannot know whether it is still in charge before its journal
-    /// has taken a record.
+    /// After a stop of the process, the coordinator cannot know whether it is fenced until its
+    /// journal has accepted a record.
     fn look_at_clock(&mut self) {
         if let Some(stopped) = self.clock.look(self.real) {
-            tracing::warn!("the coordinator was stopped for {stopped:.1?}: no lease ran meanwhile");
+            tracing::warn!(
+                "the coordinator was suspended for {stopped:.1?}; leases were suspended with it"
+            );
             if self.is_shared {
                 self.handle(Event::Beat);
             } else {
@@ -129,7 +131,7 @@ impl Driver {
         }
         if self.clock.stop_if_due(self.real) {
             tracing::error!(
-                "the journal has taken nothing for half a lease: nothing is decided and no worker is acknowledged until it does"
+                "the journal has accepted nothing for half a lease; the coordinator decides nothing and acknowledges no worker until it does"
             );
         }
     }
@@ -147,7 +149,8 @@ impl Driver {
         }
     }
 
-    /// Deadlines wait for the commands that wait, but not for all that come meanwhile.
+    /// A deadline waits for the commands that are queued already, but not for all that arrive
+    /// meanwhile.
     fn take_deadline(&mut self) {
         let now = self.now();
         if self.decider.next_deadline().is_none_or(|at| now < at) {
@@ -161,7 +164,7 @@ impl Driver {
         }
     }
 
-    /// A coordinator that was replaced learns it by appending. So an idle one appends a beat.
+    /// A fenced coordinator learns it only by appending, so an idle one appends a beat.
     fn append_if_idle(&mut self) {
         if !self.is_shared || self.real < self.turns.next_beat {
             return;
@@ -172,7 +175,7 @@ impl Driver {
         }
     }
 
-    /// Carries out what may be by now, and keeps the journal busy.
+    /// Carries out the effects that are durable, and keeps the journal busy.
     fn advance(&mut self) {
         let mut idle = false;
         while !idle {
@@ -185,7 +188,7 @@ impl Driver {
                 self.disconnect(worker, reason);
                 idle = false;
             }
-            // While time stands still, nothing is submitted either.
+            // While time stands still, no job is submitted either.
             while !self.clock.stands_still()
                 && let Some(plan) = self.decider.next_written()
             {
@@ -196,12 +199,12 @@ impl Driver {
         }
     }
 
-    /// Several calls are under way at once. Only those for which something waits make time stand
-    /// still: a state that is written beside the log, or a sweep, may take as long as it likes.
+    /// Several calls are in flight at once. Only calls that something waits for make time stand
+    /// still: a snapshot or a sweep may take as long as it likes.
     fn ask_store(&mut self) {
         debug_assert!(
             self.is_shared || !self.decider.is_waiting(),
-            "a journal in memory is never waited for"
+            "a journal in memory answers at once"
         );
         while let Some((id, call)) = self.decider.next_call() {
             self.actions.push_back(Action::Store(id, call));

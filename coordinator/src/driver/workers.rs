@@ -1,4 +1,4 @@
-//! What workers want: to join, to return, to report, and to go.
+//! Requests of workers: to join, to return, to report, and to leave.
 
 use std::sync::Arc;
 
@@ -14,72 +14,65 @@ use super::sessions::{Joined, OpenedSession, SessionId};
 use super::{Driver, Pending};
 use crate::output::AttemptFiles;
 
-/// What a worker says in its session.
+/// A report of a worker in its session.
 pub(crate) enum Report {
-    /// It is alive, and its attempts have come this far.
+    /// The worker is alive; the progress of its attempts.
     Heartbeat {
-        /// Its attempts.
         running: Vec<AttemptProgress>,
-        /// To be acknowledged.
+        /// The number to acknowledge.
         sequence: u64,
     },
     /// An attempt has succeeded.
     Done {
-        /// Which.
         attempt: AttemptId,
-        /// What it counted.
+        /// The attempt's statistics.
         stats: AttemptStats,
-        /// What it wrote to the staging folder.
+        /// The files in the staging folder.
         written: AttemptFiles,
     },
     /// An attempt has failed.
-    Failed {
-        /// Which.
-        attempt: AttemptId,
-        /// Why.
-        cause: FailureCause,
-    },
-    /// It wants to leave.
+    Failed { attempt: AttemptId, cause: FailureCause },
+    /// The worker wants to leave.
     Draining,
     /// The processes of a job that was released with this ticket have ended.
     Released { job: JobId, ticket: u64 },
-    /// Map outputs that it held are gone.
+    /// Map outputs that the worker held are lost.
     OutputsLost { outputs: Vec<AttemptId> },
 }
 
 /// How a session has ended.
 pub(crate) enum SessionEnd {
-    /// For good, as the worker says, or because of what it says.
+    /// For good: the worker has left, or has sent an invalid message.
     Left(String),
-    /// Its connection broke: it may come back.
+    /// The connection broke: the worker may return.
     Broken(String),
 }
 
-/// What a worker says that had a session before.
+/// The message of a worker that had a session before.
 #[derive(Debug)]
 pub(crate) struct Returning {
-    /// Its id then.
+    /// The worker's id then.
     pub(crate) worker: WorkerId,
-    /// Whose id that is.
+    /// The cluster that gave the id.
     pub(crate) cluster: String,
-    /// The highest that it has seen there.
+    /// The highest epoch that the worker has seen there.
     pub(crate) epoch: Epoch,
-    /// What it has.
+    /// The worker's attempts and outputs.
     pub(crate) inventory: Inventory,
 }
 
 /// Why a worker gets no session.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum JoinError {
-    /// Another process works in its folder.
+    /// Another process works in the same folder.
     #[error(
         "{worker} (\"{}\") already works in that folder on that host; give each worker its own --dir",
         windrow_jobs::one_line(name)
     )]
     AlreadyThere {
-        /// Its id.
+        /// The other worker's id.
         worker: WorkerId,
-        /// Its name.
+        /// The other worker's name.
         name: String,
     },
     /// Another process has shown a certificate of the same name.
@@ -88,29 +81,29 @@ pub(crate) enum JoinError {
         windrow_jobs::one_line(name)
     )]
     SameIdentity {
-        /// Its id.
+        /// The other worker's id.
         worker: WorkerId,
-        /// Its name.
+        /// The other worker's name.
         name: String,
-        /// That in the certificate.
+        /// The name in the certificate.
         identity: String,
     },
-    /// It has spoken with this coordinator's successor.
+    /// The worker has spoken with this coordinator's successor.
     #[error("this coordinator ({ours}) has been replaced by another one ({theirs})")]
     Replaced {
-        /// Of this one.
+        /// This coordinator's epoch.
         ours: Epoch,
-        /// Of the other one.
+        /// The successor's epoch.
         theirs: Epoch,
     },
 }
 
-/// Who waits for a session.
+/// Answers a worker that waits for a session.
 pub(super) type JoinReply = oneshot::Sender<Result<Joined, JoinError>>;
 
 impl Driver {
-    /// A worker that says what it had, and is the one that it says it is, gets its session back.
-    /// Any other joins anew.
+    /// A worker that reports its state and proves its identity gets its session back. Any other
+    /// joins as new.
     pub(super) fn open_session(
         &mut self,
         profile: WorkerProfile,
@@ -131,7 +124,7 @@ impl Driver {
         });
         match known {
             Some(Returning { worker, inventory, .. }) => {
-                // What is on its way through the old connection is lost.
+                // Messages in flight on the old connection are lost.
                 self.sessions.drop_session(worker);
                 let request = self.wait_for_answer(Pending::Return(Box::new(profile), reply));
                 self.handle(Event::WorkerReturned { request, worker, inventory });
@@ -157,8 +150,8 @@ impl Driver {
             return;
         }
         for (worker, _) in rivals {
-            // The same process, which has kept nothing, or the successor of one that is gone.
-            self.leave(worker, "another one has come in its place".to_string());
+            // Either the same process without its state, or the successor of a dead one.
+            self.leave(worker, "another worker has replaced it".to_string());
         }
         let offer = profile.offer();
         let note = Note::Worker(Arc::new(profile));
@@ -172,8 +165,8 @@ impl Driver {
             Some(Pending::Return(_, reply)) => (reply, true),
             _ => return,
         };
-        // One that has left since it was admitted gets no session. Its reply is dropped, so that it
-        // tries again.
+        // A worker that has left since it was admitted gets no session. Its reply is dropped, so
+        // that it retries.
         let Some(profile) = self.catalog().worker(worker).cloned() else { return };
         let WorkerProfile { name, threads, memory_bytes, .. } = &*profile;
         let how = if returned { "is back" } else { "joined" };
@@ -182,8 +175,8 @@ impl Driver {
             self.sessions.open(worker, &profile, request);
         let (cluster, epoch) = (self.catalog().cluster, self.decider.epoch());
         let joined = Joined { worker, session, cluster, epoch, returned, host, outbox, over };
-        // If nobody takes it, the outbox is closed, and the next message finds the worker
-        // unreachable.
+        // If the caller has disconnected, the outbox is closed, and the next message finds the
+        // worker unreachable.
         let _ = reply.send(Ok(joined));
         self.release_again(worker);
     }
@@ -194,8 +187,8 @@ impl Driver {
         }
     }
 
-    /// What a session says that is not the worker's any more is told again in the next one, if it
-    /// matters.
+    /// Reports of a stale session are dropped: the worker repeats them in its next session if they
+    /// matter.
     pub(super) fn report(&mut self, worker: WorkerId, session: SessionId, report: Report) {
         if !self.sessions.is_current(worker, session) {
             return;
@@ -237,7 +230,7 @@ impl Driver {
         let work = self.catalog().work(attempt.task.job);
         let is_map_only = work.is_some_and(|work| work.plan.partitions == 0);
         if is_map_only && written.part.is_none() {
-            // Else the job would fail when all of it is done.
+            // Otherwise the job would fail only at its publication.
             let cause = FailureCause::UserError {
                 place: RecordPlace::default(),
                 message: "its worker reported success without the part that it should have written"
@@ -251,7 +244,8 @@ impl Driver {
     pub(super) fn session_ended(&mut self, worker: WorkerId, session: SessionId, end: SessionEnd) {
         let is_current = self.sessions.is_current(worker, session);
         match end {
-            // Its connection may have been found broken before; but it may not have come back.
+            // The connection may have been noticed as broken before; but the worker must not have
+            // returned.
             SessionEnd::Left(reason) if is_current || !self.sessions.is_open(worker) => {
                 self.leave(worker, reason);
             }
@@ -260,7 +254,7 @@ impl Driver {
         }
     }
 
-    /// A worker is gone for good. What follows is the scheduler's business.
+    /// A worker is gone for good. The scheduler decides what follows.
     fn leave(&mut self, worker: WorkerId, reason: String) {
         self.sessions.drop_session(worker);
         if let Some(profile) = self.catalog().worker(worker) {
@@ -270,7 +264,7 @@ impl Driver {
         self.release_nothing(worker);
     }
 
-    /// A worker may come back.
+    /// A worker's connection broke; it may return.
     pub(super) fn disconnect(&mut self, worker: WorkerId, reason: &str) {
         if let Some(connection) = self.sessions.drop_session(worker) {
             tracing::info!(%worker, ?reason, "connection to a worker broke");
@@ -278,7 +272,7 @@ impl Driver {
         }
     }
 
-    /// A worker was silent for too long.
+    /// A worker's lease has expired.
     pub(super) fn end_session(&mut self, worker: WorkerId, reason: &str) {
         tracing::warn!(%worker, %reason, "worker lost");
         self.sessions.end(worker, reason);

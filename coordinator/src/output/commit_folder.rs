@@ -8,7 +8,7 @@ use std::io;
 
 use windrow_scheduler::journal::Epoch;
 
-use super::Place;
+use super::OutputPaths;
 use super::folder::Folder;
 
 pub(super) const PREFIX: &str = "commit-";
@@ -53,20 +53,20 @@ fn epoch_of(name: &OsStr, unique: &str) -> Option<Epoch> {
 
 /// Takes the publication over, from the attempts or from an earlier epoch. From a later one,
 /// nothing can be taken.
-pub(super) fn take(temporary: &Folder, place: &Place, epoch: Epoch) -> io::Result<Staged> {
-    let (ours, staging) = (name(place.unique(), epoch), place.staging_name());
+pub(super) fn take(temporary: &Folder, paths: &OutputPaths, epoch: Epoch) -> io::Result<Staged> {
+    let (ours, staging) = (name(paths.unique(), epoch), paths.staging_name());
     debug_assert_ne!(ours, staging, "attempts must not find it any more");
     if let Some(folder) = temporary.folder_if_any(&ours)? {
         return Ok(Staged { folder, is_new: false });
     }
     let mut taken = temporary.rename_new(&staging, temporary, &ours);
     let is_new = taken.is_ok();
-    for (of, folder) in of(temporary, place.unique())? {
+    for (of, folder) in of(temporary, paths.unique())? {
         if taken.is_err() && of < epoch {
             taken = temporary.rename_new(folder, temporary, &ours);
         }
     }
     taken?;
-    debug_assert!(epoch_of(ours.as_ref(), place.unique()).is_some(), "no successor would find it");
+    debug_assert!(epoch_of(ours.as_ref(), paths.unique()).is_some(), "no successor would find it");
     Ok(Staged { folder: temporary.folder(&ours)?, is_new })
 }

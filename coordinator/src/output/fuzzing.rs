@@ -6,15 +6,15 @@ use windrow_jobs::fuzzing::{HeapBound, Target};
 use windrow_jobs::{AttemptId, JobId, PartKind, StageId, TaskId};
 
 use super::lock::Owner;
-use super::{ManifestJob, Place, StageCounts, StagedPart, manifest};
+use super::{ManifestJob, OutputPaths, StageCounts, StagedPart, manifest};
 
 /// The manifest, and the lock.
 pub(crate) const FILES: Target =
     Target { name: "output-files", seeds, check: files, heap: HeapBound::SMALL };
 
 /// A place, always the same.
-pub(crate) fn place() -> Place {
-    Place::named(Path::new("/out"), "1-2-3")
+pub(crate) fn paths() -> OutputPaths {
+    OutputPaths::named(Path::new("/out"), "1-2-3")
 }
 
 fn seeds() -> Vec<Vec<u8>> {

@@ -31,7 +31,7 @@ use windrow_scheduler::journal::Epoch;
 use super::SUCCESS;
 use super::folder::{Folder, PRIVATE, if_any, is_same};
 use super::replace::{ALL_ASIDE, REPLACED};
-use crate::side_by_side::try_for_each;
+use crate::parallel_io::try_for_each;
 
 const PREFIX: &str = "own-";
 /// Where parts are that no job can reach any more.

@@ -24,7 +24,7 @@ use super::private_folder::{self, ExpectedOwner, Found, PARTS, PrivateFolder};
 use super::stop::Stop;
 use super::{BAD_RECORDS, OutputError, PART, SUCCESS, TEMPORARY};
 use crate::failpoint::{Failpoint, FailpointId};
-use crate::side_by_side::try_for_each;
+use crate::parallel_io::try_for_each;
 
 pub(super) const REPLACED: &str = "replaced";
 pub(super) const ALL_ASIDE: &str = "replaced.all-aside";

@@ -14,7 +14,7 @@ use windrow_jobs::{JobSpec, NoStore, explained};
 
 use super::listing::Places;
 use crate::hanging::at;
-use crate::side_by_side::try_for_each;
+use crate::parallel_io::try_for_each;
 
 /// Folders that jobs may read and write. Cheap to clone.
 #[derive(Clone, Debug)]

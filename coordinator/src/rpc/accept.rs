@@ -12,8 +12,8 @@
 //!  the folder is taken  -->   the driver has the job
 //! ```
 //!
-//! What lies in a folder does not say enough of whose it is: the file server may be away for a
-//! moment. The driver knows which jobs have a folder, or wait to have it again.
+//! A folder's content does not tell whose it is, and the file server may be away for a moment. The
+//! driver knows which jobs have a folder or wait to have it again.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -42,52 +42,53 @@ use crate::plan::{
 };
 use crate::submitter::Submitter;
 
-/// Plans jobs, and has them accepted. Cheap to clone; clones have all in common.
+/// Plans jobs and hands them to the driver. Cheap to clone; clones share their state.
 #[derive(Clone)]
 pub(crate) struct Planner {
     driver: DriverHandle,
-    /// To ask it.
+    /// Bounds the questions to the driver.
     turns: DriverTurns,
-    /// Where programs and side files are.
+    /// Stores programs and side files.
     blobs: Arc<BlobStore>,
-    /// What was listed for submissions that have not come yet, and the files that they will need.
+    /// Listings for announced submissions that have not come yet, with the files that they will
+    /// need.
     listings: Arc<KeptListings<Pin>>,
-    /// Bounds what is planned at once.
+    /// Bounds concurrent plannings.
     plannings: Plannings,
-    /// Bounds what one submitter has.
-    unended: PendingSubmissions,
-    /// What submissions on their way to the driver claim.
+    /// Bounds the jobs of one submitter.
+    pending: PendingSubmissions,
+    /// Claims of submissions on their way to the driver.
     claims: ComingClaims,
     /// Where inputs and outputs may lie.
     allowed_paths: AllowedPaths,
-    /// Fires when the coordinator stops, which must not wait for a file server.
+    /// Fires when the coordinator stops: stopping must not wait for a file server.
     stopping: CancellationToken,
 }
 
-/// A job that somebody asks for.
+/// A requested job.
 pub(super) struct Asked {
     pub(super) id: SubmissionId,
     pub(super) spec: JobSpec,
     /// The submitter's.
     pub(super) program_version: String,
-    /// The name in their certificate, if they have one.
+    /// The name in the submitter's certificate, if there is one.
     pub(super) submitter: Option<String>,
-    /// Whether they may have any number of jobs.
+    /// Admins may have any number of jobs.
     pub(super) is_admin: bool,
     pub(super) shape: JobShape,
     pub(super) ranges: Option<Ranges>,
     pub(super) cluster: ClusterSize,
 }
 
-/// What was asked for, cut into tasks.
+/// A requested job, cut into tasks.
 struct Planned {
     asked: Asked,
     plan: Plan,
-    /// Jobs of which there is something in the output folder.
+    /// Jobs whose files are in the output folder.
     found: Vec<JobIdentity>,
-    /// Where the output lies, links followed: it is that which was looked at.
+    /// The output folder with links resolved: the one that was examined.
     output: PathBuf,
-    /// Until the driver knows of the job, and so of what it needs.
+    /// Keeps the job's files until the driver knows the job, and so which files it needs.
     pin: Pin,
 }
 
@@ -98,12 +99,12 @@ impl Planner {
         allowed_paths: AllowedPaths,
         stopping: CancellationToken,
     ) -> Self {
-        let (listings, plannings, unended, claims) = Default::default();
-        Self { driver, turns, blobs, listings, plannings, unended, claims, allowed_paths, stopping }
+        let (listings, plannings, pending, claims) = Default::default();
+        Self { driver, turns, blobs, listings, plannings, pending, claims, allowed_paths, stopping }
     }
 
-    /// The number of partitions that a job would have, and what to read of its input for their
-    /// ranges.
+    /// The number of partitions that a job would have, and the pieces of its input to sample for
+    /// their ranges.
     pub(super) async fn look_at(
         &self,
         (submitter, id): (Option<&str>, Option<SubmissionId>),
@@ -138,17 +139,18 @@ impl Planner {
         Ok(reply)
     }
 
-    /// Plans a job and hands it to the driver, unless its submitter has gone meanwhile.
+    /// Plans a job and hands it to the driver, unless its submitter has disconnected.
     pub(super) async fn accept(
         self,
         asked: Asked,
         caller_gone: CancellationToken,
     ) -> Result<JobId, Status> {
-        let _unended = self.count(&asked).await?;
+        let _pending = self.count(&asked).await?;
         let (planner, submitter) = (self.clone(), asked.submitter.clone());
         let of = submitter.as_deref();
         self.until_cleaned_up(of, &asked.spec, &caller_gone).await?;
-        // Before the inputs are listed, which may take longer than what is not needed is kept.
+        // Pinned before the inputs are listed: listing may outlast the time for which unused files
+        // are kept.
         let pin = self.pin(&asked.spec, of).await?;
         let planning = self.plannings.run(of, move || planner.plan(asked, pin));
         let mut planned = tokio::select! {
@@ -166,18 +168,18 @@ impl Planner {
         self.submit(of, submission, &caller_gone).await
     }
 
-    /// Counts a submission, until the driver has it, where submitters are told apart.
+    /// Counts a submission until the driver has it, on clusters that tell submitters apart.
     async fn count(&self, asked: &Asked) -> Result<Option<PendingSubmission>, Status> {
         let Some(submitter) = asked.submitter.as_ref().filter(|_| !asked.is_admin) else {
             return Ok(None);
         };
-        let coming = self.unended.count(submitter, &asked.spec);
+        let coming = self.pending.count(submitter, &asked.spec);
         let load = self.driver.load_of(submitter.clone());
         coming.check(self.turns.ask(Some(submitter), load).await?)?;
         Ok(Some(coming))
     }
 
-    /// Keeps the program and the side files of a job.
+    /// Pins the program and the side files of a job.
     async fn pin(&self, spec: &JobSpec, submitter: Option<&str>) -> Result<Pin, Status> {
         let in_use = self.turns.ask(submitter, self.driver.blobs_in_use()).await?;
         let from = Submitter::named(submitter);
@@ -186,8 +188,8 @@ impl Planner {
         Ok(pinning.await.map_err(|error| Status::internal(error.to_string()))??)
     }
 
-    /// Refuses an output that belongs to a job which is not over. Waits for one that has ended, and
-    /// of which only the last traces are still to be removed.
+    /// Refuses an output of a job that is not over. Waits for a job that has ended and is being
+    /// cleaned up.
     async fn until_cleaned_up(
         &self,
         of: Option<&str>,
@@ -200,7 +202,7 @@ impl Planner {
         }
         if let Some(mut changes) = self.turns.ask(of, self.driver.watch(owner.job)).await? {
             tokio::select! {
-                // The sender goes only with a job that is over and forgotten.
+                // The sender is dropped only when the job is over and forgotten.
                 _ = changes.wait_for(|over| *over) => {}
                 () = caller_gone.cancelled() => return Err(submitter_gone()),
             }
@@ -208,12 +210,12 @@ impl Planner {
         Ok(())
     }
 
-    /// Claims output and declared paths of a job, until the driver has it.
+    /// Claims the output and the declared paths of a job until the driver has it.
     async fn claim(&self, of: Option<&str>, claim: Claim) -> Result<ComingClaim, Status> {
         let claimed = self.claims.claim(claim.clone())?;
         self.turns.ask(of, self.driver.check_claim(claim.clone())).await??;
         if !claim.declared().is_empty() {
-            // Last: an output whose job has ended since is found by what lies there.
+            // Searched last: the output of a job that has ended since is found by the files in it.
             let search = move || Ok(output::refuse_outputs_at(claim.declared())?);
             self.unless_stopped(self.plannings.run(of, search)).await?;
         }
@@ -240,7 +242,7 @@ impl Planner {
         self.turns.ask(of, self.driver.owner_of(output, found)).await
     }
 
-    /// Looks at the output first, since that is cheap, and writes nothing.
+    /// Examines the output first, which is cheap. Writes nothing.
     fn plan(&self, mut asked: Asked, pin: Pin) -> Result<Planned, Status> {
         let spec = &asked.spec;
         self.allowed_paths.check_spec(spec)?;
@@ -253,12 +255,12 @@ impl Planner {
         };
         let plan = Plan::make(spec, &asked.shape, asked.ranges.take(), asked.cluster, listing)?;
         let found = output::jobs_in(&output);
-        // Checked once more, and what was checked is what workers are told.
+        // Resolved again, and workers are told the resolved paths, which are the checked ones.
         asked.spec.writable = self.allowed_paths.real_writable(&asked.spec)?;
         Ok(Planned { asked, plan, found, output, pin })
     }
 
-    /// Hands a job to the driver, or gives its folder back.
+    /// Hands a job to the driver, or removes its folder.
     async fn submit(
         &self,
         of: Option<&str>,
@@ -276,8 +278,8 @@ impl Planner {
         };
         let refused = match self.turns.command(of, submitting).await {
             Ok(Some(Ok(job))) => return Ok(job),
-            // A successor may have taken the job over, and its attempts write to the folder. If
-            // not, whoever takes the output next removes it.
+            // The submission's fate is unknown: a successor may have taken the job over, and its
+            // attempts write to the folder. Otherwise the next job in this output removes it.
             Ok(Some(Err(Unsubmitted::Unanswered(stopped)))) if has_successors => {
                 return Err(stopped.into());
             }
@@ -294,21 +296,21 @@ impl Planner {
     }
 }
 
-/// Takes the output folder: last, so that a refusal leaves nothing behind. Blocks on the file
-/// system.
+/// Takes the output folder, as the last step, so that a refusal leaves nothing behind. Blocks on
+/// the file system.
 fn take(planned: Planned, owner: Option<Owner>) -> Result<(Submission, Pin), Status> {
     let Planned { asked, plan, output, pin, .. } = planned;
     let Asked { id, spec, program_version, submitter, .. } = asked;
-    // Of this telling: if the submission was accepted before, this one is dropped, and its identity
-    // with it.
+    // Drawn for this request: if the submission was accepted before, this job and its identity are
+    // dropped.
     let identity = JobIdentity(drawn()?);
     let owner = owner.map(|owner| Owner { job: spec.job.clone(), ..owner });
     let overwrite = spec.options.overwrite;
     let reservation = Arc::new(Reservation::take_for(identity, &output, overwrite, owner)?);
-    let place = reservation.place().clone();
+    let paths = reservation.paths().clone();
     let (plan, submitted) = (Arc::new(plan), SystemTime::now());
-    let work = JobWork { identity, spec, program_version, submitter, plan, place, submitted };
-    // Made here and not by the driver, which has no time to look at each split.
+    let work = JobWork { identity, spec, program_version, submitter, plan, paths, submitted };
+    // Made here because the driver has no time to look at each split.
     let to_schedule = work.to_schedule();
     Ok((Submission { id, work: Arc::new(work), plan: to_schedule, reservation }, pin))
 }
@@ -318,7 +320,7 @@ fn local(output: &Location) -> Result<&Path, NotAllowed> {
 }
 
 fn submitter_gone() -> Status {
-    Status::cancelled("the submitter has gone")
+    Status::cancelled("the submitter has disconnected")
 }
 
 fn refused(spec: &JobSpec, owner: OutputOwner) -> Status {

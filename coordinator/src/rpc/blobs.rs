@@ -1,4 +1,4 @@
-//! The `Blobs` service: takes programs and side files from submitters, gives them to workers.
+//! The `Blobs` service: receives programs and side files from submitters and sends them to workers.
 
 use std::fs::File;
 use std::io;
@@ -23,27 +23,27 @@ use crate::blobs::{BlobError, BlobStore, Offered, ROOM_STEP, Upload};
 use crate::driver::DriverHandle;
 use crate::submitter::Submitter;
 
-/// How long a submitter may leave an upload waiting: others may wait for it.
+/// How long an upload may wait for its next piece: others may wait for its slot.
 const PIECE_TIMEOUT: Duration = Duration::from_secs(30);
-/// Uploads at once, of all and of one submitter; others wait. Each has a thread, and others need
-/// some, too.
+/// Concurrent uploads, of all submitters and of one; more wait. Each has a thread, and other work
+/// needs threads, too.
 const UPLOADS_MAX: usize = 64;
 const UPLOADS_OF_ONE_MAX: usize = 8;
-/// A slower upload is broken off: others wait for its slot. What has come of it is kept.
+/// A slower upload is cancelled, since others wait for its slot. What was received is kept.
 const UPLOAD_BYTES_PER_SECOND_MIN: u64 = 16 << 10;
-/// From when on that is asked for.
+/// The minimum rate is required after this time.
 const UPLOAD_GRACE: Duration = Duration::from_secs(60);
-/// Downloads at once: enough to fill any network. When a program is new, all workers of a cluster
-/// want it at the same time.
+/// Concurrent downloads: enough to fill any network. When a program is new, all workers of a
+/// cluster want it at the same time.
 const DOWNLOADS_MAX: usize = 64;
-/// How often who waits for a download hears that it is still waited for: an empty piece.
+/// A worker that waits for a download slot gets an empty piece this often, as a sign of life.
 const STILL_WAITING: Duration = Duration::from_secs(5);
-/// Of a download.
+/// Size of the pieces of a download.
 const PIECE_BYTES: usize = 256 << 10;
-/// Pieces that wait for the disk, or for the network.
+/// Pieces that are queued for the disk or for the network.
 const PIECES_MAX: usize = 4;
 
-/// Answers submitters and workers.
+/// Serves submitters and workers.
 pub(crate) struct BlobsService {
     driver: DriverHandle,
     store: Arc<BlobStore>,
@@ -53,7 +53,7 @@ pub(crate) struct BlobsService {
 }
 
 impl BlobsService {
-    /// Keeps them in `store`; what the driver's jobs need is kept longest.
+    /// Keeps files in `store`; files that the driver's jobs need are kept longest.
     pub(crate) fn new(driver: DriverHandle, store: Arc<BlobStore>) -> Self {
         let upload_turns = FairLimit::new(UPLOADS_MAX, UPLOADS_OF_ONE_MAX);
         let download_slots = Arc::new(Semaphore::new(DOWNLOADS_MAX));
@@ -81,7 +81,7 @@ impl BlobsService {
         Ok(blocking(move || store.make_room(coming, from, &in_use)).await??)
     }
 
-    /// Passes the pieces of an upload on, and makes room for them.
+    /// Passes the pieces of an upload on and reserves quota for them.
     async fn take_pieces(
         &self,
         (first, mut pieces): (v1::UploadPiece, Streaming<v1::UploadPiece>),
@@ -89,21 +89,21 @@ impl BlobsService {
         mut received: u64,
         stored: mpsc::Sender<v1::UploadPiece>,
     ) -> Result<(), Status> {
-        let (mut piece, mut pace) = (first, Pace::new());
+        let (mut piece, mut rate) = (first, MinimumRate::new());
         let mut room = received + ROOM_STEP;
         loop {
-            pace.count(piece.data.len());
-            // What there is already is sent once more at most, and counts twice then.
+            rate.count(piece.data.len());
+            // Bytes that are here already are sent at most once more, and count twice then.
             received += piece.data.len() as u64;
             if received > room {
                 self.make_room((blob, received.min(blob.bytes)), from).await?;
                 room = received + ROOM_STEP;
             }
             if stored.send(piece).await.is_err() {
-                return Ok(()); // Why, who stores says.
+                return Ok(()); // The writer reports the reason.
             }
             match next(&mut pieces).await {
-                Ok(Some(_)) if pace.is_too_slow() => return Err(too_slow()),
+                Ok(Some(_)) if rate.is_too_slow() => return Err(too_slow()),
                 Ok(Some(next_one)) => piece = next_one,
                 Ok(None) | Err(_) => return Ok(()),
             }
@@ -133,11 +133,13 @@ impl Blobs for BlobsService {
     ) -> Result<Response<v1::UploadReply>, Status> {
         let name = name_of(&request);
         let from = Submitter::named(name.as_deref());
-        // Before any of it is read: nothing of those that wait is held here.
+        // Taken before anything is read, so that nothing is held here for uploads that wait.
         let turn = self.upload_turns.take(name.as_deref()).await?;
         let mut pieces = request.into_inner();
         let Some(first) = next(&mut pieces).await? else {
-            return Err(Status::invalid_argument("an upload begins with what it is of"));
+            return Err(Status::invalid_argument(
+                "an upload begins with the digest and size of its file",
+            ));
         };
         let blob = blob_from(first.blob.clone())?;
         let only_upload = self.uploads.begin((blob.digest, from)).await;
@@ -148,7 +150,8 @@ impl Blobs for BlobsService {
         let there = upload.received();
         let (sender, received) = mpsc::channel(PIECES_MAX);
         let storing = spawn_blocking(move || {
-            // Also when the caller goes: until then, nobody else writes.
+            // Held also when the caller disconnects: until the writer has ended, no other upload of
+            // the blob may begin.
             let _until_here = (only_upload, turn);
             store(upload, received)
         });
@@ -166,7 +169,7 @@ impl Blobs for BlobsService {
     ) -> Result<Response<Self::DownloadStream>, Status> {
         let v1::DownloadRequest { digest, offset } = request.into_inner();
         let digest = digest_from(&digest)?;
-        // Whoever waits holds no file open: all workers may wait.
+        // The file is closed while the download waits: all workers may wait.
         drop(self.open(digest).await?);
         let (sender, pieces) = mpsc::channel(PIECES_MAX);
         let (slots, store) = (Arc::clone(&self.download_slots), Arc::clone(&self.store));
@@ -174,8 +177,8 @@ impl Blobs for BlobsService {
             let Some(_slot) = wait_for_slot(slots, &sender).await else { return };
             match open(store, digest).await {
                 Ok((file, end)) => send(file, offset.min(end), sender).await,
-                // It may have made room for another one. The receiver hears of it, unless it has
-                // gone.
+                // The file may have been evicted meanwhile. Sending fails only if the receiver has
+                // disconnected.
                 Err(status) => drop(sender.send(Err(status)).await),
             }
         });
@@ -183,20 +186,20 @@ impl Blobs for BlobsService {
     }
 }
 
-/// A file and its end: beyond that there is nothing, however far.
+/// Opens a file. Its length bounds every read, however far the request reaches.
 async fn open(store: Arc<BlobStore>, digest: Digest) -> Result<(Arc<File>, u64), Status> {
     let file = blocking(move || store.open(digest)).await??;
     let end = file.metadata().map_err(|error| Status::internal(error.to_string()))?.len();
     Ok((file, end))
 }
 
-/// How fast an upload comes.
-struct Pace {
+/// Tells whether an upload is too slow.
+struct MinimumRate {
     began: Instant,
     bytes: u64,
 }
 
-impl Pace {
+impl MinimumRate {
     fn new() -> Self {
         Self { began: Instant::now(), bytes: 0 }
     }
@@ -212,13 +215,13 @@ impl Pace {
 }
 
 fn too_slow() -> Status {
-    let pace = UPLOAD_BYTES_PER_SECOND_MIN >> 10;
+    let rate = UPLOAD_BYTES_PER_SECOND_MIN >> 10;
     Status::resource_exhausted(format!(
-        "the upload is slower than {pace} KiB/s, and others wait for it; submit again to go on where it has stopped"
+        "the upload is slower than {rate} KiB/s, and others wait for its slot; submit again to resume it"
     ))
 }
 
-/// Waits until few enough others download; `None` if nobody wants it any more.
+/// Waits for a download slot; `None` if the receiver disconnects meanwhile.
 async fn wait_for_slot(
     slots: Arc<Semaphore>,
     pieces: &mpsc::Sender<Result<v1::DownloadPiece, Status>>,
@@ -233,8 +236,8 @@ async fn wait_for_slot(
     }
 }
 
-/// Sends a file from `offset` to its end, or until nobody wants any more. Holds no thread while it
-/// waits for the network: downloads may be many.
+/// Sends a file from `offset` to its end, or until the receiver disconnects. Holds no thread while
+/// it waits for the network: there may be many downloads.
 async fn send(
     file: Arc<File>,
     mut offset: u64,
@@ -252,7 +255,7 @@ async fn send(
             Ok(Err(status)) | Err(status) => Err(status),
         };
         let is_last = piece.is_err();
-        // Others wait for who does not take any.
+        // A receiver that takes nothing loses its slot to those that wait.
         let sent = timeout(PIECE_TIMEOUT, pieces.send(piece)).await;
         if !matches!(sent, Ok(Ok(()))) || is_last {
             return;
@@ -267,7 +270,7 @@ fn read_piece(file: &File, offset: u64) -> io::Result<Vec<u8>> {
     Ok(data)
 }
 
-/// Writes all pieces, and checks what they make when there are no more.
+/// Writes all pieces, and checks the whole at the end.
 fn store(mut upload: Upload, mut pieces: mpsc::Receiver<v1::UploadPiece>) -> Result<(), BlobError> {
     while let Some(v1::UploadPiece { offset, data, .. }) = pieces.blocking_recv() {
         upload.write(offset, &data)?;
@@ -276,9 +279,9 @@ fn store(mut upload: Upload, mut pieces: mpsc::Receiver<v1::UploadPiece>) -> Res
 }
 
 async fn next(pieces: &mut Streaming<v1::UploadPiece>) -> Result<Option<v1::UploadPiece>, Status> {
-    timeout(PIECE_TIMEOUT, pieces.message())
-        .await
-        .unwrap_or_else(|_| Err(Status::deadline_exceeded("the upload waits for its next piece")))
+    timeout(PIECE_TIMEOUT, pieces.message()).await.unwrap_or_else(|_| {
+        Err(Status::deadline_exceeded("the next piece of the upload did not arrive in time"))
+    })
 }
 
 async fn blocking<T: Send + 'static>(
@@ -292,22 +295,22 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn an_upload_must_come_at_some_pace() {
-        let mut pace = Pace::new();
+    async fn an_upload_below_the_minimum_rate_is_cancelled_after_its_grace() {
+        let mut rate = MinimumRate::new();
         tokio::time::advance(UPLOAD_GRACE).await;
-        assert!(!pace.is_too_slow(), "it may take a while to begin");
+        assert!(!rate.is_too_slow(), "an upload may begin slowly");
         for _ in 0..100 {
             tokio::time::advance(Duration::from_secs(1)).await;
-            pace.count(UPLOAD_BYTES_PER_SECOND_MIN as usize);
-            assert!(!pace.is_too_slow());
+            rate.count(UPLOAD_BYTES_PER_SECOND_MIN as usize);
+            assert!(!rate.is_too_slow());
         }
         tokio::time::advance(Duration::from_secs(2)).await;
-        pace.count(1);
-        assert!(pace.is_too_slow());
+        rate.count(1);
+        assert!(rate.is_too_slow());
     }
 
     #[tokio::test(start_paused = true)]
-    async fn who_waits_for_a_download_hears_that_it_is_waited_for() {
+    async fn a_waiting_download_gets_empty_pieces() {
         let slots = Arc::new(Semaphore::new(1));
         let (sender, mut pieces) = mpsc::channel(PIECES_MAX);
         let taken = wait_for_slot(Arc::clone(&slots), &sender).await;

@@ -1,8 +1,8 @@
-//! Turns to ask the driver, which has one thread for all. Whoever asks much waits for their own
-//! answers, and nobody else, above all no worker, for those.
+//! Limits on concurrent requests to the driver, which has one thread for all. A submitter who asks
+//! much waits behind their own requests; other submitters, and above all workers, do not.
 //!
-//! What waits for the journal has turns apart: while that hangs, questions are answered, and say
-//! so.
+//! Requests that wait for the journal have a limit of their own: while the journal hangs, questions
+//! are still answered, and say so.
 
 use tonic::{Request, Status};
 use windrow_security::Identity;
@@ -11,14 +11,14 @@ use windrow_security::access::Caller;
 use super::fair_limit::FairLimit;
 use crate::driver::Stopped;
 
-/// Questions at once, of all and of one submitter.
+/// Concurrent questions, of all submitters and of one.
 const QUESTIONS_MAX: usize = 16;
 const QUESTIONS_OF_ONE_MAX: usize = 2;
-/// Commands at once, which lie in one queue with what workers report.
+/// Concurrent commands. They share a queue with the workers' reports.
 const COMMANDS_MAX: usize = 256;
 const COMMANDS_OF_ONE_MAX: usize = 64;
 
-/// The turns. Cheap to clone; clones count together.
+/// Both limits. Cheap to clone; clones count together.
 #[derive(Clone)]
 pub(crate) struct DriverTurns {
     questions: FairLimit,
@@ -35,7 +35,7 @@ impl Default for DriverTurns {
 }
 
 impl DriverTurns {
-    /// Asks something when it is the turn of its submitter, if they are known.
+    /// Asks a question under the limit of its submitter, if the submitter is known.
     pub(super) async fn ask<T>(
         &self,
         submitter: Option<&str>,
@@ -45,8 +45,8 @@ impl DriverTurns {
         Ok(question.await?)
     }
 
-    /// The same for what is answered when the journal has it. It keeps its turn until then, also
-    /// when whoever has told it goes: it lies in the queue all the same.
+    /// Likewise for a command, which is answered once it is durable. It keeps its permit until
+    /// then, also when the caller disconnects: it stays in the queue all the same.
     pub(super) async fn command<T: Send + 'static>(
         &self,
         submitter: Option<&str>,
@@ -62,12 +62,12 @@ impl DriverTurns {
     }
 }
 
-/// Who is in the caller's certificate.
+/// The identity in the caller's certificate.
 pub(super) fn identity_of<T>(request: &Request<T>) -> Option<Identity> {
     request.extensions().get::<Caller>().and_then(Caller::identity).cloned()
 }
 
-/// Their name, by which turns are counted.
+/// The caller's name, by which requests are counted.
 pub(super) fn name_of<T>(request: &Request<T>) -> Option<String> {
     identity_of(request).map(|identity| identity.name().to_string())
 }
@@ -84,16 +84,16 @@ mod tests {
     const SOON: Duration = Duration::from_millis(1);
 
     #[tokio::test(start_paused = true)]
-    async fn commands_that_hang_hold_up_their_submitters_commands_and_nothing_else() {
+    async fn hanging_commands_delay_only_commands_of_the_same_submitter() {
         let turns = DriverTurns::default();
         for _ in 0..COMMANDS_OF_ONE_MAX {
-            // Whoever has told them goes at once.
+            // The caller disconnects at once.
             assert!(timeout(SOON, turns.command(Some("a"), pending::<()>())).await.is_err());
         }
         let asked = async { Ok(7) };
         assert_eq!(turns.ask(Some("a"), asked).await.unwrap(), 7);
         assert_eq!(turns.command(Some("b"), async { 8 }).await.unwrap(), 8);
         let one_more = timeout(SOON, turns.command(Some("a"), async { 9 })).await;
-        assert!(one_more.is_err(), "one submitter has so many turns");
+        assert!(one_more.is_err(), "one submitter has only so many permits");
     }
 }

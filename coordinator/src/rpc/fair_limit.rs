@@ -1,4 +1,5 @@
-//! So many at once, and fewer of one submitter, so that others need not wait for one of them.
+//! A limit on concurrency, with a lower one for each submitter, so that one submitter cannot make
+//! all others wait.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -6,35 +7,35 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tonic::Status;
 
-/// Most of one submitter that wait: one for each connection that a member may have. Each holds what
-/// has come of its request.
+/// Most waiting calls of one submitter: one for each connection that a member may have. Each holds
+/// the part of its request that has arrived.
 const WAITING_OF_ONE_MAX: usize = 1 << 10;
 
-/// All turns. Cheap to clone; clones count together.
+/// The limit. Cheap to clone; clones count together.
 #[derive(Clone)]
 pub(super) struct FairLimit {
     all: Arc<Semaphore>,
     of_one_max: usize,
-    /// By submitter; of those who have a turn, or wait for one.
+    /// Submitters with a permit or a waiting call.
     of_one: Arc<Mutex<BTreeMap<String, SubmitterLimit>>>,
 }
 
-/// What one submitter may have. Cheap to clone.
+/// The limit of one submitter. Cheap to clone.
 #[derive(Clone)]
 struct SubmitterLimit {
     turns: Arc<Semaphore>,
-    /// Places for those who wait.
+    /// Bounds the calls that wait.
     places: Arc<Semaphore>,
 }
 
 impl SubmitterLimit {
-    /// Whether anybody has a turn or waits for one: the map's own is one of each.
+    /// Whether anybody holds or waits for a permit: the map's own clone is one reference to each.
     fn is_used(&self) -> bool {
         Arc::strong_count(&self.turns) > 1 || Arc::strong_count(&self.places) > 1
     }
 }
 
-/// A turn, until it is dropped.
+/// A permit, until it is dropped.
 pub(super) struct FairPermit {
     _own: Option<OwnedSemaphorePermit>,
     _of_all: OwnedSemaphorePermit,
@@ -45,13 +46,13 @@ impl FairLimit {
         Self { all: Arc::new(Semaphore::new(most)), of_one_max, of_one: Arc::default() }
     }
 
-    /// Waits behind others of the same submitter, if they are known, and then behind everybody.
-    /// Refused where too many of that submitter wait already.
+    /// Waits behind others of the same submitter, if the submitter is known, and then behind
+    /// everybody. Refused where too many calls of that submitter wait already.
     pub(super) async fn take(&self, submitter: Option<&str>) -> Result<FairPermit, Status> {
         self.take_many(submitter, 1).await
     }
 
-    /// As many, at once.
+    /// Takes this many permits at once.
     pub(super) async fn take_many(
         &self,
         submitter: Option<&str>,
@@ -79,7 +80,7 @@ impl FairLimit {
         all.entry(submitter.to_string()).or_insert_with(new).clone()
     }
 
-    /// How many are free.
+    /// The number of free permits.
     #[cfg(test)]
     pub(super) fn free(&self) -> usize {
         self.all.available_permits()
@@ -92,7 +93,7 @@ async fn permits(turns: Arc<Semaphore>, count: u32) -> Result<OwnedSemaphorePerm
 
 fn too_many_wait(submitter: &str) -> Status {
     Status::resource_exhausted(format!(
-        "{WAITING_OF_ONE_MAX} calls of {submitter} wait for their turn, and no more may; wait for their answers"
+        "{WAITING_OF_ONE_MAX} calls of {submitter} are waiting, which is the most; wait for their answers"
     ))
 }
 
@@ -101,14 +102,14 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn one_submitter_leaves_turns_to_others() {
+    async fn one_submitter_leaves_permits_to_others() {
         let turns = FairLimit::new(4, 2);
         let taken = [turns.take(Some("a")).await.unwrap(), turns.take(Some("a")).await.unwrap()];
         let third = turns.take(Some("a"));
         tokio::pin!(third);
         tokio::select! {
             biased;
-            _ = &mut third => panic!("a third one of the same submitter"),
+            _ = &mut third => panic!("a third permit for the same submitter"),
             () = tokio::task::yield_now() => {}
         }
         turns.take(Some("b")).await.unwrap();
@@ -117,11 +118,11 @@ mod tests {
         drop((taken, unknown));
         third.await.unwrap();
         turns.take(Some("b")).await.unwrap();
-        assert!(turns.of_one.lock().unwrap().len() <= 2, "what nobody uses is forgotten");
+        assert!(turns.of_one.lock().unwrap().len() <= 2, "unused entries are forgotten");
     }
 
     #[tokio::test]
-    async fn only_so_many_of_one_submitter_wait() {
+    async fn one_call_too_many_of_a_submitter_is_refused() {
         let turns = FairLimit::new(1, 1);
         let taken = turns.take(Some("a")).await.unwrap();
         let mut waiting = tokio::task::JoinSet::new();

@@ -1,4 +1,4 @@
-//! For `fuzz/`: what workers and submitters say.
+//! For `fuzz/`: messages of workers and submitters.
 
 use prost::Message;
 use windrow_jobs::StageId;
@@ -131,7 +131,7 @@ fn submission_seeds() -> Vec<Vec<u8>> {
     vec![request.encode_to_vec()]
 }
 
-/// What is accepted of a description is what it says.
+/// An accepted description converts back to what it was.
 fn submissions(bytes: &[u8]) {
     let Ok(request) = v1::SubmitRequest::decode(bytes) else { return };
     let _ = convert::submission_from(None, &request.submission, &request.key);

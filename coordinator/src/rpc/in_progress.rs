@@ -1,12 +1,12 @@
-//! What is being done: submissions that are planned, blobs that are uploaded. One that is told
-//! twice at the same time is done once.
+//! Work in progress: submissions being planned, blobs being uploaded. Two equal requests at the
+//! same time are carried out one after the other.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::Notify;
 
-/// All that is being done, by its name.
+/// All work in progress, by its name.
 pub(crate) struct InProgress<K: Ord>(Arc<Shared<K>>);
 
 struct Shared<K> {
@@ -14,7 +14,7 @@ struct Shared<K> {
     ended: Notify,
 }
 
-/// Until it is dropped, nobody else does this.
+/// Until it is dropped, no other caller begins the same work.
 pub(super) struct InProgressGuard<K: Ord> {
     shared: Arc<Shared<K>>,
     id: K,
@@ -27,12 +27,12 @@ impl<K: Ord> Default for InProgress<K> {
 }
 
 impl<K: Ord + Copy> InProgress<K> {
-    /// Waits until nobody else does it.
+    /// Waits until no other caller is at the same work.
     pub(super) async fn begin(&self, id: K) -> InProgressGuard<K> {
         loop {
             let ended = self.0.ended.notified();
             tokio::pin!(ended);
-            // From here on it hears of every end, also of one between the look and the wait.
+            // Registered before the look, so that an end between look and wait is not missed.
             ended.as_mut().enable();
             if self.0.change(|ids| ids.insert(id)) {
                 return InProgressGuard { shared: Arc::clone(&self.0), id };
@@ -68,7 +68,7 @@ mod tests {
         tokio::pin!(second);
         tokio::select! {
             biased;
-            _ = &mut second => panic!("two do the same"),
+            _ = &mut second => panic!("two callers do the same work"),
             () = tokio::task::yield_now() => {}
         }
         drop(first);

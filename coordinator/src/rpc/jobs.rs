@@ -1,4 +1,4 @@
-//! The `Jobs` service: what submitters ask.
+//! The `Jobs` service: requests of submitters.
 
 use std::sync::Arc;
 
@@ -30,22 +30,22 @@ use crate::driver::{DriverHandle, JobSnapshot};
 use crate::logs::LogStore;
 use crate::plan::ClusterSize;
 
-/// Jobs that the driver shows at once.
+/// Most jobs in one answer of the driver.
 const SHOWN_MAX: usize = 64;
 
-/// Answers submitters.
+/// Serves submitters.
 pub(crate) struct JobsService {
     pub(crate) driver: DriverHandle,
     pub(crate) build: v1::Build,
-    /// What to plan for while no worker has joined.
+    /// The cluster to plan for while no worker has joined.
     pub(crate) assumed_cluster: ClusterSize,
-    /// What jobs have printed.
+    /// The output that jobs have printed.
     pub(crate) logs: Arc<LogStore>,
-    /// Submissions that have come and are not accepted yet.
+    /// Submissions that have arrived and are not accepted yet.
     pub(crate) in_planning: InProgress<SubmissionId>,
-    /// Plans what is submitted.
+    /// Plans submissions.
     pub(crate) planner: Planner,
-    /// To ask the driver.
+    /// Bounds the requests to the driver.
     pub(crate) turns: DriverTurns,
 }
 
@@ -76,7 +76,8 @@ impl Jobs for JobsService {
         check_build("submitter", request.build.as_ref(), &self.build)?;
         let (spec, shape) = (spec_from(request.spec)?, shape_from(request.shape)?);
         let id = submission_from(of, &request.submission, &request.key)?;
-        // Its output is there, or about to be: it could not be planned once more.
+        // The submission was accepted before: its output exists, or will, so planning it again
+        // would fail.
         if let Some(id) = id
             && let Some(accepted) = self.accepted_before(of, (id, &request.key), &spec).await?
         {
@@ -105,7 +106,7 @@ impl Jobs for JobsService {
         let is_admin = identity.is_some_and(|identity| identity.role() == Role::Admin);
         let id = submission_from(of, &request.submission, &request.key)?;
         let id = id.map_or_else(|| drawn().map(SubmissionId), Ok)?;
-        // Told again, it waits for its first telling to come to an end, and is answered like that.
+        // A retry waits until the first request has ended, and gets the same answer.
         let planning = self.in_planning.begin(id).await;
         if let Some(accepted) = self.accepted_before(of, (id, &request.key), &spec).await? {
             return Ok(Response::new(accepted));
@@ -118,8 +119,8 @@ impl Jobs for JobsService {
         let submitter = submitter.clone();
         let asked =
             Asked { id, spec, program_version, submitter, is_admin, shape, ranges, cluster };
-        // In a task of its own, which goes on when the caller goes: what planning has taken must be
-        // given back.
+        // In a task of its own, which survives the caller's disconnect: planning must give back
+        // what it has taken.
         let planner = self.planner.clone();
         let accepting = async move {
             let _planning = planning;
@@ -191,7 +192,7 @@ impl Jobs for JobsService {
         let driver = self.driver.clone();
         let cancelling = async move { driver.cancel(job).await };
         let too_late = !self.turns.command(asks, cancelling).await??;
-        // The sender goes only with a job that is over and forgotten.
+        // The sender is dropped only when the job is over and forgotten.
         let _ = changes.wait_for(|over| *over).await;
         let status = Some(self.status(asks, job).await?);
         Ok(about(Response::new(v1::CancelReply { status, too_late }), format!("job {job}")))
@@ -231,8 +232,7 @@ impl JobsService {
         Ok(if joined.workers == 0 { self.assumed_cluster } else { joined })
     }
 
-    /// Refuses a submitter who wants to stop the job of another one, or to read what it has
-    /// printed.
+    /// Refuses a submitter who wants to stop another submitter's job or to read its logs.
     async fn refuse_stranger(&self, asks: Option<Identity>, job: JobId) -> Result<(), Status> {
         let Some(asks) = asks.filter(|asks| asks.role() == Role::Submitter) else { return Ok(()) };
         let snapshot = self.job(Some(asks.name()), job).await?;
@@ -245,7 +245,7 @@ impl JobsService {
         }
     }
 
-    /// Refuses the name of a task that the job does not have: nothing can ever be printed there.
+    /// Refuses a task that the job does not have: it will never print anything.
     async fn refuse_unknown_task(
         &self,
         asks: Option<&str>,
@@ -268,7 +268,7 @@ impl JobsService {
         )))
     }
 
-    /// The job that a caller means, as they have named it and by its number.
+    /// The job with this identity or number.
     async fn find(
         &self,
         asks: Option<&str>,
@@ -295,8 +295,8 @@ impl JobsService {
         })
     }
 
-    /// The job to which this submission has led, if it was told before. A key must not mean two
-    /// things.
+    /// The job that was accepted under this submission before. Refuses a key that was used for
+    /// another job.
     async fn accepted_before(
         &self,
         asks: Option<&str>,
@@ -328,8 +328,8 @@ fn numbers(stage: &str, tasks: u32) -> String {
     }
 }
 
-/// Who submits may step back behind others. To step before them is for an admin to grant; where
-/// nobody is told apart, for all.
+/// Submitters may lower the priority of their jobs. Raising it takes an admin, or a cluster that
+/// does not tell callers apart.
 fn check_priority(role: Option<Role>, priority: i32) -> Result<(), Status> {
     let default = JobOptions::default().priority;
     match role {
@@ -341,7 +341,7 @@ fn check_priority(role: Option<Role>, priority: i32) -> Result<(), Status> {
     }
 }
 
-/// An answer that says what it is about, for the audit log.
+/// Adds the subject of an answer for the audit log.
 fn about<T>(mut answer: Response<T>, subject: String) -> Response<T> {
     answer.extensions_mut().insert(Subject(subject));
     answer
@@ -360,7 +360,7 @@ mod tests {
         assert!(check_priority(Some(Role::Submitter), 0).is_ok());
         assert!(check_priority(Some(Role::Submitter), i32::MIN).is_ok());
         assert!(check_priority(Some(Role::Admin), i32::MAX).is_ok());
-        assert!(check_priority(None, 1).is_ok(), "an open cluster tells nobody apart");
+        assert!(check_priority(None, 1).is_ok(), "an open cluster does not tell callers apart");
         let refused = check_priority(Some(Role::Submitter), 1).unwrap_err();
         assert_eq!(refused.code(), tonic::Code::PermissionDenied);
         assert!(refused.message().contains("--priority"), "{}", refused.message());

@@ -1,11 +1,11 @@
-//! Requests are held whole while they are read, and so is what they describe until they are
-//! answered. So they have a room in bytes, and a smaller one of each submitter: others need not
-//! wait for one of them. A request says how long it is before it comes, and has room for all of it
-//! from then on, or waits. What is not read stays with its sender, but for what the stream's window
-//! holds; so those who wait have a bound, too.
+//! Requests are held whole while they are read, and so is their content until they are answered. So
+//! their bytes are bounded, in total and per submitter, and one submitter cannot make all others
+//! wait. A request states its length before it comes; from then on it has a reservation for all of
+//! it, or waits. Unread bytes stay with the sender, except for the stream's window; so waiting
+//! requests are bounded, too.
 //!
-//! A call may come on each of a connection's streams, so that small ones count, too. So do answers
-//! until they are [taken](super::unread): of these, only so many may wait.
+//! A connection may carry a call on each of its streams, so the number of calls is bounded, too.
+//! Answers count until they are [taken](super::slow_reader).
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
@@ -24,34 +24,34 @@ use windrow_security::access::Caller;
 use windrow_security::limits::REQUEST_BYTES_MAX;
 
 use super::fair_limit::{FairLimit, FairPermit};
-use super::unread::Answer;
+use super::slow_reader::TimedAnswer;
 
-/// Room is given in these.
+/// The unit of reservation.
 const UNIT_BYTES: usize = 1 << 10;
-/// What a request takes however short it is.
+/// The least that a request reserves.
 const LEAST_BYTES: usize = 4 << 10;
-/// For all, and for one submitter: two of the largest.
+/// Bytes of all submitters, and of one: two of the largest requests.
 const BYTES_MAX: usize = 384 << 20;
 const BYTES_OF_ONE_MAX: usize = 64 << 20;
 
-/// How long a request may take to come, and a second more for each so many bytes.
+/// How long a request may take to arrive: this time, and a second more for each so many bytes.
 const TIME_MAX: Duration = Duration::from_secs(30);
 const BYTES_PER_SECOND_MIN: usize = 64 << 10;
 
-/// Before a message: whether it is compressed, and its length.
+/// The prefix of a gRPC message: whether it is compressed, and its length.
 const PREFIX_BYTES: usize = 5;
 
-/// Calls that are being answered, or whose answers were not taken, of all and of one submitter.
+/// Calls that are being answered, or whose answers were not taken, of all submitters and of one.
 const CALLS_MAX: usize = 1 << 10;
 const CALLS_OF_ONE_MAX: usize = 1 << 7;
 
-/// Many messages, which have turns and times of their own.
+/// A stream of messages, with limits and deadlines of its own.
 const STREAMED: &str = "/windrow.v1.Blobs/Upload";
-/// Answers of many messages, each of which is made when there is room for it.
+/// Streamed answers: each message is made when the receiver has room for it.
 const ANSWERS_STREAMED: [&str; 3] =
     ["/windrow.v1.Jobs/Watch", "/windrow.v1.Jobs/Logs", "/windrow.v1.Blobs/Download"];
 
-/// The room of all services.
+/// The limits that all services share.
 #[derive(Clone)]
 pub(crate) struct RequestRoom {
     bytes: FairLimit,
@@ -68,7 +68,7 @@ impl Default for RequestRoom {
 }
 
 impl RequestRoom {
-    /// Room for a request of so many bytes, and for its answer.
+    /// Reserves room for a request of so many bytes, and a call for its answer.
     async fn take(&self, submitter: Option<&str>, bytes: usize) -> Result<Taken, Status> {
         let call = self.calls.take(submitter).await?;
         let units = bytes.div_ceil(UNIT_BYTES) as u32;
@@ -76,10 +76,10 @@ impl RequestRoom {
     }
 }
 
-/// Of a call.
+/// The reservations of a call.
 type Taken = (FairPermit, FairPermit);
 
-/// A service whose requests are read like that. Each has one message.
+/// A service whose requests are read under these limits. Each request is one message.
 #[derive(Clone)]
 pub(crate) struct LargeRequests<S> {
     service: S,
@@ -123,32 +123,33 @@ where
         Box::pin(async move {
             let answered = answering.await;
             let held = held.filter(|_| !is_streamed);
-            answered.map(|answer| answer.map(|inner| Body::new(Answer::new(inner, &caller, held))))
+            answered
+                .map(|answer| answer.map(|inner| Body::new(TimedAnswer::new(inner, &caller, held))))
         })
     }
 }
 
-/// What a turn is waited for with.
+/// A pending reservation.
 type Waiting = Pin<Box<dyn Future<Output = Result<(Taken, Instant), Status>> + Send>>;
 
-/// A request's body, which waits for room as soon as it says how much it needs.
+/// A request's body, which waits for its reservation once it has stated its length.
 struct InTurn {
     inner: Body,
     of: (Option<String>, RequestRoom),
     state: State,
-    /// Of the message, as far as it is there.
+    /// The message's prefix, as far as it has arrived.
     prefix: Vec<u8>,
-    /// Came with it, or before.
+    /// Frames that arrived with the prefix.
     held: VecDeque<Frame<Bytes>>,
-    /// Bytes that may still come.
+    /// Bytes that may still arrive.
     left: usize,
     late: Pin<Box<Sleep>>,
-    /// Kept by the call until its answer is taken.
+    /// Held by the call until its answer is taken.
     taken: Arc<Mutex<Option<Taken>>>,
 }
 
 enum State {
-    /// It has not said how long it is.
+    /// The length is not known yet.
     Beginning,
     Waiting(Waiting),
     Coming,
@@ -164,7 +165,7 @@ impl InTurn {
         Self { inner, of, state, prefix: Vec::new(), held: VecDeque::new(), left: 0, late, taken }
     }
 
-    /// The next frame of the sender; none at the end.
+    /// The sender's next frame; `None` at the end.
     fn poll_inner(
         &mut self,
         context: &mut Context<'_>,
@@ -173,18 +174,18 @@ impl InTurn {
             return Poll::Ready(frame);
         }
         ready!(self.late.as_mut().poll(context));
-        let text = "the request took too long to come; try again";
+        let text = "the request took too long to arrive; try again";
         Poll::Ready(Some(Err(Status::deadline_exceeded(text))))
     }
 
-    /// Reads until it is known how long the message is, or there is none.
+    /// Reads until the message's length is known, or the body ends.
     fn poll_beginning(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Status>> {
         while self.prefix.len() < PREFIX_BYTES {
             let Some(frame) = ready!(self.poll_inner(context)?) else { break };
             let data = frame.data_ref().map_or(&[][..], |data| data);
             let missing = PREFIX_BYTES - self.prefix.len();
             self.prefix.extend(&data[..missing.min(data.len())]);
-            // Empty ones could be very many.
+            // Empty frames are dropped: there could be very many.
             if !data.is_empty() || frame.is_trailers() {
                 self.held.push_back(frame);
             }
@@ -193,7 +194,7 @@ impl InTurn {
             [_, a, b, c, d] => PREFIX_BYTES + u32::from_be_bytes([a, b, c, d]) as usize,
             _ => PREFIX_BYTES,
         };
-        // More is refused by who reads it.
+        // The decoder refuses larger messages.
         let bytes = self.left.clamp(LEAST_BYTES, PREFIX_BYTES + REQUEST_BYTES_MAX);
         let (submitter, room) = self.of.clone();
         let waiting = async move { room.take(submitter.as_deref(), bytes).await };
@@ -233,7 +234,7 @@ impl HttpBody for InTurn {
         match this.left.checked_sub(frame.data_ref().map_or(0, Bytes::len)) {
             Some(left) => this.left = left,
             None => {
-                let text = "there is more in the request than its one message";
+                let text = "the request has more than one message";
                 return Poll::Ready(Some(Err(Status::invalid_argument(text))));
             }
         }
@@ -254,8 +255,7 @@ mod tests {
 
     use super::*;
 
-    /// Reads a request to its end, says how many bytes of it came and how it ended, and never
-    /// answers.
+    /// Reads a request to its end, records how many bytes came and how it ended, and never answers.
     #[derive(Clone, Default)]
     struct Reader(Arc<Mutex<Read>>);
 
@@ -298,11 +298,10 @@ mod tests {
         }
     }
 
-    /// A message that says it has so many bytes, of which some come, and nothing more if they are
-    /// fewer.
+    /// A message that declares a length, of which `come` bytes arrive, and then nothing more.
     fn request(of: &str, declared: usize, come: usize) -> http::Request<Body> {
         let prefix = [&[0][..], &(declared as u32).to_be_bytes()].concat();
-        // In two pieces, as anything may be.
+        // The prefix is split in two, as any frame may be.
         let pieces = [prefix[..2].to_vec(), prefix[2..].to_vec(), vec![0; come]];
         let frames = pieces.map(|piece| Ok::<_, Status>(Frame::data(piece.into())));
         let frames = tokio_stream::iter(frames);
@@ -328,7 +327,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn half_sent_requests_of_one_submitter_are_held_within_their_room() {
+    async fn half_sent_requests_of_one_submitter_are_bounded() {
         let reader = Reader::default();
         let mut service = LargeRequests::of(reader.clone(), &RequestRoom::default());
         for (declared, count, most) in [(20 << 20, 50, 3), (100 << 10, 1_000, 660)] {
@@ -338,7 +337,7 @@ mod tests {
             settle().await;
             let begun = std::mem::take(&mut reader.0.lock().unwrap().begun);
             assert!((1..=most).contains(&begun), "{begun} of {declared} bytes");
-            // Others have theirs.
+            // Another submitter has a reservation.
             let other = tokio::spawn(service.call(request("other", 24 << 20, 24 << 20)));
             settle().await;
             assert_eq!(std::mem::take(&mut reader.0.lock().unwrap().whole), 1);
@@ -350,7 +349,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn what_does_not_come_or_is_too_much_is_refused() {
+    async fn late_and_oversized_requests_are_refused() {
         let reader = Reader::default();
         let mut service = LargeRequests::of(reader.clone(), &RequestRoom::default());
         let calls = [(1_000, 10), (10, 1_000)]
@@ -392,7 +391,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn answers_that_are_not_taken_hold_up_their_submitters_calls_and_nobody_elses() {
+    async fn untaken_answers_delay_only_calls_of_the_same_submitter() {
         let mut service = LargeRequests::of(Answering, &RequestRoom::default());
         let mut untaken = Vec::new();
         for _ in 0..CALLS_OF_ONE_MAX {
@@ -406,12 +405,12 @@ mod tests {
         assert!(!one_more.is_finished());
         let mut taken = untaken.pop().unwrap();
         while next(&mut taken).await.is_some() {}
-        assert!(!one_more.is_finished(), "it is held");
+        assert!(!one_more.is_finished(), "it waits");
         drop(taken);
         settle().await;
         assert!(one_more.is_finished());
         drop(one_more.await);
-        // Nobody asks for more of the next one: it lies where it is.
+        // Nobody polls the next answer: it stays where it is.
         let mut answer = service.call(watched).await.unwrap().into_body();
         next(&mut answer).await;
         assert!(!caller.is_shut_out());

@@ -1,11 +1,11 @@
-//! Which jobs an answer to `List` shows: the latest ones that fit, as many as a message may hold.
+//! An answer to `List` shows the latest jobs, as many as a message may hold.
 
 use prost::Message;
 use windrow_proto::v1;
 
-/// Most jobs of one answer.
+/// Most jobs in one answer.
 const JOBS_MAX: usize = 1_000;
-/// Most bytes of one answer, but for its first job. Far below what a client takes.
+/// Most bytes of one answer, not counting its first job. Far below a client's limit.
 const BYTES_MAX: usize = 4 << 20;
 
 /// An answer, to which jobs are added from the latest on.
@@ -27,7 +27,7 @@ impl Page {
         Self { request, limit, bytes: 0, jobs: Vec::new(), more: false }
     }
 
-    /// Takes a job if it fits; false once the page is full.
+    /// Adds a job if it fits; returns false once the page is full.
     pub(super) fn add(&mut self, job: v1::JobStatus) -> bool {
         if !fits(&self.request, &job) {
             return true;
@@ -79,7 +79,7 @@ mod tests {
     }
 
     #[test]
-    fn the_latest_that_fit_come_first_and_the_rest_can_be_asked_for() {
+    fn the_latest_jobs_come_first_and_the_next_page_continues() {
         let states = vec![v1::JobState::Running.into()];
         let request = v1::ListRequest { states, submitter: "ann".into(), limit: 3, before: None };
         assert_eq!(ids(&request), (vec![44, 46, 48], true));
@@ -90,7 +90,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_is_bounded_and_never_empty_where_something_fits() {
+    fn an_answer_is_bounded_and_holds_at_least_one_job() {
         let failure = |id| v1::JobStatus { failure_message: "f".repeat(3 << 20), ..job(id) };
         let reply = page_of(&v1::ListRequest::default(), (1..=9).map(failure));
         assert_eq!((reply.jobs.len(), reply.more), (1, true));

@@ -1,4 +1,4 @@
-//! What jobs print, in from their workers and out to their users.
+//! Logs of jobs: received from workers, sent to users.
 
 use std::io;
 use std::sync::Arc;
@@ -12,11 +12,11 @@ use windrow_proto::v1;
 use crate::driver::DriverHandle;
 use crate::logs::{LogStore, read};
 
-/// What is taken of a process.
+/// The most that is kept of one message.
 const TAIL_BYTES_MAX: usize = 64 << 10;
 const TASKS_MAX: usize = 100_000;
 
-/// Keeps what the processes of one worker print.
+/// Stores the output of one worker's processes.
 pub(super) struct WorkerLogs {
     pub(super) driver: DriverHandle,
     pub(super) logs: Arc<LogStore>,
@@ -26,8 +26,8 @@ pub(super) struct WorkerLogs {
 }
 
 impl WorkerLogs {
-    /// Keeps it where it is of a job that is known, and not too much. It is for people only, so
-    /// that a failure fails nothing.
+    /// Stores the output of a known job, up to a limit. Logs are for people only, so that an error
+    /// is logged and nothing fails.
     pub(super) async fn keep(&self, printed: v1::Printed) {
         let v1::Printed { job, tail, maps, reduces, .. } = &printed;
         let is_small = tail.len() <= TAIL_BYTES_MAX && maps.len() + reduces.len() <= TASKS_MAX;
@@ -38,14 +38,14 @@ impl WorkerLogs {
         let log = v1::ProcessLog { worker: self.name.clone(), printed: Some(printed) };
         match spawn_blocking(move || logs.put(worker, &log)).await {
             Ok(Ok(())) => {}
-            Ok(Err(error)) => tracing::warn!(%error, "what a job prints cannot be kept"),
+            Ok(Err(error)) => tracing::warn!(%error, "cannot store a job's log"),
             Err(error) => tracing::error!(%error, "a bug in the engine: keeping a log panicked"),
         }
     }
 }
 
-/// Sends what the processes of a job have printed, or those in which attempts of `task` ran, until
-/// nobody wants any more. Holds no thread while it waits for the network.
+/// Sends the logs of a job, or of the processes in which attempts of `task` ran, until the receiver
+/// disconnects. Holds no thread while it waits for the network.
 pub(super) async fn send(
     logs: Arc<LogStore>,
     job: JobId,
@@ -57,7 +57,7 @@ pub(super) async fn send(
     let paths = match found {
         Ok(paths) => paths,
         Err(error) => {
-            // The receiver hears of it, unless it has gone.
+            // Fails only if the receiver has disconnected.
             let _ = sender.send(Err(Status::internal(error.to_string()))).await;
             return;
         }

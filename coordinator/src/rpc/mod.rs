@@ -1,5 +1,5 @@
-//! The gRPC edge: three services, and the conversions between messages and domain values. Nothing
-//! is decided here but whether a message makes sense.
+//! The gRPC edge: three services, and the conversions between messages and domain values. It
+//! decides only whether a message is valid.
 
 mod accept;
 mod blobs;
@@ -17,7 +17,7 @@ mod pending_submissions;
 mod plannings;
 mod refusal;
 mod sessions;
-mod unread;
+mod slow_reader;
 mod watch;
 
 pub(crate) use accept::Planner;

@@ -1,5 +1,5 @@
-//! How much of one submitter's may wait or run: all of it is held in memory and in the journal,
-//! until it ends, and comes back after a restart.
+//! A bound on the jobs of one submitter: they are held in memory and in the journal until they end,
+//! and come back after a restart.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -11,15 +11,15 @@ use crate::submitter::Load;
 
 /// Jobs of one submitter that have not ended.
 const JOBS_OF_ONE_MAX: u64 = 1_000;
-/// And bytes of what they have asked for. One may have 24 MiB.
+/// Bytes of the specifications of these jobs. A single one may have 24 MiB.
 const BYTES_OF_ONE_MAX: u64 = 64 << 20;
 
-/// Submissions on their way to the driver, which does not know of them yet. Cheap to clone; clones
-/// have all in common.
+/// Submissions on their way to the driver, which does not know them yet. Cheap to clone; clones
+/// share their state.
 #[derive(Clone, Default)]
 pub(super) struct PendingSubmissions(Arc<Mutex<BTreeMap<String, Load>>>);
 
-/// One of them, until it is dropped.
+/// A submission on its way, until it is dropped.
 pub(super) struct PendingSubmission {
     all: PendingSubmissions,
     submitter: String,
@@ -27,8 +27,8 @@ pub(super) struct PendingSubmission {
 }
 
 impl PendingSubmissions {
-    /// Counts a submission from now on. To be called before the driver is asked for the others, so
-    /// that none is missed by both.
+    /// Counts a submission from now on. Call this before asking the driver for its jobs, so that no
+    /// submission is missed by both.
     pub(super) fn count(&self, submitter: &str, spec: &JobSpec) -> PendingSubmission {
         let (load, submitter) = (Load::of(spec), submitter.to_string());
         let mut coming = self.lock();
@@ -44,7 +44,7 @@ impl PendingSubmissions {
 }
 
 impl PendingSubmission {
-    /// Refuses it where its submitter would have too much, with what the driver has.
+    /// Refuses the submission if its submitter would exceed a bound; `there` is the driver's count.
     pub(super) fn check(&self, there: Load) -> Result<(), Status> {
         let coming = self.all.lock().get(&self.submitter).copied().unwrap_or_default();
         let Load { jobs, bytes } = there.and(coming);
@@ -52,7 +52,7 @@ impl PendingSubmission {
             return Ok(());
         }
         Err(Status::resource_exhausted(format!(
-            "with this one, {} would have {jobs} jobs that have not ended, whose specifications take {bytes} bytes; the most for one \
+            "with this job, {} would have {jobs} jobs that have not ended, with specifications of {bytes} bytes; the most for one \
              submitter are {JOBS_OF_ONE_MAX} jobs and {BYTES_OF_ONE_MAX} bytes: wait for some to end, or cancel some \
              ('windrow cancel')",
             self.submitter
@@ -91,10 +91,10 @@ mod tests {
     }
 
     #[test]
-    fn jobs_of_one_submitter_have_a_bound_in_number_and_bytes() {
-        let unended = PendingSubmissions::default();
+    fn jobs_of_one_submitter_are_bounded_in_number_and_bytes() {
+        let pending = PendingSubmissions::default();
         let there = |jobs, bytes| Load { jobs, bytes };
-        let one = unended.count("ada", &spec(10));
+        let one = pending.count("ada", &spec(10));
         one.check(there(999, 0)).unwrap();
         let error = one.check(there(1_000, 0)).unwrap_err();
         assert_eq!(error.code(), tonic::Code::ResourceExhausted);
@@ -102,14 +102,14 @@ mod tests {
             assert!(error.message().contains(part), "{}", error.message());
         }
         assert!(one.check(there(1, 64 << 20)).is_err());
-        // What is on its way counts, and that of others does not.
-        let large = unended.count("ada", &spec(1 << 20));
-        unended.count("bob", &spec(1 << 20)).check(there(999, 0)).unwrap();
+        // Submissions on their way count for their own submitter only.
+        let large = pending.count("ada", &spec(1 << 20));
+        pending.count("bob", &spec(1 << 20)).check(there(999, 0)).unwrap();
         assert!(one.check(there(999, 0)).is_err());
         assert!(one.check(there(0, 63 << 20)).is_err());
         drop(large);
         one.check(there(999, 63 << 20)).unwrap();
         drop(one);
-        assert!(unended.lock().is_empty());
+        assert!(pending.lock().is_empty());
     }
 }

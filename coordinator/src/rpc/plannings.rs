@@ -1,5 +1,5 @@
-//! How many jobs are planned at once. Each holds a thread and the list of its files while a file
-//! server answers, so all others wait for their turn.
+//! Bounds concurrent plannings. Each holds a thread and the list of its files while a file server
+//! answers, so more of them wait.
 //!
 //! ```text
 //!  wait behind others of the same submitter --> wait for a turn --> plan --> done
@@ -8,8 +8,9 @@
 //!       .. nor for answer_max: its submitter is told at which path (the thread is given up)
 //! ```
 //!
-//! Nothing ends a call to a file server that is gone. So a planning that hangs has no turn, and
-//! those that hang are bounded apart; and one submitter's plannings never have all turns.
+//! Nothing can interrupt a call to a dead file server. So a planning that hangs gives up its
+//! permit, and hanging plannings have a bound of their own. One submitter's plannings never have
+//! all permits.
 
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -21,21 +22,21 @@ use tonic::Status;
 use super::fair_limit::{FairLimit, FairPermit};
 use crate::hanging::Watch;
 
-/// More do not make a file server faster: each asks on several threads.
+/// More would not make a file server faster: each planning asks on several threads.
 const PLANNINGS_MAX: usize = 4;
-/// Of one submitter, where submitters are told apart.
+/// For one submitter, where submitters are told apart.
 const OF_ONE_MAX: usize = PLANNINGS_MAX / 2;
-/// Most plannings that hang, of all and of one submitter: each has up to 16 threads that cannot be
+/// Most hanging plannings, of all submitters and of one: each has up to 16 threads that cannot be
 /// ended.
 const HANGING_MAX: usize = 32;
 const HANGING_OF_ONE_MAX: usize = 4;
 
-/// How long a call may take before it counts as one that hangs, and before it is given up.
+/// How long a call may take before it counts as hanging, and before it is given up.
 #[derive(Clone, Copy)]
 struct Limits {
     turn_max: Duration,
     answer_max: Duration,
-    /// Between two looks.
+    /// Time between two looks at a planning.
     look: Duration,
 }
 
@@ -45,7 +46,7 @@ const LIMITS: Limits = Limits {
     look: Duration::from_secs(1),
 };
 
-/// The turns. Cheap to clone; clones count together.
+/// The limits. Cheap to clone; clones count together.
 #[derive(Clone)]
 pub(crate) struct Plannings {
     turns: FairLimit,
@@ -53,7 +54,7 @@ pub(crate) struct Plannings {
     limits: Limits,
 }
 
-/// A planning in a call that does not return.
+/// A planning with a call that does not return.
 struct Hanging {
     submitter: Option<String>,
     watch: Watch,
@@ -67,10 +68,10 @@ impl Default for Plannings {
 }
 
 impl Plannings {
-    /// Does something for a submitter, if they are known, that blocks on the file system, once it
-    /// is its turn. If nobody waits for it any more, it ends when it looks next, or at its end, and
-    /// has its turn until then, or until it hangs. Whatever it makes must be of no harm if nobody
-    /// gets it.
+    /// Runs a planning, which blocks on the file system, once there is a permit for its submitter,
+    /// if the submitter is known. If the caller disconnects, the planning ends when it next checks,
+    /// or when it is done; it has its permit until then, or until it hangs. A result that nobody
+    /// receives must do no harm.
     pub(super) async fn run<T: Send + 'static>(
         &self,
         submitter: Option<&str>,
@@ -91,7 +92,7 @@ impl Plannings {
             hangs: false,
         };
         let _waits = Waits(looking.watch.clone());
-        // In a task of its own, since whoever waits here may go.
+        // In a task of its own, which survives the caller's disconnect.
         let done = tokio::spawn(looking.until_done(planning)).await;
         done.map_err(|error| Status::internal(error.to_string()))?
     }
@@ -106,7 +107,7 @@ impl Plannings {
         let longest = own.chain(&*hanging).find_map(|hanging| hanging.watch.longest());
         let (path, since) = longest.unwrap_or_default();
         Err(Status::resource_exhausted(format!(
-            "{} jobs that were submitted before cannot be planned: {} has not answered for {} s; see to its file server, and \
+            "{} earlier jobs cannot be planned: {} has not answered for {} s; check its file server, and \
              submit again",
             hanging.len(),
             path.display(),
@@ -115,7 +116,7 @@ impl Plannings {
     }
 }
 
-/// Somebody waits for a planning, until this is dropped.
+/// Marks a planning as wanted until this is dropped.
 struct Waits(Watch);
 
 impl Drop for Waits {
@@ -124,13 +125,13 @@ impl Drop for Waits {
     }
 }
 
-/// Looks at a planning now and then.
+/// Polls a planning for hanging calls.
 struct Looking {
     plannings: Plannings,
     submitter: Option<String>,
     turn: Option<FairPermit>,
     watch: Watch,
-    /// Whether it is among those that hang.
+    /// Whether the planning is counted as hanging.
     hangs: bool,
 }
 
@@ -149,7 +150,7 @@ impl Looking {
             let Some((path, since)) = self.watch.longest() else { continue };
             self.note(&path, since);
             if since >= self.plannings.limits.answer_max {
-                // Its thread may come back, and still counts until then.
+                // Its thread counts until it returns.
                 tokio::spawn(async move {
                     let _ = planning.await;
                     drop(self);
@@ -159,12 +160,12 @@ impl Looking {
         }
     }
 
-    /// One that hangs has no turn. When the server answers again, it goes on without.
+    /// A hanging planning gives up its permit. If the server answers again, it continues without.
     fn note(&mut self, path: &Path, since: Duration) {
         if self.hangs || since < self.plannings.limits.turn_max {
             return;
         }
-        tracing::warn!(?path, ?since, "a job's planning hangs; others have its turn");
+        tracing::warn!(?path, ?since, "planning a job hangs; it has given up its permit");
         self.hangs = true;
         self.turn = None;
         let (submitter, watch) = (self.submitter.clone(), self.watch.clone());
@@ -189,7 +190,7 @@ impl Plannings {
 
 fn does_not_answer(path: &Path, since: Duration) -> Status {
     Status::failed_precondition(format!(
-        "the job cannot be planned: {} has not answered for {} s; see to its file server, or leave the path out",
+        "the job cannot be planned: {} has not answered for {} s; check its file server, or leave the path out",
         path.display(),
         since.as_secs()
     ))
@@ -211,7 +212,7 @@ mod tests {
 
     const NEVER: Duration = Duration::from_secs(1_000_000);
 
-    /// Begins a planning that asks at `/dead` until the gate opens.
+    /// Begins a planning whose call for `/dead` hangs until the gate opens.
     fn begin(
         plannings: &Plannings,
         submitter: Option<&'static str>,
@@ -238,11 +239,13 @@ mod tests {
                 tokio::task::yield_now().await;
             }
         };
-        tokio::time::timeout(Duration::from_secs(60), holding).await.expect("it never holds");
+        tokio::time::timeout(Duration::from_secs(60), holding)
+            .await
+            .expect("the condition never held");
     }
 
     #[tokio::test]
-    async fn only_so_many_at_once_and_those_that_nobody_waits_for_count() {
+    async fn concurrent_plannings_are_bounded_and_unwanted_ones_count() {
         let plannings = limits(NEVER, NEVER);
         let (go, gate) = gate();
         let running: Vec<_> = (0..PLANNINGS_MAX).map(|_| begin(&plannings, None, &gate)).collect();
@@ -252,7 +255,7 @@ mod tests {
         tokio::pin!(next);
         tokio::select! {
             biased;
-            _ = &mut next => panic!("it is not its turn"),
+            _ = &mut next => panic!("there is no permit for it"),
             () = tokio::task::yield_now() => {}
         }
         go.send(()).unwrap();
@@ -261,7 +264,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn one_that_nobody_waits_for_is_told_so() {
+    async fn a_planning_learns_that_its_caller_has_disconnected() {
         let plannings = limits(NEVER, NEVER);
         let (began, begun) = mpsc::channel();
         let endless = {
@@ -283,7 +286,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn one_submitter_leaves_turns_to_others() {
+    async fn one_submitter_leaves_permits_to_others() {
         let plannings = limits(NEVER, NEVER);
         let (go, gate) = gate();
         let many: Vec<_> =
@@ -298,7 +301,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn those_that_hang_keep_nobody_waiting_and_go_on_when_the_server_answers() {
+    async fn hanging_plannings_delay_nobody_and_continue_when_the_server_answers() {
         let plannings = limits(Duration::ZERO, NEVER);
         let (go, gate) = gate();
         let hanging: Vec<_> = (0..PLANNINGS_MAX).map(|_| begin(&plannings, None, &gate)).collect();
@@ -313,7 +316,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_never_answers_is_named_and_counts_until_it_returns() {
+    async fn a_dead_path_is_named_and_its_planning_counts_until_it_returns() {
         let plannings = limits(Duration::ZERO, Duration::ZERO);
         let (go, gate) = gate();
         for _ in 0..HANGING_OF_ONE_MAX {

@@ -1,8 +1,7 @@
-//! Refusals: what the caller gets to read, and under which code.
+//! Refusals: their messages and their status codes.
 //!
-//! `InvalidArgument` says that the request is wrong as it stands; `NotFound` and
-//! `FailedPrecondition` that the world is not as it needs it; `AlreadyExists` that somebody else
-//! has the place.
+//! `InvalidArgument`: the request is wrong as it stands. `NotFound` and `FailedPrecondition`: the
+//! state of the cluster does not allow it. `AlreadyExists`: another job owns the path or the name.
 
 use std::io::ErrorKind;
 
@@ -18,11 +17,11 @@ use crate::journal::ClusterId;
 use crate::output::OutputError;
 use crate::plan::{NotAllowed, PlanError};
 
-/// The protocol to speak with a peer; refuses one that has none in common with this build, by name
-/// of both.
+/// The protocol to speak with a peer. Refuses a peer that has none in common with this build, and
+/// names both builds.
 pub(super) fn check_build(who: &str, theirs: Option<&Build>, ours: &Build) -> Result<u32, Status> {
     let Some(theirs) = theirs else {
-        return Err(Status::invalid_argument(format!("the {who} does not say which build it is")));
+        return Err(Status::invalid_argument(format!("the {who} does not state its build")));
     };
     protocols::common(theirs, ours).ok_or_else(|| {
         let text = format!(
@@ -40,19 +39,19 @@ pub(super) fn files_of(spec: &JobSpec) -> Vec<Digest> {
     files.chain([spec.program.executable.digest]).collect()
 }
 
-/// Refuses a submission that may have been accepted by another cluster: it would run twice.
+/// Refuses a submission that another cluster may have accepted: it would run twice.
 pub(super) fn check_cluster(theirs: &str, ours: ClusterId) -> Result<(), Status> {
     if theirs.is_empty() || theirs == ours.to_string() {
         return Ok(());
     }
     let text = format!(
-        "this coordinator is of another cluster ({ours}) than the one that the job was submitted to ({theirs}), which may \
+        "this coordinator belongs to cluster {ours}, but the job was submitted to cluster {theirs}, which may \
          have accepted it"
     );
     Err(Status::failed_precondition(one_line(&text)))
 }
 
-/// Refuses a key that was used for something else. Of very many inputs, only the first were kept.
+/// Refuses a key that was used for another job. Of very many inputs, only the first were kept.
 pub(super) fn check_same_job(
     key: &str,
     job: JobId,
@@ -67,18 +66,18 @@ pub(super) fn check_same_job(
         return Ok(());
     }
     let text = format!(
-        "'{key}' is the name (--submission) under which job {} ({}, output {}) was submitted, which is another one; use another name",
+        "'{key}' is the name (--submission) under which job {} ({}, output {}) was submitted, which is a different job; use another name",
         job.0, accepted.job, accepted.output
     );
     Err(Status::already_exists(one_line(&text)))
 }
 
-/// Nobody knows this job here: it never was of this cluster, or it was forgotten.
+/// This cluster does not know the job: it belongs to another one, or was forgotten.
 pub(super) fn unknown(name: JobName) -> Status {
     Status::not_found(format!("there is no {name} in this cluster; see 'windrow jobs'"))
 }
 
-/// Refuses a job of which files are not here: they may have gone since they were offered.
+/// Refuses a job whose files are missing: they may have been evicted since they were offered.
 pub(super) fn check_files(spec: &JobSpec, blobs: &BlobStore) -> Result<(), Status> {
     match files_of(spec).into_iter().find(|digest| !blobs.has(*digest)) {
         Some(digest) => Err(BlobError::Missing { digest }.into()),
@@ -86,8 +85,8 @@ pub(super) fn check_files(spec: &JobSpec, blobs: &BlobStore) -> Result<(), Statu
     }
 }
 
-/// Refuses a job whose program none of the workers that are there can run. Others may come, but
-/// they are rarely better.
+/// Refuses a job whose program none of the present workers can run. Workers that join later are
+/// rarely different.
 pub(super) fn check_platform(
     needs: &PlatformNeeds,
     workers: &[(String, Platform)],
@@ -108,15 +107,17 @@ pub(super) fn check_platform(
     }
 }
 
-/// A build as people tell it from others.
+/// The name of a build, for people.
 pub(crate) fn build_name(build: &Build) -> String {
     let Build { version, digest, .. } = build;
     format!("windrow {version:.64} (build {digest:.12}, {})", protocols::named(build))
 }
 
-/// The refusal of a coordinator that cannot know whether it is in charge.
+/// The refusal while the coordinator cannot know whether it is fenced.
 pub(crate) fn stands_still() -> Status {
-    Status::unavailable("its journal does not answer, and nothing is decided until it does")
+    Status::unavailable(
+        "its journal does not answer, and the coordinator decides nothing until it does",
+    )
 }
 
 impl From<Stopped> for Status {
@@ -132,7 +133,7 @@ impl From<JoinError> for Status {
             JoinError::AlreadyThere { .. } | JoinError::SameIdentity { .. } => {
                 Self::already_exists(text)
             }
-            // It will find the other one.
+            // The worker will find the new coordinator.
             JoinError::Replaced { .. } => Self::unavailable(text),
         }
     }
@@ -224,7 +225,7 @@ mod tests {
     }
 
     #[test]
-    fn another_protocol_is_refused_by_name_of_both() {
+    fn another_protocol_is_refused_and_both_builds_are_named() {
         let ours = build(PROTOCOL_VERSION, "0.1.0", "0123456789abcdef");
         assert_eq!(check_build("worker", Some(&ours.clone()), &ours).ok(), Some(PROTOCOL_VERSION));
         let newer = Build { protocol_min: 1, ..build(PROTOCOL_VERSION + 7, "0.9.0", "abc") };
@@ -240,7 +241,7 @@ mod tests {
     }
 
     #[test]
-    fn a_program_that_nobody_can_run_is_refused_by_name_of_both_sides() {
+    fn a_program_that_no_worker_can_run_is_refused_and_both_are_named() {
         let platform = |arch: &str| Platform { arch: arch.into(), ..Platform::default() };
         let needs = PlatformNeeds { arch: "x86_64".into(), ..PlatformNeeds::default() };
         let arm = ("arm".to_string(), platform("aarch64"));

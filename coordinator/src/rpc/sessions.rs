@@ -1,4 +1,4 @@
-//! The `Sessions` service: one conversation a worker.
+//! The `Sessions` service: one conversation for each worker.
 //!
 //! ```text
 //!  worker --WorkerMessage-->  Talk  --Report--> driver
@@ -6,12 +6,12 @@
 //!  worker <--CoordinatorMessage-- Replies <--Receipt, Outgoing-- outbox <-- driver
 //! ```
 //!
-//! Receipts go first, also between the pieces of a large order, so that what a worker waits for
-//! never lies behind what it can wait for.
+//! Receipts go first, also between the pieces of a large order: workers wait for receipts, and must
+//! not wait behind an order that can.
 //!
-//! Both halves end together: when the worker's half ends, the driver is told how, and drops the
+//! Both halves end together. When the worker's half ends, the driver is told how, and drops the
 //! outbox; when the driver drops the outbox, the reply stream ends and `listen` stops. A half that
-//! ends in good order says that the worker has left; one that breaks off leaves it time to come
+//! ends in good order means that the worker has left; one that breaks off leaves it time to come
 //! back.
 
 use std::pin::Pin;
@@ -43,15 +43,14 @@ use crate::logs::LogStore;
 
 /// How long a caller may take to say hello.
 const HELLO_TIMEOUT: Duration = Duration::from_secs(10);
-/// How long a worker that finds its folder taken waits for a predecessor whose death is just being
-/// noticed.
+/// How long a worker whose folder is taken waits until the death of its predecessor is noticed.
 const PREDECESSOR_GRACE: Duration = Duration::from_secs(2);
 const PREDECESSOR_PAUSE: Duration = Duration::from_millis(50);
 
-/// Talks with workers.
+/// Serves workers.
 pub(crate) struct SessionsService {
     pub(crate) driver: DriverHandle,
-    /// Of what jobs print.
+    /// Stores the logs of jobs.
     pub(crate) logs: Arc<LogStore>,
     pub(crate) build: v1::Build,
     pub(crate) lease: Duration,
@@ -96,7 +95,7 @@ impl SessionsService {
     ) -> Result<(WorkerProfile, Option<Returning>, u32), Status> {
         let first = timeout(HELLO_TIMEOUT, messages.message())
             .await
-            .map_err(|_| Status::deadline_exceeded("no hello came"))??;
+            .map_err(|_| Status::deadline_exceeded("no hello arrived in time"))??;
         let Some(v1::WorkerMessage { message: Some(Message::Hello(mut hello)) }) = first else {
             return Err(Status::invalid_argument("a session begins with hello"));
         };
@@ -135,22 +134,22 @@ struct Talk {
 }
 
 impl Talk {
-    /// Passes on what the worker says until the session is over. A slow driver makes it wait, and
-    /// so the worker.
+    /// Passes the worker's messages on until the session is over. A slow driver slows the worker
+    /// down (backpressure).
     async fn listen(self, mut messages: Streaming<v1::WorkerMessage>, over: CancellationToken) {
         let end = tokio::select! {
-            // The driver may have found the connection closed before this did.
+            // The driver may have noticed the closed connection first.
             () = over.cancelled() => match self.revoked() {
                 Some(end) => end,
                 None => return,
             },
             end = self.pass_on(&mut messages) => end,
         };
-        // A driver that has stopped needs no telling.
+        // Fails only if the driver has stopped.
         let _ = self.driver.session_ended(self.worker, self.session, end).await;
     }
 
-    /// A worker that was revoked need not be waited for: it will not be let in again.
+    /// A revoked worker has left for good: it will not be admitted again.
     fn revoked(&self) -> Option<SessionEnd> {
         let is_shut_out = self.caller.is_shut_out();
         is_shut_out.then(|| {
@@ -158,8 +157,7 @@ impl Talk {
         })
     }
 
-    /// Returns how the session ended. A worker that wants to leave ends its half of the call in
-    /// good order.
+    /// Returns how the session ended. A worker that leaves ends its half of the call in good order.
     async fn pass_on(&self, messages: &mut Streaming<v1::WorkerMessage>) -> SessionEnd {
         let mut unknown = 0_u64;
         loop {
@@ -182,7 +180,7 @@ impl Talk {
                         tracing::warn!(
                             worker = %self.worker,
                             unknown,
-                            "ignoring messages of kinds that this coordinator does not know; the worker is newer"
+                            "ignoring messages of unknown kinds; the worker is newer than this coordinator"
                         );
                     }
                 }
@@ -197,11 +195,11 @@ impl Talk {
     }
 }
 
-/// What the worker gets to hear: welcome first, then its outbox.
+/// Messages to the worker: the welcome first, then its outbox.
 pub(crate) struct Replies {
     welcome: Option<v1::CoordinatorMessage>,
     outbox: Outbox,
-    /// What is being sent in pieces, and the byte at which the next one begins.
+    /// The order that is being sent in pieces, and the offset of its next piece.
     in_pieces: Option<(Arc<Shared>, usize)>,
 }
 
@@ -221,7 +219,7 @@ impl Stream for Replies {
         if let Some(welcome) = self.welcome.take() {
             return Poll::Ready(Some(Ok(welcome)));
         }
-        // Once there can be no more of them, only the orders say what happens.
+        // After the last receipt, the orders alone tell when the stream ends.
         if let Poll::Ready(Some(receipt)) = self.outbox.receipts.poll_recv(cx) {
             return Poll::Ready(Some(Ok(receipt_to(receipt))));
         }

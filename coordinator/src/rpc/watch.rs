@@ -13,13 +13,13 @@ use super::driver_turns::DriverTurns;
 use super::refusal::stands_still;
 use crate::driver::{DriverHandle, Stopped};
 
-/// Shortest time between two statuses, but for the final one, which comes at once.
+/// Shortest time between two statuses, except for the final one, which is sent at once.
 const PAUSE: Duration = Duration::from_millis(100);
-/// Longest time between two statuses: the clock goes on even when nothing else does.
+/// Longest time between two statuses: the elapsed time changes even when nothing else does.
 const PERIOD: Duration = Duration::from_secs(1);
 
-/// Sends the job's status now, after changes, every second, and at its end, which ends the stream;
-/// each in the turn of whoever watches.
+/// Sends the job's status now, after changes, every second, and at its end, which ends the stream.
+/// Each takes a permit of the watcher.
 pub(super) async fn watch_job(
     driver: DriverHandle,
     (turns, watcher): (DriverTurns, Option<String>),
@@ -57,7 +57,7 @@ async fn status(
     })
 }
 
-/// Waits for the end, or for another change and until `earliest`.
+/// Waits for the job's end, or for a change, but then not before `earliest`.
 async fn next_change(changes: &mut watch::Receiver<bool>, earliest: Instant) {
     if changes.changed().await.is_err() || *changes.borrow() {
         return;
@@ -79,9 +79,9 @@ mod tests {
     use crate::failpoint::Failpoint;
     use crate::journal::Opened;
 
-    /// Also of one that was begun long ago.
+    /// The limit applies also to a stream that began long ago.
     #[tokio::test(start_paused = true)]
-    async fn each_status_takes_its_watchers_turn() {
+    async fn each_status_takes_a_permit_of_its_watcher() {
         let settings = Settings {
             scheduler: windrow_scheduler::Config::default(),
             state: None,

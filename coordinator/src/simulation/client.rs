@@ -100,7 +100,7 @@ impl World {
                 }
             }
             None if newest <= driver.epoch() => {
-                let ledger = &driver.state().catalog.books.ledger;
+                let ledger = &driver.state().catalog.recorder.ledger;
                 // Many others may have ended since.
                 let forgotten = remembers::is_forgotten(job, ledger);
                 if !forgotten && driver.is_in_charge() {
@@ -142,8 +142,8 @@ impl World {
         if driver.is_none_or(|driver| driver.owner_of(&path, &[]).is_some()) {
             return Ok(());
         }
-        let Some(place) = self.take_output(coordinator, client.output)? else { return Ok(()) };
-        let work = JobWork::for_test(&self.clients[index].plan, place);
+        let Some(paths) = self.take_output(coordinator, client.output)? else { return Ok(()) };
+        let work = JobWork::for_test(&self.clients[index].plan, paths);
         let plan = work.to_schedule();
         let work = (Arc::new(work), plan);
         let (reply, answer) = oneshot::channel();

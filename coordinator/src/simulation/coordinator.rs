@@ -9,13 +9,13 @@ use windrow_scheduler::journal::{Answer, CallId, Nonce, Takeover};
 use windrow_scheduler::{Effect, Outcome, Time, Unpublished};
 
 use crate::driver::{Action, Command, Driver, DriverPart, DriverRecord, DriverState};
-use crate::output::Place;
-use crate::simulation::books;
+use crate::output::OutputPaths;
 use crate::simulation::client::Request;
 use crate::simulation::happening::{Done, Happening};
 use crate::simulation::invariants::{leases, visible};
 use crate::simulation::network::Call;
 use crate::simulation::output::Publication;
+use crate::simulation::recorder;
 use crate::simulation::world::World;
 
 pub struct Coordinator {
@@ -39,7 +39,7 @@ pub struct Coordinator {
     /// Workers whose leases were far from their end when it was paused.
     pub safe: BTreeSet<WorkerId>,
     /// The output folders that it has taken, with the locks that it has put there.
-    pub folders: BTreeMap<Place, u64>,
+    pub folders: BTreeMap<OutputPaths, u64>,
 }
 
 pub enum Role {
@@ -156,7 +156,7 @@ impl World {
         let coordinator = &self.coordinators[index];
         match coordinator.driver() {
             Some(driver) if driver.has_room() => {
-                leases::check_silence(driver.shows(), &driver.state().catalog.books.ledger)
+                leases::check_silence(driver.shows(), &driver.state().catalog.recorder.ledger)
             }
             _ => Ok(()),
         }
@@ -174,7 +174,7 @@ impl World {
     /// Looks at what was just decided and told: from the moment that it is told, it binds all
     /// coordinators.
     pub fn take_note(&mut self, index: usize) -> Result<(), String> {
-        let books::Witness { decided, told, events } = books::seen();
+        let recorder::Recorded { decided, told, events } = recorder::seen();
         for event in events.into_iter().flatten() {
             self.note(|_| format!("{index} -> {event}"));
         }
@@ -184,7 +184,7 @@ impl World {
         if let Role::Deciding(driver) = &coordinator.role {
             let state = driver.state();
             state.scheduler.check_invariants();
-            state.catalog.books.check(&state.scheduler)?;
+            state.catalog.recorder.check(&state.scheduler)?;
         }
         told.into_iter().try_for_each(|effect| self.told(index, effect))
     }
@@ -200,20 +200,20 @@ impl World {
         }
         let Role::Deciding(driver) = &coordinator.role else { return Ok(()) };
         let epoch = driver.epoch();
-        let books = &driver.state().catalog.books;
+        let recorder = &driver.state().catalog.recorder;
         if let Effect::Accepted { job, .. } = &effect
             && let Some(work) = driver.state().catalog.work(*job)
         {
-            self.places.insert(*job, work.place.clone());
+            self.places.insert(*job, work.paths.clone());
         }
         if let Effect::Accepted { job, .. }
         | Effect::Publish { job, .. }
         | Effect::Noted { attempt: AttemptId { task: TaskId { job, .. }, .. }, .. }
         | Effect::Assign { attempt: AttemptId { task: TaskId { job, .. }, .. }, .. } = &effect
-            && let Some(known) = books.ledger.jobs.get(job)
+            && let Some(known) = recorder.ledger.jobs.get(job)
         {
             self.promises.submitted(*job, &known.plan);
-            if books.ledger.nondeterministic(*job) {
+            if recorder.ledger.nondeterministic(*job) {
                 self.promises.may_be_revoked(*job);
             }
         }
@@ -223,10 +223,10 @@ impl World {
                 visible::check_success(*job, &self.output, &self.promises)?;
             }
         }
-        self.history.on_release(&books.history[..length])?;
+        self.history.on_release(&recorder.history[..length])?;
         self.epochs.on_release(index, epoch)?;
         let newest = self.epochs.newest_told() == epoch;
-        self.promises.on_release(&effect, newest, &books.ledger)
+        self.promises.on_release(&effect, newest, &recorder.ledger)
     }
 
     /// Does what the driver wants done. False if it crashes or is paused in the middle of it.
@@ -267,7 +267,7 @@ impl World {
         let coordinator = &mut self.coordinators[index];
         coordinator.paused_until = until;
         if let Some(driver) = coordinator.driver() {
-            let (now, ledger) = (driver.shows(), &driver.state().catalog.books.ledger);
+            let (now, ledger) = (driver.shows(), &driver.state().catalog.recorder.ledger);
             let sessions = ledger.sessions.iter();
             let safe = sessions.filter(|(_, session)| session.lease_ends.since(now) > margin);
             coordinator.safe = safe.map(|(worker, _)| *worker).collect();
@@ -305,19 +305,19 @@ impl World {
     fn carry_out(&mut self, index: usize, action: Action) -> Result<(), String> {
         match action {
             Action::Store(id, call) => self.call(index, id, call),
-            Action::TakeFolder { job, place, after, ended, .. } => {
-                self.check_in_charge(index, place.output())?;
+            Action::TakeFolder { job, paths, after, ended, .. } => {
+                self.check_in_charge(index, paths.output())?;
                 let after = after + self.rng.millis(0, 300);
-                self.later(after, Happening::TakeFolder(index, job, place, ended));
+                self.later(after, Happening::TakeFolder(index, job, paths, ended));
             }
-            Action::Publish { job, place, publication, stop } => {
+            Action::Publish { job, paths, publication, stop } => {
                 let publication = match publication.and_then(|publication| publication.look_up()) {
                     Ok(publication) => Publication {
                         job,
                         epoch: publication.epoch,
                         winners: publication.parts.iter().map(|part| part.attempt).collect(),
                         done: 0,
-                        place,
+                        paths,
                         stop,
                     },
                     Err(cause) => {
@@ -328,11 +328,11 @@ impl World {
                 };
                 self.later(Duration::ZERO, Happening::Publish(index, publication));
             }
-            Action::CleanUp { job, place, succeeded } => {
+            Action::CleanUp { job, paths, succeeded } => {
                 let after = self.rng.millis(0, 300);
-                self.later(after, Happening::CleanUp(index, job, place, succeeded));
+                self.later(after, Happening::CleanUp(index, job, paths, succeeded));
             }
-            Action::GiveBack { place } => self.give_back(index, &place),
+            Action::GiveBack { paths } => self.give_back(index, &paths),
         }
         Ok(())
     }

@@ -5,7 +5,7 @@ use windrow_scheduler::journal::{Answer, CallId, Key};
 use windrow_scheduler::{Event, Time, Unpublished};
 
 use crate::driver::{DriverPart, DriverRecord, DriverState};
-use crate::output::Place;
+use crate::output::OutputPaths;
 use crate::simulation::network::{Connection, Message};
 use crate::simulation::output::Publication;
 
@@ -38,9 +38,9 @@ pub enum Happening {
     /// A coordinator goes on.
     Wake(usize),
     /// What a coordinator does beside its driver.
-    TakeFolder(usize, JobId, Place, bool),
+    TakeFolder(usize, JobId, OutputPaths, bool),
     Publish(usize, Publication),
-    CleanUp(usize, JobId, Place, bool),
+    CleanUp(usize, JobId, OutputPaths, bool),
     /// And what has become of it.
     Done(usize, Done),
     StartCoordinator {

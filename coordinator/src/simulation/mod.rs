@@ -11,7 +11,6 @@
 //! which invariants did not hold.
 
 mod attempts;
-pub(crate) mod books;
 mod client;
 mod coordinator;
 mod faults;
@@ -20,6 +19,7 @@ mod invariants;
 mod network;
 mod output;
 mod process;
+pub(crate) mod recorder;
 mod rng;
 mod scenario;
 mod store;

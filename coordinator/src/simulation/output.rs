@@ -11,7 +11,7 @@ use windrow_scheduler::Unpublished;
 use windrow_scheduler::journal::Epoch;
 
 use crate::driver::Command;
-use crate::output::{Place, StagedPart, Stop};
+use crate::output::{OutputPaths, StagedPart, Stop};
 use crate::simulation::happening::{Done, Happening};
 use crate::simulation::invariants::visible;
 use crate::simulation::world::World;
@@ -33,7 +33,7 @@ pub struct Output {
     /// Folders that once could not be taken again: their locks may stay.
     faulty: BTreeSet<PathBuf>,
     /// Places that somebody has removed while no coordinator held them.
-    removed: BTreeSet<Place>,
+    removed: BTreeSet<OutputPaths>,
     /// How often a job could not be published for a reason that passes.
     failures: BTreeMap<JobId, u32>,
     /// To tell one lock file, or one place, from another one.
@@ -45,7 +45,7 @@ struct Lock {
     coordinator: usize,
     /// The job's place. Another job of the same cluster does not take the folder from one that
     /// lives.
-    place: Place,
+    paths: OutputPaths,
     /// Of who has taken it: what a later one has, an earlier one does not take.
     epoch: Epoch,
     number: u64,
@@ -56,7 +56,7 @@ struct Lock {
 pub struct Publication {
     pub job: JobId,
     pub epoch: Epoch,
-    pub place: Place,
+    pub paths: OutputPaths,
     pub winners: Vec<AttemptId>,
     /// Parts that are visible already.
     pub done: usize,
@@ -97,20 +97,20 @@ impl Output {
         }
     }
 
-    fn lock(&mut self, coordinator: usize, epoch: Epoch, place: &Place) -> u64 {
+    fn lock(&mut self, coordinator: usize, epoch: Epoch, paths: &OutputPaths) -> u64 {
         self.count += 1;
         let number = self.count;
-        let lock = Lock { coordinator, place: place.clone(), epoch, number };
-        self.locks.insert(place.output().to_path_buf(), lock);
+        let lock = Lock { coordinator, paths: paths.clone(), epoch, number };
+        self.locks.insert(paths.output().to_path_buf(), lock);
         number
     }
 
     /// Folders that nobody can have any more.
     pub fn locked(
         &self,
-        may_stay: impl Fn(usize, &Place) -> bool,
+        may_stay: impl Fn(usize, &OutputPaths) -> bool,
     ) -> impl Iterator<Item = &PathBuf> {
-        let stays = move |lock: &Lock| may_stay(lock.coordinator, &lock.place);
+        let stays = move |lock: &Lock| may_stay(lock.coordinator, &lock.paths);
         let locks = self.locks.iter().filter(move |(_, lock)| !stays(lock));
         locks.map(|(path, _)| path).filter(|path| !self.faulty.contains(*path))
     }
@@ -133,7 +133,7 @@ impl World {
         &mut self,
         coordinator: usize,
         output: usize,
-    ) -> Result<Option<Place>, String> {
+    ) -> Result<Option<OutputPaths>, String> {
         let path = output_path(output);
         if let Some(lock) = self.output.locks.get(&path)
             && !self.coordinators[lock.coordinator].is_gone()
@@ -145,14 +145,14 @@ impl World {
         visible::check_free(&path, driver.state().catalog.unsettled())?;
         let epoch = driver.epoch();
         self.output.count += 1;
-        let place = Place::named(&path, &self.output.count.to_string());
+        let paths = OutputPaths::named(&path, &self.output.count.to_string());
         // What is left of a job that nobody has accepted goes; so would that of one that is known.
         let places = &self.places;
         let is_there = |job: JobId| places.get(&job).is_some_and(|there| there.output() == path);
         self.output.staged.retain(|attempt, _| !is_there(attempt.task.job));
-        let number = self.output.lock(coordinator, epoch, &place);
-        self.coordinators[coordinator].folders.insert(place.clone(), number);
-        Ok(Some(place))
+        let number = self.output.lock(coordinator, epoch, &paths);
+        self.coordinators[coordinator].folders.insert(paths.clone(), number);
+        Ok(Some(paths))
     }
 
     /// Only one whose epoch is durable may touch what others have: before, it may be one that loses
@@ -170,23 +170,23 @@ impl World {
     }
 
     /// A coordinator takes the folder again of a job that a former one has accepted.
-    pub fn take_folder(&mut self, index: usize, job: JobId, place: &Place, ended: bool) {
+    pub fn take_folder(&mut self, index: usize, job: JobId, paths: &OutputPaths, ended: bool) {
         let Some(driver) = self.coordinators[index].driver() else { return };
         let epoch = driver.epoch();
-        let lock = self.output.locks.get(place.output());
-        let is_others = lock.is_some_and(|lock| lock.place != *place || lock.epoch > epoch);
+        let lock = self.output.locks.get(paths.output());
+        let is_others = lock.is_some_and(|lock| lock.paths != *paths || lock.epoch > epoch);
         let result = if is_others {
             Err(io("is being written by another job"))
         } else if lock.is_none() {
             // Somebody has removed what the job had written, which matters unless it is over.
             if ended { Ok(()) } else { Err(io("is gone")) }
-        } else if self.output.removed.contains(place) {
+        } else if self.output.removed.contains(paths) {
             Err(io("is gone"))
         } else if self.strikes(self.faults.folder) {
-            self.output.faulty.insert(place.output().to_path_buf());
+            self.output.faulty.insert(paths.output().to_path_buf());
             if self.strikes(500) {
                 // With all that shows there. Of a job that has ended, that has been seen.
-                self.output.removed.insert(place.clone());
+                self.output.removed.insert(paths.clone());
                 if !ended {
                     self.output.visible.remove(&job);
                     self.output.manifests.remove(&job);
@@ -194,8 +194,8 @@ impl World {
             }
             Err(io("stale file handle"))
         } else {
-            let number = self.output.lock(index, epoch, place);
-            self.coordinators[index].folders.insert(place.clone(), number);
+            let number = self.output.lock(index, epoch, paths);
+            self.coordinators[index].folders.insert(paths.clone(), number);
             Ok(())
         };
         self.done(index, Duration::ZERO, Done::FolderTaken(job, result));
@@ -205,8 +205,8 @@ impl World {
     pub fn publish(&mut self, index: usize, mut publication: Publication) -> Result<(), String> {
         let job = publication.job;
         let owner = *self.output.commits.entry(job).or_insert(publication.epoch);
-        let is_held = self.coordinators[index].folders.contains_key(&publication.place);
-        let is_removed = self.output.removed.contains(&publication.place);
+        let is_held = self.coordinators[index].folders.contains_key(&publication.paths);
+        let is_removed = self.output.removed.contains(&publication.paths);
         if owner > publication.epoch || !is_held || is_removed {
             // Somebody else publishes it, or has: there is nothing to be found.
             return self.published(index, job, Err(gone()));
@@ -271,27 +271,27 @@ impl World {
     }
 
     /// A job has ended: what is left of it goes, and so does what was made visible in vain.
-    pub fn clean_up(&mut self, index: usize, job: JobId, place: &Place, succeeded: bool) {
-        if let Some(number) = self.coordinators[index].folders.remove(place) {
+    pub fn clean_up(&mut self, index: usize, job: JobId, paths: &OutputPaths, succeeded: bool) {
+        if let Some(number) = self.coordinators[index].folders.remove(paths) {
             if !succeeded {
                 self.output.visible.remove(&job);
             }
             self.output.staged.retain(|attempt, _| attempt.task.job != job);
-            self.unlock(place, number);
+            self.unlock(paths, number);
         }
         self.done(index, Duration::from_millis(1), Done::CleanedUp(job));
     }
 
-    pub fn give_back(&mut self, index: usize, place: &Place) {
-        if let Some(number) = self.coordinators[index].folders.remove(place) {
-            self.unlock(place, number);
+    pub fn give_back(&mut self, index: usize, paths: &OutputPaths) {
+        if let Some(number) = self.coordinators[index].folders.remove(paths) {
+            self.unlock(paths, number);
         }
     }
 
     /// Removes the lock if it is still the one that was put there.
-    fn unlock(&mut self, place: &Place, number: u64) {
-        if self.output.locks.get(place.output()).is_some_and(|lock| lock.number == number) {
-            self.output.locks.remove(place.output());
+    fn unlock(&mut self, paths: &OutputPaths, number: u64) {
+        if self.output.locks.get(paths.output()).is_some_and(|lock| lock.number == number) {
+            self.output.locks.remove(paths.output());
         }
     }
 }

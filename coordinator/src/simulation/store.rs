@@ -232,7 +232,7 @@ fn summary(call: &StoreCall) -> String {
                 format!("create {key}: seal by {}, {} slots count", object.epoch, holds.0)
             }
             Body::State(state) => {
-                format!("create {key}: state after {} events", state.catalog.books.history.len())
+                format!("create {key}: state after {} events", state.catalog.recorder.history.len())
             }
             Body::Part(_) => format!("create {key}"),
             Body::Records { holds, records } => {

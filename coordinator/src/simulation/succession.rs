@@ -9,10 +9,10 @@ use windrow_scheduler::journal::{JournalError, Nonce, Recovered, Takeover};
 use crate::driver::{Driver, DriverPart, DriverRecord, DriverState, Settings};
 use crate::failpoint::Failpoint;
 use crate::journal::{ClusterId, WriteTotals};
-use crate::simulation::books;
 use crate::simulation::coordinator::{Coordinator, Role};
 use crate::simulation::happening::Happening;
 use crate::simulation::invariants::{replay, size};
+use crate::simulation::recorder;
 use crate::simulation::world::World;
 
 /// Whose journal it is.
@@ -74,24 +74,27 @@ impl World {
             snapshot_after: Some(self.faults.snapshot_after),
         };
         let written = Arc::new(WriteTotals::default());
-        let _ = books::seen();
+        let _ = recorder::seen();
         let driver = Driver::recover(CLUSTER, recovered, &settings, written);
         let state = driver.state();
-        let books = &state.catalog.books;
-        self.note(|_| format!("coordinator {index} recovers {:?} in {epoch}", books.history.len()));
+        let recorder = &state.catalog.recorder;
+        self.note(|_| {
+            format!("coordinator {index} recovers {:?} in {epoch}", recorder.history.len())
+        });
         // Of what was replayed, nothing is told again.
-        let length = books.history.len();
-        let decided = books::seen().decided.into_iter().filter(|(at, _)| *at == length).collect();
+        let length = recorder.history.len();
+        let decided =
+            recorder::seen().decided.into_iter().filter(|(at, _)| *at == length).collect();
         let left = self.left.take();
         if self.store.last_epoch() == Some(epoch) {
-            self.history.on_recovery(&books.history)?;
+            self.history.on_recovery(&recorder.history)?;
             if let Some(left) = left {
                 replay::check_replay(left, state, &self.config)?;
             }
         }
         size::check_size(state)?;
         self.epochs.on_recovery(epoch)?;
-        let _ = books::seen();
+        let _ = recorder::seen();
         let coordinator = &mut self.coordinators[index];
         coordinator.held = decided;
         coordinator.started = self.now;

@@ -9,8 +9,7 @@ use windrow_jobs::JobId;
 use windrow_scheduler::{Config, JobPlan, Time};
 
 use crate::driver::DriverState;
-use crate::output::Place;
-use crate::simulation::books;
+use crate::output::OutputPaths;
 use crate::simulation::client::Client;
 use crate::simulation::coordinator::Coordinator;
 use crate::simulation::happening::{Fault, Happening};
@@ -21,6 +20,7 @@ use crate::simulation::invariants::{ends, size, visible};
 use crate::simulation::network::Connection;
 use crate::simulation::output::Output;
 use crate::simulation::process::Process;
+use crate::simulation::recorder;
 use crate::simulation::rng::Rng;
 use crate::simulation::scenario::{CALM, Faults, STORM, Scenario};
 use crate::simulation::store::Store;
@@ -45,7 +45,7 @@ pub struct World {
     /// What a coordinator knew whose crash lost nothing.
     pub left: Option<DriverState>,
     /// Where each accepted job writes.
-    pub places: BTreeMap<JobId, Place>,
+    pub places: BTreeMap<JobId, OutputPaths>,
     pub trace: Option<Vec<String>>,
     pub machines: u64,
     storm: bool,
@@ -128,13 +128,13 @@ impl World {
 
     /// Lives until every job has ended and the dust has settled, or until time is up.
     pub fn run(mut self) -> Run {
-        books::watch(self.trace.is_some());
+        recorder::watch(self.trace.is_some());
         // A panic of the driver is a violation like any other.
         let live = catch_unwind(AssertUnwindSafe(|| self.live()));
-        books::stop_watching();
+        recorder::stop_watching();
         let violation = live.unwrap_or_else(|_| Err("panicked, see above".into())).err();
         let outcomes = match self.leader() {
-            Some(leader) => leader.state().catalog.books.ledger.outcomes(),
+            Some(leader) => leader.state().catalog.recorder.ledger.outcomes(),
             None => Vec::new(),
         };
         let takeovers = self.epochs.begun();
@@ -164,11 +164,11 @@ impl World {
         let Some(leader) = self.leader() else { return Err("ends: nobody decides".into()) };
         let catalog = &leader.state().catalog;
         ends::check_end(catalog, clients, &self.processes)?;
-        let ledger = &catalog.books.ledger;
+        let ledger = &catalog.recorder.ledger;
         size::check_objects(self.store.len(), self.faults.snapshot_after, ledger)?;
         // Of a job that nobody has accepted, by one that is gone: whoever comes next takes it.
-        let may_stay = |coordinator: usize, place: &Place| {
-            let is_accepted = self.places.values().any(|accepted| accepted == place);
+        let may_stay = |coordinator: usize, paths: &OutputPaths| {
+            let is_accepted = self.places.values().any(|accepted| accepted == paths);
             !is_accepted && self.coordinators[coordinator].is_gone()
         };
         visible::check_unlocked(self.output.locked(may_stay))?;
@@ -180,7 +180,7 @@ impl World {
         heard
             && self.leader().is_some_and(|leader| {
                 let catalog = &leader.state().catalog;
-                catalog.books.ledger.all_ended() && catalog.unsettled().next().is_none()
+                catalog.recorder.ledger.all_ended() && catalog.unsettled().next().is_none()
             })
     }
 
@@ -235,12 +235,12 @@ impl World {
             Happening::Answered(index, id, answer) => return self.answered(index, id, *answer),
             Happening::Vanish(key) => self.vanish(key),
             Happening::Wake(index) => return self.run_driver(index),
-            Happening::TakeFolder(index, job, place, ended) => {
-                self.take_folder(index, job, &place, ended);
+            Happening::TakeFolder(index, job, paths, ended) => {
+                self.take_folder(index, job, &paths, ended);
             }
             Happening::Publish(index, publication) => return self.publish(index, publication),
-            Happening::CleanUp(index, job, place, succeeded) => {
-                self.clean_up(index, job, &place, succeeded);
+            Happening::CleanUp(index, job, paths, succeeded) => {
+                self.clean_up(index, job, &paths, succeeded);
             }
             Happening::Done(index, done) => return self.command(index, done.command()),
             Happening::StartCoordinator { unless_there } => {

@@ -5,7 +5,7 @@ use windrow_model::{AttemptId, FailureCause, FailureClass, StageId, TaskId, Work
 
 use crate::effect::{Effect, JobFailure};
 use crate::event::{AttemptProgress, AttemptStats};
-use crate::job::audit::Written;
+use crate::job::audit::ShuffleDigest;
 use crate::job::blame::FailedOn;
 use crate::job::death::Blame;
 use crate::job::retry::charge;
@@ -151,14 +151,14 @@ impl Job {
             step.workers.finish(its_worker, other);
             step.effects.push(Effect::CancelAttempt { worker: its_worker, attempt: other });
         }
-        let former = tasks.task_mut(index).written.replace(Written::of(stats));
+        let former = tasks.task_mut(index).written.replace(ShuffleDigest::of(stats));
         debug_assert!(
             step.deadlines.get(Timer::Retry(attempt.task)).is_none(),
             "a task that is done is not tried again"
         );
         self.set_pace(stage, step.config);
         if is_for_reducers {
-            self.compare_with_former(index, former, Written::of(stats), step);
+            self.compare_with_former(index, former, ShuffleDigest::of(stats), step);
         }
         if let Some(example) = &stats.skipped_example {
             self.tasks_mut(stage).skipped_example.get_or_insert_with(|| example.clone());

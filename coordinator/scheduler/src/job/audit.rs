@@ -25,12 +25,12 @@ use crate::step::Step;
 /// What an attempt at a map task has written for the shuffle, or one at a reduce task has read of
 /// it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Written {
+pub(crate) struct ShuffleDigest {
     audit: Audit,
     emitted: Option<Emitted>,
 }
 
-impl Written {
+impl ShuffleDigest {
     /// As the attempt says.
     pub(crate) fn of(stats: &AttemptStats) -> Self {
         Self { audit: stats.audit, emitted: stats.emitted }
@@ -53,8 +53,8 @@ impl Job {
     pub(crate) fn compare_with_former(
         &mut self,
         map: u32,
-        former: Option<Written>,
-        written: Written,
+        former: Option<ShuffleDigest>,
+        written: ShuffleDigest,
         step: &mut Step<'_>,
     ) {
         let Some(former) = former else { return };

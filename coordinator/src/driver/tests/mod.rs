@@ -1,4 +1,4 @@
-//! What a driver does whose journal hangs, and one that is stopped, in virtual time.
+//! A driver whose journal hangs, and a driver that is stopped, in virtual time.
 
 mod releases;
 
@@ -19,7 +19,7 @@ use crate::output::{AttemptFiles, Reservation, StagedPart};
 
 const LEASE: Duration = Duration::from_secs(10);
 
-/// A driver with one worker, on a store that answers at once until it is told otherwise.
+/// A driver with one worker, on a store that answers at once unless told otherwise.
 struct Fixture {
     store: Arc<ThrottledStore<InMemory>>,
     driver: DriverHandle,
@@ -49,8 +49,7 @@ impl Fixture {
         self.store.config_mut(|config| config.wait_put_per_call = wait);
     }
 
-    /// Sends a heartbeat each second, and returns the numbers of those that were acknowledged
-    /// meanwhile.
+    /// Sends a heartbeat each second, and returns the numbers of the acknowledged ones.
     async fn beat_for(&mut self, seconds: u64) -> Vec<u64> {
         let mut acknowledged = Vec::new();
         for _ in 0..seconds {
@@ -71,28 +70,28 @@ impl Fixture {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_worker_hears_nothing_while_the_journal_hangs_and_is_not_given_up() {
+async fn a_hanging_journal_stops_acknowledgements_and_ends_no_lease() {
     let mut fixture = Fixture::start().await;
     assert_eq!(fixture.beat_for(3).await, [1, 2, 3]);
     fixture.answer_after(LEASE * 4);
-    // The driver appends four times a lease, and waits half a lease for the answer.
+    // The driver appends four times per lease, and waits half a lease for the answer.
     let acknowledged = fixture.beat_for(30).await;
     let last = acknowledged.last().copied().unwrap();
     assert!((3 + 5..=3 + 8).contains(&last), "{acknowledged:?}");
-    // It can still be asked.
+    // Questions are still answered.
     assert!(fixture.driver.stands_still().await.unwrap());
     let workers = timeout(Duration::from_secs(1), fixture.driver.workers()).await;
     assert_eq!(workers.unwrap().unwrap().len(), 1);
     fixture.answer_after(Duration::ZERO);
     let late = fixture.beat_for(30).await;
-    // All that waited, in order, and then each at once.
+    // All waiting ones in order, and then each at once.
     assert!(late.iter().copied().eq(last + 1..=63), "{late:?}");
-    assert_eq!(fixture.driver.workers().await.unwrap().len(), 1, "it was given up");
+    assert_eq!(fixture.driver.workers().await.unwrap().len(), 1, "its lease ended");
     assert!(!fixture.driver.stands_still().await.unwrap());
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_journal_that_is_slow_is_waited_for() {
+async fn a_slow_journal_does_not_stop_the_clock() {
     let mut fixture = Fixture::start().await;
     fixture.answer_after(LEASE / 2 - Duration::from_millis(100));
     let acknowledged = fixture.beat_for(60).await;
@@ -100,7 +99,7 @@ async fn a_journal_that_is_slow_is_waited_for() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn it_can_be_stopped_while_the_journal_hangs() {
+async fn a_driver_stops_while_its_journal_hangs() {
     let mut fixture = Fixture::start().await;
     fixture.answer_after(LEASE * 100);
     fixture.beat_for(20).await;
@@ -109,14 +108,14 @@ async fn it_can_be_stopped_while_the_journal_hangs() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn one_that_was_stopped_takes_nothing_new() {
+async fn a_stopping_driver_accepts_nothing_new() {
     let driver = start(Opened::in_memory().unwrap(), settings(None));
     driver.stop().await.unwrap();
     assert!(driver.join(WorkerProfile::for_test(), None).await.is_err());
-    assert_eq!(driver.workers().await.unwrap().len(), 0, "it still answers");
+    assert_eq!(driver.workers().await.unwrap().len(), 0, "questions are still answered");
 }
 
-/// One whose plan needs no reducers, so that its map tasks write its parts.
+/// A plan without reducers, so that the map tasks write the parts.
 fn map_only(splits: u64) -> JobPlan {
     JobPlan {
         splits: (0..splits).map(|affinity| SplitPlan { bytes: 9, affinity }).collect(),
@@ -131,26 +130,26 @@ fn map_only(splits: u64) -> JobPlan {
     }
 }
 
-/// Submits a job of this plan.
-async fn submit(driver: &DriverHandle, plan: JobPlan, output: &Path) -> (JobId, Place) {
+/// Submits a job with this plan.
+async fn submit(driver: &DriverHandle, plan: JobPlan, output: &Path) -> (JobId, OutputPaths) {
     let owner = driver.owner().cloned();
     let reservation = Arc::new(Reservation::take(output, false, owner).unwrap());
-    let place = reservation.place().clone();
-    let work = Arc::new(JobWork::for_test(&plan, place.clone()));
+    let paths = reservation.paths().clone();
+    let work = Arc::new(JobWork::for_test(&plan, paths.clone()));
     let id = SubmissionId(1);
     let submission = Submission { id, work, plan, reservation };
-    (driver.submit(submission).await.unwrap(), place)
+    (driver.submit(submission).await.unwrap(), paths)
 }
 
-/// A worker runs the next map attempt that it is given, and says that it is done.
-async fn run_one(driver: &DriverHandle, worker: &mut Joined, place: &Place) {
+/// A worker runs its next map attempt and reports success.
+async fn run_one(driver: &DriverHandle, worker: &mut Joined, paths: &OutputPaths) {
     let attempt = loop {
         if let Outgoing::Map { assignment, .. } = worker.outbox.orders.recv().await.unwrap() {
             break assignment.attempt;
         }
     };
     let name = format!("part-{:05}.{}", attempt.task.index, attempt.number);
-    std::fs::write(place.staging().join(name), "x\n").unwrap();
+    std::fs::write(paths.staging().join(name), "x\n").unwrap();
     let kind = PartKind::Output;
     let part = StagedPart { attempt, kind, bytes: 2, records: 1, crc64: 0 };
     let written = AttemptFiles { part: Some(part), bad_records: None };
@@ -158,7 +157,7 @@ async fn run_one(driver: &DriverHandle, worker: &mut Joined, place: &Place) {
     driver.report(worker.worker, worker.session, done).await.unwrap();
 }
 
-/// Returns the ticket of the release that a worker is told next.
+/// Returns the ticket of the next release that a worker gets.
 async fn release_told(worker: &mut Joined) -> u64 {
     loop {
         let order = worker.outbox.orders.recv().await.unwrap();
@@ -168,16 +167,16 @@ async fn release_told(worker: &mut Joined) -> u64 {
     }
 }
 
-/// A worker says that it has no process of the job any more.
+/// A worker reports that it has no process of the job any more.
 async fn answer_release(driver: &DriverHandle, worker: &Joined, job: JobId, ticket: u64) {
     let released = Report::Released { job, ticket };
     driver.report(worker.worker, worker.session, released).await.unwrap();
 }
 
-/// The publication is held up after its first file, as by a server that is slow. Whoever cancels
-/// the job does not wait for the others.
+/// The publication hangs after its first file, as on a slow server. A caller that cancels the job
+/// does not wait for the other files.
 #[tokio::test]
-async fn a_job_is_cancelled_while_it_is_published() {
+async fn cancelling_stops_a_publication_after_the_file_at_hand() {
     let dir = tempfile::tempdir().unwrap();
     let output = dir.path().join("out");
     let (reached, is_there) = std::sync::mpsc::channel();
@@ -192,22 +191,22 @@ async fn a_job_is_cancelled_while_it_is_published() {
     let driver = start(Opened::in_memory().unwrap(), settings);
     let mut worker = driver.join(WorkerProfile::for_test(), None).await.unwrap().unwrap();
 
-    let (job, place) = submit(&driver, map_only(3), &output).await;
+    let (job, paths) = submit(&driver, map_only(3), &output).await;
     for _ in 0..3 {
-        run_one(&driver, &mut worker, &place).await;
+        run_one(&driver, &mut worker, &paths).await;
     }
     let ticket = release_told(&mut worker).await;
     answer_release(&driver, &worker, job, ticket).await;
     let minute = Duration::from_secs(60);
     let waiting = tokio::task::spawn_blocking(move || is_there.recv_timeout(minute));
-    waiting.await.unwrap().expect("it is being published");
+    waiting.await.unwrap().expect("the publication has begun");
     assert!(output.join("part-00000").exists());
 
     let mut cancel = Box::pin(driver.cancel(job));
     tokio::select! {
         biased;
         answered = &mut cancel => panic!("{answered:?} while a file is moved"),
-        // Answered after the wish to cancel was heard.
+        // Answered after the cancellation was received.
         told = driver.resubmit(SubmissionId(1)) => assert_eq!(told.unwrap(), Some(job)),
     }
     let mut changes = driver.watch(job).await.unwrap().unwrap();
@@ -216,5 +215,5 @@ async fn a_job_is_cancelled_while_it_is_published() {
     timeout(minute, changes.wait_for(|over| *over)).await.unwrap().unwrap();
     let snapshot = driver.job(job).await.unwrap().unwrap();
     assert_eq!(snapshot.view.state, JobState::Ended(Outcome::Cancelled));
-    assert!(!output.exists(), "something is left of it");
+    assert!(!output.exists(), "part of the output is left");
 }

@@ -5,18 +5,18 @@ use crate::driver::releases::RELEASED_WITHIN;
 
 const MOMENT: Duration = Duration::from_secs(1);
 
-/// A job of two tasks, each of which has been done by a worker of its own.
+/// A job of two tasks, each done by a worker of its own.
 struct Done {
     _dir: tempfile::TempDir,
     driver: DriverHandle,
     workers: [Joined; 2],
     job: JobId,
-    place: Place,
+    paths: OutputPaths,
 }
 
 fn profile(name: &str) -> WorkerProfile {
     let (directory, instance) = (format!("/{name}"), name.to_string());
-    // A slot each, so that each gets a task.
+    // One slot each, so that each gets a task.
     WorkerProfile { directory, instance, map_slots: 1, ..WorkerProfile::for_test() }
 }
 
@@ -29,11 +29,11 @@ impl Done {
         let [a, b] = profiles;
         let mut workers = [join(&driver, a, None).await, join(&driver, b, None).await];
         let dir = tempfile::tempdir().unwrap();
-        let (job, place) = submit(&driver, map_only(2), &dir.path().join("out")).await;
+        let (job, paths) = submit(&driver, map_only(2), &dir.path().join("out")).await;
         for worker in &mut workers {
-            run_one(&driver, worker, &place).await;
+            run_one(&driver, worker, &paths).await;
         }
-        Self { _dir: dir, driver, workers, job, place }
+        Self { _dir: dir, driver, workers, job, paths }
     }
 
     async fn new() -> Self {
@@ -51,17 +51,17 @@ impl Done {
     }
 
     fn is_published(&self) -> bool {
-        self.place.output().join("_SUCCESS").exists()
+        self.paths.output().join("_SUCCESS").exists()
     }
 
-    /// Waits for the end of the job, which comes within so long.
+    /// Waits for the end of the job, at most this long.
     async fn ends_within(&self, long: Duration) -> JobState {
         let mut changes = self.driver.watch(self.job).await.unwrap().unwrap();
-        timeout(long, changes.wait_for(|over| *over)).await.expect("it does not end").unwrap();
+        timeout(long, changes.wait_for(|over| *over)).await.expect("the job does not end").unwrap();
         self.driver.job(self.job).await.unwrap().unwrap().view.state.clone()
     }
 
-    /// As long as a lease lasts, but for those that do not say that they are alive.
+    /// Lets time pass; keeps the leases of workers that send heartbeats.
     async fn nothing_happens_for(&self, long: Duration) {
         sleep(long).await;
         assert!(!self.is_published(), "a process may still write to its parts");
@@ -69,12 +69,12 @@ impl Done {
 }
 
 #[tokio::test(start_paused = true)]
-async fn it_waits_until_each_worker_has_none() {
+async fn publication_waits_until_no_worker_has_a_process() {
     let mut done = Done::new().await;
     let [a, b] = done.tickets().await;
     done.answer(0, a).await;
     done.answer(0, a).await;
-    // To some other release.
+    // An answer to another release.
     done.answer(1, b - 1).await;
     done.nothing_happens_for(RELEASED_WITHIN - MOMENT).await;
     done.answer(1, b).await;
@@ -83,7 +83,7 @@ async fn it_waits_until_each_worker_has_none() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn it_does_not_wait_for_ever() {
+async fn publication_does_not_wait_for_ever() {
     let mut done = Done::new().await;
     done.tickets().await;
     done.nothing_happens_for(RELEASED_WITHIN - MOMENT).await;
@@ -91,7 +91,7 @@ async fn it_does_not_wait_for_ever() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn it_waits_for_nobody_who_does_not_answer_such_things() {
+async fn workers_that_cannot_confirm_are_not_awaited() {
     let old = |name| WorkerProfile { says_released: false, ..profile(name) };
     let driver = start(Opened::in_memory().unwrap(), settings(None));
     let mut done = Done::on(driver, [old("a"), old("b")]).await;
@@ -100,7 +100,7 @@ async fn it_waits_for_nobody_who_does_not_answer_such_things() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn one_that_is_gone_has_none() {
+async fn a_worker_that_has_left_is_not_awaited() {
     let mut done = Done::new().await;
     let [a, _] = done.tickets().await;
     done.answer(0, a).await;
@@ -111,7 +111,7 @@ async fn one_that_is_gone_has_none() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn one_whose_connection_breaks_is_asked_again() {
+async fn a_returning_worker_is_asked_again() {
     let mut done = Done::new().await;
     let [a, b] = done.tickets().await;
     done.answer(0, a).await;
@@ -130,7 +130,7 @@ async fn one_whose_connection_breaks_is_asked_again() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_job_that_is_cancelled_meanwhile_ends_at_once() {
+async fn a_job_cancelled_while_it_waits_ends_at_once() {
     let mut done = Done::new().await;
     done.tickets().await;
     let cancelled = timeout(MOMENT, done.driver.cancel(done.job)).await;
@@ -139,9 +139,9 @@ async fn a_job_that_is_cancelled_meanwhile_ends_at_once() {
     assert!(!done.is_published());
 }
 
-/// The one that takes over does not know what its predecessor was told.
+/// The new coordinator does not know which answers its predecessor got.
 #[tokio::test(start_paused = true)]
-async fn a_coordinator_that_takes_over_waits_for_workers_to_come_back() {
+async fn a_new_coordinator_waits_for_its_workers_to_return() {
     let store = Arc::new(InMemory::new());
     let open = || Opened::take_over(store.clone(), None, "a".into(), Failpoint::default());
     let shared = || settings(Some("/nowhere"));
@@ -159,7 +159,7 @@ async fn a_coordinator_that_takes_over_waits_for_workers_to_come_back() {
         assert!(std::mem::replace(&mut done.workers[number], back).worker == worker);
     }
     let [a, b] = done.tickets().await;
-    assert_ne!(a, before, "an answer to the former one counts for nothing");
+    assert_ne!(a, before, "an answer to the former coordinator is ignored");
     done.answer(0, a).await;
     done.nothing_happens_for(MOMENT).await;
     done.answer(1, b).await;

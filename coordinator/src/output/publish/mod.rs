@@ -28,9 +28,9 @@ use super::manifest::{self, ManifestJob};
 use super::private_folder::PrivateFolder;
 use super::replace::Replaced;
 use super::stop::Stop;
-use super::{BAD_RECORDS, Place, SUCCESS, StagedPart, TEMPORARY};
+use super::{BAD_RECORDS, OutputPaths, SUCCESS, StagedPart, TEMPORARY};
 use crate::failpoint::{Failpoint, FailpointId};
-use crate::side_by_side::try_for_each;
+use crate::parallel_io::try_for_each;
 use part::{Placed, check, failed, failed_at, has_one_link, is_of};
 
 pub(super) use part::{SPECIAL, crc64};
@@ -55,7 +55,7 @@ pub(crate) struct Publication {
 /// Publishes into the reserved folder, unless it is stopped. On an error, nothing stays visible
 /// that was not visible before. Blocks on the file system. It dies at `failpoint`, in tests.
 pub(crate) fn publish(
-    place: &Place,
+    paths: &OutputPaths,
     publication: &Publication,
     failpoint: &Failpoint,
     stop: &Stop,
@@ -77,8 +77,8 @@ pub(crate) fn publish(
         "a part of the output would be hidden from its readers"
     );
     debug_assert!(publication.epoch > Epoch(0), "nothing could be taken from an epoch below");
-    let commit = Commit::begin(place, publication, failpoint, stop)
-        .map_err(|error| failed(FailureCause::output_io(place.staging(), &error), &error))?;
+    let commit = Commit::begin(paths, publication, failpoint, stop)
+        .map_err(|error| failed(FailureCause::output_io(paths.staging(), &error), &error))?;
     let done = match commit.is_done() {
         true => commit.sync_all(),
         false => commit.run(),
@@ -115,16 +115,16 @@ impl<'a> Commit<'a> {
     /// Takes the publication over from whoever has begun it before. Its own folder is there before
     /// it takes the parts, so that whoever takes them from it finds that folder, too.
     fn begin(
-        place: &Place,
+        paths: &OutputPaths,
         publication: &'a Publication,
         failpoint: &'a Failpoint,
         stop: &'a Stop,
     ) -> io::Result<Self> {
-        let output = Folder::open(place.output())?;
+        let output = Folder::open(paths.output())?;
         let temporary = output.folder(TEMPORARY)?;
-        let (unique, epoch) = (place.unique(), publication.epoch);
+        let (unique, epoch) = (paths.unique(), publication.epoch);
         let own = PrivateFolder::make(&temporary, unique, epoch)?;
-        let taken = commit_folder::take(&temporary, place, epoch).and_then(|staged| {
+        let taken = commit_folder::take(&temporary, paths, epoch).and_then(|staged| {
             own.take_over(&temporary, unique, epoch)?;
             Ok(staged)
         });

@@ -11,7 +11,7 @@ use super::{Commit, Publication};
 use crate::output::StagedPart;
 use crate::output::folder::{Folder, PRIVATE, if_any};
 use crate::output::private_folder::PARTS;
-use crate::side_by_side::try_for_each;
+use crate::parallel_io::try_for_each;
 
 /// What was taken back without having been read: it is, before it becomes visible again.
 pub(super) fn unread(name: &str) -> String {

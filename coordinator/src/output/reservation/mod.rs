@@ -10,7 +10,7 @@ use windrow_jobs::JobIdentity;
 
 use super::folder::{Folder, USUAL};
 use super::lock::{Lock, Owner};
-use super::place::{self, Place, sweep};
+use super::paths::{self, OutputPaths, sweep};
 use super::{OutputError, SUCCESS, TEMPORARY, lock, manifest, replace};
 use crate::hanging::at;
 
@@ -23,7 +23,7 @@ const GROUP_WRITES: Mode = Mode::RWXG;
 /// system.
 #[derive(Debug)]
 pub(crate) struct Reservation {
-    place: Place,
+    paths: OutputPaths,
     /// `None` where another job has the folder already.
     lock: Option<Lock>,
 }
@@ -79,7 +79,7 @@ pub(crate) fn jobs_in(output: &Path) -> Vec<JobIdentity> {
 
 fn look_for_jobs(output: &Path) -> io::Result<Vec<JobIdentity>> {
     let temporary = Folder::open(output)?.folder(TEMPORARY)?;
-    let job_of = |name: &OsStr| name.to_str().and_then(place::job_of);
+    let job_of = |name: &OsStr| name.to_str().and_then(paths::job_of);
     let names = temporary.entries(|name, _| job_of(name).is_some())?.into_iter();
     let mut jobs: BTreeSet<_> = names.filter_map(|(name, _)| job_of(&name)).collect();
     let locker = lock::owner_of(&temporary);
@@ -99,9 +99,9 @@ impl Reservation {
     ) -> Result<Self, OutputError> {
         check(output, overwrite)?;
         let (folder, created) = Folder::make(output).map_err(OutputError::not_writable(output))?;
-        let place = Place::new(job, output, created);
-        Self::take_existing(&place, &folder, overwrite, owner)
-            .inspect_err(|_| place.remove_output())
+        let paths = OutputPaths::new(job, output, created);
+        Self::take_existing(&paths, &folder, overwrite, owner)
+            .inspect_err(|_| paths.remove_output())
     }
 
     /// For a job that nobody has heard of.
@@ -116,19 +116,19 @@ impl Reservation {
     }
 
     fn take_existing(
-        place: &Place,
+        paths: &OutputPaths,
         output: &Folder,
         overwrite: bool,
         owner: Option<Owner>,
     ) -> Result<Self, OutputError> {
-        let owner = owner.map(|owner| Owner { unique: place.unique().to_string(), ..owner });
-        debug_assert_eq!(place.output(), output.path(), "another output would be locked");
-        let lock = Lock::take(output, place.unique(), owner.as_ref())?;
-        let (path, staging) = (output.at(TEMPORARY), place.staging_name());
+        let owner = owner.map(|owner| Owner { unique: paths.unique().to_string(), ..owner });
+        debug_assert_eq!(paths.output(), output.path(), "another output would be locked");
+        let lock = Lock::take(output, paths.unique(), owner.as_ref())?;
+        let (path, staging) = (output.at(TEMPORARY), paths.staging_name());
         let failed = || OutputError::not_writable(&path);
         let prepare = || {
             let temporary = output.folder(TEMPORARY).map_err(failed())?;
-            replace::settle_all(output, &temporary, place.unique())?;
+            replace::settle_all(output, &temporary, paths.unique())?;
             check_entries(output, overwrite)?;
             sweep(&temporary).map_err(failed())?;
             let made = temporary.new_folder(&staging, USUAL).map_err(failed())?;
@@ -140,46 +140,46 @@ impl Reservation {
             }
             lock.remove();
         })?;
-        Ok(Self { place: place.clone(), lock: Some(lock) })
+        Ok(Self { paths: paths.clone(), lock: Some(lock) })
     }
 
     /// Takes the folder again for a job that had it under another process of the same owner. Blocks
     /// on the file system.
-    pub(crate) fn resume(place: &Place, owner: Owner) -> Result<Self, OutputError> {
-        let owner = Owner { unique: place.unique().to_string(), ..owner };
-        let failed = || OutputError::not_writable(place.output());
+    pub(crate) fn resume(paths: &OutputPaths, owner: Owner) -> Result<Self, OutputError> {
+        let owner = Owner { unique: paths.unique().to_string(), ..owner };
+        let failed = || OutputError::not_writable(paths.output());
         // All that its tasks have written lies there.
-        if !place.has_parts().map_err(failed())? {
-            return Err(OutputError::Gone { path: place.staging() });
+        if !paths.has_parts().map_err(failed())? {
+            return Err(OutputError::Gone { path: paths.staging() });
         }
-        debug_assert_eq!(owner.unique, place.unique(), "a job takes its own folder");
-        let output = Folder::open(place.output()).map_err(failed())?;
+        debug_assert_eq!(owner.unique, paths.unique(), "a job takes its own folder");
+        let output = Folder::open(paths.output()).map_err(failed())?;
         let lock = Lock::take_over(&output, &owner)?;
-        Ok(Self { place: place.clone(), lock: Some(lock) })
+        Ok(Self { paths: paths.clone(), lock: Some(lock) })
     }
 
     /// For a job that is over, and has left no more than what is to be removed.
-    pub(crate) fn of_ended(place: &Place, owner: Owner) -> Self {
-        let owner = Owner { unique: place.unique().to_string(), ..owner };
-        debug_assert_eq!(owner.unique, place.unique(), "another job would lose its lock");
-        let lock = match place.temporary() {
+    pub(crate) fn of_ended(paths: &OutputPaths, owner: Owner) -> Self {
+        let owner = Owner { unique: paths.unique().to_string(), ..owner };
+        debug_assert_eq!(owner.unique, paths.unique(), "another job would lose its lock");
+        let lock = match paths.temporary() {
             Ok(Some(_)) => {
-                let output = Folder::open(place.output()).ok();
+                let output = Folder::open(paths.output()).ok();
                 output.and_then(|output| Lock::take_over(&output, &owner).ok())
             }
             _ => None,
         };
-        Self { place: place.clone(), lock }
+        Self { paths: paths.clone(), lock }
     }
 
     /// Where the job writes.
-    pub(crate) fn place(&self) -> &Place {
-        &self.place
+    pub(crate) fn paths(&self) -> &OutputPaths {
+        &self.paths
     }
 
     /// Removes all of this job that is not result. What others have in the temporary folder stays.
     pub(crate) async fn remove_temporary(&self) -> io::Result<()> {
-        let removed = self.place.remove().await;
+        let removed = self.paths.remove().await;
         // What stays is in nobody's way: no two jobs use the same names.
         if let Some(lock) = &self.lock {
             lock.remove();
@@ -193,7 +193,7 @@ impl Reservation {
         let is_ours = self.lock.as_ref().is_some_and(Lock::is_there);
         self.remove_temporary().await?;
         if is_ours {
-            self.place.remove_output();
+            self.paths.remove_output();
         }
         Ok(())
     }

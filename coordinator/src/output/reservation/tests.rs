@@ -35,7 +35,7 @@ async fn one_folder_serves_one_job_at_a_time() {
     let output = dir.path().join("a/b");
     let first = take(&output).unwrap();
     assert!(matches!(take(&output), Err(OutputError::InUse { .. })));
-    assert!(first.place().staging().is_dir(), "the refusal must not harm the first job");
+    assert!(first.paths().staging().is_dir(), "the refusal must not harm the first job");
     first.discard().await.unwrap();
     assert!(!output.exists());
     take(&output).unwrap();
@@ -51,32 +51,32 @@ async fn a_folder_that_was_there_before_stays() {
 #[test]
 fn what_a_killed_job_left_is_swept() {
     let dir = tempfile::tempdir().unwrap();
-    let stale = take(dir.path()).unwrap().place().staging(); // and dropped, as by a kill
+    let stale = take(dir.path()).unwrap().paths().staging(); // and dropped, as by a kill
     fs::write(stale.join("part-00000.1"), "x").unwrap();
     let next = take(dir.path()).unwrap();
     assert!(!stale.exists());
-    assert_ne!(next.place().staging(), stale);
+    assert_ne!(next.paths().staging(), stale);
 }
 
 #[test]
 fn a_job_that_waits_for_its_coordinator_keeps_its_folder() {
     let dir = tempfile::tempdir().unwrap();
-    let place = Reservation::take(dir.path(), false, Some(owner("a"))).unwrap().place().clone();
+    let paths = Reservation::take(dir.path(), false, Some(owner("a"))).unwrap().paths().clone();
     for other in [None, Some(owner("b"))] {
         let error = Reservation::take(dir.path(), false, other).unwrap_err();
         assert!(matches!(error, OutputError::Owned { .. }));
         let text = error.to_string();
         assert!(text.contains("grep") && text.contains("--state /state"), "{text}");
     }
-    assert!(place.staging().is_dir());
-    let resumed = Reservation::resume(&place, owner("a")).unwrap();
+    assert!(paths.staging().is_dir());
+    let resumed = Reservation::resume(&paths, owner("a")).unwrap();
     assert!(matches!(take(dir.path()), Err(OutputError::InUse { .. })));
     drop(resumed);
-    assert!(Reservation::resume(&place, owner("b")).is_err());
+    assert!(Reservation::resume(&paths, owner("b")).is_err());
     // It was never accepted: its own coordinator would hold it otherwise.
     let next = Reservation::take(dir.path(), false, Some(owner("a"))).unwrap();
-    assert!(!place.staging().exists());
-    assert!(Reservation::resume(&place, owner("a")).is_err(), "the folder is another job's now");
+    assert!(!paths.staging().exists());
+    assert!(Reservation::resume(&paths, owner("a")).is_err(), "the folder is another job's now");
     drop(next);
 }
 
@@ -84,7 +84,7 @@ fn a_job_that_waits_for_its_coordinator_keeps_its_folder() {
 async fn a_job_that_was_replaced_in_its_sleep_leaves_its_successor_the_lock() {
     let dir = tempfile::tempdir().unwrap();
     let asleep = Reservation::take(dir.path(), false, Some(owner("a"))).unwrap();
-    let resumed = Reservation::resume(asleep.place(), owner("a")).unwrap();
+    let resumed = Reservation::resume(asleep.paths(), owner("a")).unwrap();
     asleep.lock.as_ref().unwrap().remove();
     assert!(matches!(take(dir.path()), Err(OutputError::InUse { .. })));
     resumed.discard().await.unwrap();
@@ -112,10 +112,10 @@ async fn a_folder_that_somebody_else_has_put_there_stays() {
 fn a_job_whose_parts_are_gone_does_not_get_its_folder_again() {
     let dir = tempfile::tempdir().unwrap();
     let output = dir.path().join("out");
-    let place = Reservation::take(&output, false, Some(owner("a"))).unwrap().place().clone();
+    let paths = Reservation::take(&output, false, Some(owner("a"))).unwrap().paths().clone();
     fs::remove_dir_all(&output).unwrap();
     fs::create_dir(&output).unwrap();
-    let error = Reservation::resume(&place, owner("a")).unwrap_err();
+    let error = Reservation::resume(&paths, owner("a")).unwrap_err();
     assert!(matches!(error, OutputError::Gone { .. }), "{error}");
     assert_eq!(fs::read_dir(&output).unwrap().count(), 0, "nothing is made there");
 }
@@ -123,9 +123,9 @@ fn a_job_whose_parts_are_gone_does_not_get_its_folder_again() {
 #[test]
 fn what_a_later_coordinator_has_taken_an_earlier_one_does_not_take() {
     let dir = tempfile::tempdir().unwrap();
-    let place = Reservation::take(dir.path(), false, Some(owner("a"))).unwrap().place().clone();
-    let later = Reservation::resume(&place, Owner { epoch: 3, ..owner("a") }).unwrap();
-    let late = Reservation::resume(&place, Owner { epoch: 2, ..owner("a") });
+    let paths = Reservation::take(dir.path(), false, Some(owner("a"))).unwrap().paths().clone();
+    let later = Reservation::resume(&paths, Owner { epoch: 3, ..owner("a") }).unwrap();
+    let late = Reservation::resume(&paths, Owner { epoch: 2, ..owner("a") });
     assert!(matches!(late, Err(OutputError::InUse { .. })));
     assert!(later.lock.as_ref().unwrap().is_there());
 }
@@ -212,12 +212,12 @@ fn what_an_embedded_worker_left_is_removed_where_it_was_and_nowhere_else() {
     fs::create_dir_all(elsewhere.path().join("worker/jobs")).unwrap();
     let temporary = dir.path().join(TEMPORARY);
     std::os::unix::fs::symlink(elsewhere.path(), &temporary).unwrap();
-    place::remove_from_temporary(dir.path(), "worker").unwrap_err();
+    paths::remove_from_temporary(dir.path(), "worker").unwrap_err();
     assert!(elsewhere.path().join("worker/jobs").is_dir());
     fs::remove_file(&temporary).unwrap();
     fs::create_dir_all(temporary.join("worker/jobs")).unwrap();
-    place::remove_from_temporary(dir.path(), "worker").unwrap();
-    place::remove_from_temporary(dir.path(), "worker").unwrap();
+    paths::remove_from_temporary(dir.path(), "worker").unwrap();
+    paths::remove_from_temporary(dir.path(), "worker").unwrap();
     assert!(!temporary.exists());
 }
 
@@ -226,7 +226,7 @@ fn links_in_what_a_killed_job_left_are_removed_and_not_followed() {
     let (dir, elsewhere) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let kept = elsewhere.path().join("kept");
     fs::write(&kept, "x").unwrap();
-    let stale = take(dir.path()).unwrap().place().staging();
+    let stale = take(dir.path()).unwrap().paths().staging();
     let deep = (0..200).fold(stale.clone(), |folder, _| folder.join("d"));
     fs::create_dir_all(&deep).unwrap();
     for folder in [&stale, &deep] {
@@ -235,7 +235,7 @@ fn links_in_what_a_killed_job_left_are_removed_and_not_followed() {
     std::os::unix::fs::symlink(elsewhere.path(), stale.with_file_name("attempts-2")).unwrap();
     let next = take(dir.path()).unwrap();
     assert_eq!(fs::read_dir(dir.path().join(TEMPORARY)).unwrap().count(), 2);
-    assert!(next.place().staging().is_dir());
+    assert!(next.paths().staging().is_dir());
     assert_eq!(fs::read(kept).unwrap(), b"x");
 }
 
@@ -253,7 +253,7 @@ fn a_folder_with_the_setgid_bit_is_shared_with_its_group_whatever_the_umask() {
         let bits = if shared { 0o2700 } else { 0o700 };
         fs::set_permissions(&output, Permissions::from_mode(bits)).unwrap();
         let reservation = take(&output).unwrap();
-        let staging = mode(&reservation.place().staging());
+        let staging = mode(&reservation.paths().staging());
         assert_eq!(staging & 0o2070 == 0o2070, shared, "{staging:o}");
         assert_eq!(mode(&output), if shared { 0o2750 } else { 0o700 });
     }
@@ -277,7 +277,7 @@ async fn what_a_job_leaves_is_removed_however_much_and_deep_it_is() {
     let dir = tempfile::tempdir().unwrap();
     let output = dir.path().join("out");
     let reservation = Reservation::take(&output, false, None).unwrap();
-    let staging = reservation.place().staging();
+    let staging = reservation.paths().staging();
     for (folder, files) in [("", 5_000), ("a", 5_000), ("b/c/d", 10)] {
         fs::create_dir_all(staging.join(folder)).unwrap();
         (0..files).for_each(|n| fs::write(staging.join(folder).join(n.to_string()), "").unwrap());

@@ -12,8 +12,8 @@ use super::candidates::{Candidates, Origin};
 use super::pattern::{PathPattern, is_pattern};
 use super::{check_is_waited_for, unreadable};
 use crate::hanging::at;
+use crate::parallel_io::{Grain, try_map_with};
 use crate::plan::PlanError;
-use crate::side_by_side::{Grain, try_map_with};
 
 /// Folders that are read before what is in them is looked at.
 const FOLDERS_AT_ONCE: usize = 64;

@@ -32,7 +32,7 @@ use windrow_jobs::{Location, Version};
 
 use super::error::PlanError;
 use crate::hanging::{at, is_given_up};
-use crate::side_by_side::try_map;
+use crate::parallel_io::try_map;
 use candidates::{Candidate, Candidates};
 pub(super) use places::Places;
 

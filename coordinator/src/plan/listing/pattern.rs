@@ -13,8 +13,8 @@ use super::candidates::Candidates;
 use super::expand::is_absent;
 use super::unreadable;
 use crate::hanging::at;
+use crate::parallel_io::{Grain, try_map_with};
 use crate::plan::PlanError;
-use crate::side_by_side::{Grain, try_map_with};
 
 /// Whether it has a sign of a pattern.
 pub(super) fn is_pattern(text: &str) -> bool {

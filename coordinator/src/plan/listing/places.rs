@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 use super::candidates::{Candidate, Origin};
 use super::{check_is_waited_for, unreadable};
 use crate::hanging::at;
+use crate::parallel_io::try_map;
 use crate::plan::PlanError;
-use crate::side_by_side::try_map;
 
 /// The folders that files were found in, and the files that links lead to.
 #[derive(Debug, Default)]

@@ -1,4 +1,4 @@
-//! Causes of failure.
+//! Conversion of causes of failure.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use super::{Malformed, millis};
 
 pub(super) fn failure_from(failure: Option<v1::Failure>) -> Result<FailureCause, Malformed> {
     let failure = failure.ok_or_else(|| Malformed::missing("failure"))?;
-    // A message of a kind that is not known decodes as none.
+    // A message of an unknown kind decodes as `None`.
     let Some(cause) = failure.cause else { return Ok(unknown()) };
     Ok(match cause {
         Cause::UserError(error) => FailureCause::UserError {
@@ -60,11 +60,11 @@ pub(super) fn failure_from(failure: Option<v1::Failure>) -> Result<FailureCause,
     })
 }
 
-/// Another attempt may help, or fail in a way that is known.
+/// The cause is unknown: another attempt may succeed, or fail with a known cause.
 fn unknown() -> FailureCause {
     FailureCause::UserError {
         place: RecordPlace::default(),
-        message: "its worker names a cause of failure that this coordinator does not know: the worker is newer".into(),
+        message: "its worker reports a cause of failure that this coordinator does not know: the worker is newer".into(),
     }
 }
 
@@ -145,8 +145,7 @@ fn place_from(place: Option<v1::RecordPlace>) -> RecordPlace {
     RecordPlace { file: capped(file), offset, key, source: source.map(capped) }
 }
 
-/// Longest text of a failure that is kept, in bytes. Workers cut theirs where they are a little
-/// shorter.
+/// Longest stored text of a failure, in bytes. Workers cut theirs a little shorter.
 const TEXT_BYTES_MAX: usize = 17 << 10;
 
 fn capped(mut text: String) -> String {
@@ -241,7 +240,7 @@ mod tests {
     }
 
     #[test]
-    fn an_unknown_cause_is_a_failure_and_none_is_refused() {
+    fn an_unknown_cause_is_accepted_and_a_missing_one_is_refused() {
         assert!(failure_from(None).is_err());
         let newer = failure_from(Some(v1::Failure { cause: None })).unwrap();
         assert_eq!(newer.class(), windrow_jobs::FailureClass::Attempt);

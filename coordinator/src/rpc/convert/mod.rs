@@ -1,5 +1,5 @@
-//! Between messages and domain values. What comes from outside may be anything: it converts or is
-//! refused, it never panics.
+//! Conversion between messages and domain values. Input from outside may be anything: it is
+//! converted or refused, and never panics.
 
 mod failure;
 mod program;
@@ -24,7 +24,7 @@ use tonic::Status;
 use windrow_jobs::{AttemptId, JobId, JobIdentity, JobName, StageId, TaskId};
 use windrow_proto::{runs, v1};
 
-/// A message that makes no sense.
+/// An invalid message.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error("malformed message: {0}")]
 pub(super) struct Malformed(String);
@@ -41,7 +41,7 @@ impl From<Malformed> for Status {
     }
 }
 
-/// The job that a caller means.
+/// The identity or number of a job.
 pub(super) fn name_from(name: Option<v1::JobName>) -> Result<JobName, Malformed> {
     use v1::job_name::Name;
     match name.and_then(|name| name.name).ok_or_else(|| Malformed::missing("job"))? {
@@ -61,7 +61,7 @@ fn attempt_from(attempt: Option<v1::AttemptId>) -> Result<AttemptId, Malformed> 
 
 fn attempts_from(packed: &[v1::Attempts]) -> Result<Vec<AttemptId>, Malformed> {
     let attempts = runs::unpacked(packed)
-        .ok_or_else(|| Malformed("runs of attempts that make no sense".to_string()))?;
+        .ok_or_else(|| Malformed("runs of attempts that are not valid".to_string()))?;
     attempts.into_iter().map(|attempt| attempt_from(Some(attempt))).collect()
 }
 

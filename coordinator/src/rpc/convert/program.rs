@@ -1,5 +1,5 @@
-//! Programs, side files and platforms. Their limits are checked here, so that all behind may rely
-//! on them.
+//! Conversion of programs, side files and platforms. Their limits are checked here; the code behind
+//! relies on them.
 
 use std::collections::BTreeSet;
 
@@ -17,13 +17,11 @@ const ARGUMENTS_MAX: usize = 64;
 const INTERPRETERS_MAX: usize = 64;
 const FILES_MAX: usize = 256;
 
-/// A digest.
 pub(in crate::rpc) fn digest_from(digest: &[u8]) -> Result<Digest, Malformed> {
     let bytes = digest.try_into().map_err(|_| Malformed("a digest has 32 bytes".to_string()))?;
     Ok(Digest(bytes))
 }
 
-/// A blob.
 pub(in crate::rpc) fn blob_from(blob: Option<v1::Blob>) -> Result<Blob, Malformed> {
     let blob = blob.ok_or_else(|| Malformed::missing("blob"))?;
     Ok(Blob { digest: digest_from(&blob.digest)?, bytes: blob.bytes })
@@ -60,7 +58,7 @@ pub(super) fn files_from(files: Vec<v1::SideFile>) -> Result<Vec<SideFile>, Malf
     Ok(checked)
 }
 
-/// How far a worker isolates jobs; `None` where it does not say.
+/// A worker's isolation level; `None` where it does not state one.
 pub(super) fn isolation_from(isolation: v1::Isolation) -> Option<Isolation> {
     match isolation {
         v1::Isolation::Unspecified => None,
@@ -81,7 +79,7 @@ pub(super) fn isolation_to(isolation: Option<Isolation>) -> v1::Isolation {
     }
 }
 
-/// What a worker's machine has.
+/// The platform of a worker's machine.
 pub(super) fn platform_from(platform: v1::Platform) -> Result<Platform, Malformed> {
     let v1::Platform { arch, interpreters, glibc } = platform;
     check(interpreters.len() <= INTERPRETERS_MAX, "too many dynamic linkers")?;

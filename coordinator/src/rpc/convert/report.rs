@@ -1,4 +1,4 @@
-//! What a worker says in its session.
+//! Conversion of a worker's messages in its session.
 
 use std::time::Duration;
 
@@ -12,8 +12,8 @@ use super::{Malformed, attempt_from, attempts_from};
 use crate::driver::Report;
 use crate::output::{AttemptFiles, StagedPart};
 
-/// The report in a message that is not the first of its session; `None` in one of a kind that is
-/// not known here, from a newer worker.
+/// The report in a message after the hello; `None` for a message of a kind that a newer worker
+/// knows.
 pub(in crate::rpc) fn report_from(message: v1::WorkerMessage) -> Result<Option<Report>, Malformed> {
     message.message.map(report).transpose()
 }
@@ -36,7 +36,7 @@ fn report(message: Message) -> Result<Report, Malformed> {
         Message::AttemptFailed(v1::AttemptFailed { attempt, failure }) => {
             Ok(Report::Failed { attempt: attempt_from(attempt)?, cause: failure_from(failure)? })
         }
-        Message::Printed(_) => Err(Malformed("what was printed is no report".to_string())),
+        Message::Printed(_) => Err(Malformed("a log is no report".to_string())),
         Message::Draining(v1::Draining {}) => Ok(Report::Draining),
         Message::JobReleased(v1::JobReleased { job, ticket }) => {
             Ok(Report::Released { job: JobId(job), ticket })
@@ -65,11 +65,13 @@ fn done(
     Ok(Report::Done { attempt, stats, written: AttemptFiles { part, bad_records } })
 }
 
-/// Its location is not believed: where a part lies follows from the attempt's name.
+/// The reported location is ignored: it follows from the attempt's name.
 fn part_from(attempt: AttemptId, kind: PartKind, part: v1::Part) -> Result<StagedPart, Malformed> {
     let v1::Part { location: _, bytes, records, crc64, upload } = part;
     if upload.is_some() {
-        return Err(Malformed("a part in a store that there is none of here".to_string()));
+        return Err(Malformed(
+            "a part in an object store, which this coordinator does not support".to_string(),
+        ));
     }
     Ok(StagedPart { attempt, kind, bytes, records, crc64 })
 }
@@ -116,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn senseless_messages_are_refused() {
+    fn invalid_messages_are_refused() {
         let stats =
             || Some(v1::AttemptStats { audit: Some(v1::Audit::default()), ..Default::default() });
         let part = || Some(v1::Part::default());
@@ -168,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn a_message_of_an_unknown_kind_is_no_report_and_no_error() {
+    fn a_message_of_an_unknown_kind_is_ignored() {
         // Field 77 of a later protocol.
         let newer = <v1::WorkerMessage as prost::Message>::decode(&[0xea, 4, 1, 7][..]).unwrap();
         assert!(matches!(report_from(newer), Ok(None)));

@@ -1,4 +1,4 @@
-//! What opens a session, and what the coordinator sends in it.
+//! Conversion of the hello, and of the coordinator's messages in a session.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,7 +24,7 @@ use crate::plan::{Plan, Range};
 
 const SLOTS_MAX: u32 = 4_096;
 
-/// What a worker says of itself. Its build has been checked.
+/// A worker's description of itself. Its build has been checked.
 pub(in crate::rpc) fn profile_from(hello: v1::Hello) -> Result<WorkerProfile, Malformed> {
     let names = [&hello.name, &hello.shuffle_address, &hello.host, &hello.instance];
     if names.iter().any(|name| name.len() > NAME_BYTES_MAX) {
@@ -36,7 +36,9 @@ pub(in crate::rpc) fn profile_from(hello: v1::Hello) -> Result<WorkerProfile, Ma
     }
     let slots = 1..=SLOTS_MAX;
     if !slots.contains(&hello.map_slots) || !slots.contains(&hello.reduce_slots) {
-        return Err(Malformed(format!("a worker offers from 1 to {SLOTS_MAX} slots a stage")));
+        return Err(Malformed(format!(
+            "a worker offers from 1 to {SLOTS_MAX} slots for each stage"
+        )));
     }
     let isolation = isolation_from(hello.isolation());
     Ok(WorkerProfile {
@@ -56,7 +58,7 @@ pub(in crate::rpc) fn profile_from(hello: v1::Hello) -> Result<WorkerProfile, Ma
     })
 }
 
-/// What a worker has that comes back; `None` for one that has never been there.
+/// The state of a returning worker; `None` for a new one.
 pub(in crate::rpc) fn returning_from(
     returning: Option<v1::Return>,
 ) -> Result<Option<Returning>, Malformed> {
@@ -94,7 +96,6 @@ pub(in crate::rpc) fn welcome_to(
     v1::CoordinatorMessage { message: Some(Message::Welcome(welcome)) }
 }
 
-/// An answer, as it goes over the wire.
 pub(in crate::rpc) fn receipt_to(receipt: Receipt) -> v1::CoordinatorMessage {
     let message = match receipt {
         Receipt::Noted { attempt, won } => {
@@ -105,15 +106,15 @@ pub(in crate::rpc) fn receipt_to(receipt: Receipt) -> v1::CoordinatorMessage {
     v1::CoordinatorMessage { message: Some(message) }
 }
 
-/// An order to one worker, as it goes over the wire.
+/// An order as it is sent.
 pub(in crate::rpc) enum Sent {
-    /// A message.
+    /// A message to one worker.
     Message(Box<v1::CoordinatorMessage>),
-    /// A message that many get, in pieces.
+    /// A message to many workers, sent in pieces.
     Shared(Arc<Shared>),
 }
 
-/// What is in the outbox, as it goes over the wire.
+/// Converts an order of the outbox.
 pub(in crate::rpc) fn order_to(order: Outgoing) -> Result<Sent, Status> {
     let message = match order {
         Outgoing::Shared(shared) => return Ok(Sent::Shared(shared)),
@@ -139,7 +140,7 @@ pub(in crate::rpc) fn order_to(order: Outgoing) -> Result<Sent, Status> {
     Ok(Sent::Message(Box::new(v1::CoordinatorMessage { message: Some(message) })))
 }
 
-/// What many are told, encoded.
+/// Encodes a message to many workers.
 pub(in crate::rpc) fn packed(content: &SharedContent) -> Packed {
     let message = match content {
         SharedContent::Context(job, work) => Message::JobContext(context_to(*job, work)),
@@ -149,7 +150,7 @@ pub(in crate::rpc) fn packed(content: &SharedContent) -> Packed {
     Packed::of(&v1::CoordinatorMessage { message: Some(message) })
 }
 
-/// A record, or group, that must not be tried.
+/// A record or group that must be skipped.
 fn poison_to(bad: BadRecord) -> v1::failure::UserError {
     let BadRecord { place, message, .. } = bad;
     v1::failure::UserError { place: Some(place_to(place)), message }
@@ -252,8 +253,8 @@ impl OutputsHolder {
         self.profile.as_ref().map_or("", |profile| &profile.shuffle_address)
     }
 
-    /// The folder of its segments, where somebody else may read it. In embedded mode, there is no
-    /// other way.
+    /// The folder of the worker's segments, if others may read it. In embedded mode, outputs are
+    /// read only that way.
     fn shared_directory(&self) -> &str {
         match &self.profile {
             Some(profile) if self.has_neighbours || profile.shuffle_address.is_empty() => {
@@ -278,7 +279,7 @@ mod tests {
         }
     }
 
-    /// All that is kept of a worker, and sent to others, has a bound.
+    /// Everything stored of a worker and sent to others is bounded.
     #[test]
     fn a_hello_with_a_long_text_is_refused() {
         assert!(profile_from(hello()).is_ok());

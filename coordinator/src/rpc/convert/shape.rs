@@ -1,5 +1,5 @@
-//! What a submitter says of its job's code. Its limits are checked here, so that all behind may
-//! rely on them.
+//! Conversion of the shape of a job's code. Its limits are checked here; the code behind relies on
+//! them.
 
 use std::ops::Range;
 
@@ -11,10 +11,9 @@ use super::Malformed;
 use super::spec::{NAME_BYTES_MAX, REDUCERS_MAX, check};
 use crate::plan::{Ranges, SIDE_BYTES_MAX, SamplePiece};
 
-/// Most inputs with names of their own.
+/// Most named inputs.
 const INPUTS_MAX: usize = 1_000;
 
-/// The shape of a job.
 pub(in crate::rpc) fn shape_from(shape: Option<v1::JobShape>) -> Result<JobShape, Malformed> {
     let shape = shape.ok_or_else(|| Malformed::missing("shape"))?;
     let names = shape.input_names;
@@ -41,23 +40,22 @@ pub(in crate::rpc) fn shape_from(shape: Option<v1::JobShape>) -> Result<JobShape
 /// Most bytes of an extension.
 const EXTENSION_BYTES_MAX: usize = 32;
 
-/// What extensions are.
+/// The rule for extensions.
 const EXTENSIONS: &str = "the extension of an output is a dot, a letter, and letters, digits or single dots, \
                           at most 32 in all";
 
-/// It becomes a part of file names: nothing in it may lead elsewhere, or hide a file.
+/// An extension becomes a part of file names: it must neither lead elsewhere nor hide a file.
 fn is_extension(text: &str) -> bool {
     let sound = |name: &str| !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric());
     let Some(names) = text.strip_prefix('.') else { return text.is_empty() };
-    // What attempts write ends with a dot and a number.
+    // A dot and a number end the names of staged files.
     let is_name = names.starts_with(|first: char| first.is_ascii_alphabetic());
     is_name && names.split('.').all(sound) && text.len() <= EXTENSION_BYTES_MAX
 }
 
-/// The ranges of an ordered job.
 pub(in crate::rpc) fn ranges_from(ranges: v1::JobRanges) -> Result<Ranges, Malformed> {
     let v1::JobRanges { partitions, points } = ranges;
-    check((1..=REDUCERS_MAX).contains(&partitions), "ranges for no or too many partitions")?;
+    check((1..=REDUCERS_MAX).contains(&partitions), "ranges for no partitions, or for too many")?;
     check(points.len() < partitions as usize, "more ranges than partitions")?;
     let long = |side: &[u8]| side.len() > SIDE_BYTES_MAX;
     let too_long = points.iter().any(|point| long(&point.key) || long(&point.value));
@@ -66,7 +64,7 @@ pub(in crate::rpc) fn ranges_from(ranges: v1::JobRanges) -> Result<Ranges, Malfo
     Ok(Ranges { partitions, points: SplitPoints::new(points) })
 }
 
-/// What of the inputs to look for ranges in.
+/// A piece of the inputs to sample for ranges.
 pub(in crate::rpc) fn piece_to(piece: SamplePiece) -> v1::SamplePiece {
     let SamplePiece { stratum, input, range } = piece;
     let InputRange { location, file_number, range: Range { start, end }, version } = range;
@@ -96,7 +94,7 @@ mod tests {
     }
 
     #[test]
-    fn ranges_are_taken_as_they_are() {
+    fn valid_ranges_are_accepted() {
         let points = vec![point(b"hay"), point(b"rye")];
         let ranges = ranges_from(v1::JobRanges { partitions: 3, points }).unwrap();
         assert_eq!(ranges.partitions, 3);
@@ -105,7 +103,7 @@ mod tests {
     }
 
     #[test]
-    fn senseless_ranges_are_refused() {
+    fn invalid_ranges_are_refused() {
         for (partitions, points) in [
             (0, vec![]),
             (REDUCERS_MAX + 1, vec![]),
@@ -117,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn senseless_shapes_are_refused() {
+    fn invalid_shapes_are_refused() {
         assert!(shape_from(None).is_err());
         for names in [vec![String::new()], vec!["x".repeat(NAME_BYTES_MAX + 1)]] {
             let shape = v1::JobShape { input_names: names, ..Default::default() };

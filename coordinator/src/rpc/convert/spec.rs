@@ -1,4 +1,4 @@
-//! The description of a job. Its limits are checked here, so that all behind may rely on them.
+//! Conversion of a job's description. Its limits are checked here; the code behind relies on them.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -14,13 +14,13 @@ use super::{Malformed, millis};
 pub(super) const NAME_BYTES_MAX: usize = 256;
 const PARAMS_BYTES_MAX: usize = 256 << 10;
 pub(super) const PATH_BYTES_MAX: usize = 4_096;
-/// Paths and patterns of a submission: as many as a shell makes of a pattern.
+/// Most paths and patterns of a submission: as many as a shell expands a pattern to.
 const INPUTS_MAX: usize = 100_000;
 const WRITABLE_MAX: usize = 1_000;
 pub(super) const REDUCERS_MAX: u32 = 100_000;
 const ATTEMPTS_MAX: u32 = 1_000;
 
-/// The spec of a submission. Zeros of required numbers mean the default.
+/// The spec of a submission. Zero in a required number means the default.
 pub(in crate::rpc) fn spec_from(spec: Option<v1::JobSpec>) -> Result<JobSpec, Malformed> {
     let spec = spec.ok_or_else(|| Malformed::missing("spec"))?;
     check(spec.job.len() <= NAME_BYTES_MAX, "the job's name is too long")?;
@@ -28,7 +28,7 @@ pub(in crate::rpc) fn spec_from(spec: Option<v1::JobSpec>) -> Result<JobSpec, Ma
     check(
         params <= PARAMS_BYTES_MAX,
         &format!(
-            "the job's parameters have {params} bytes, and may have {PARAMS_BYTES_MAX}; give what is large as a side file (--file)"
+            "the job's parameters have {params} bytes, and may have {PARAMS_BYTES_MAX}; pass large ones in a side file (--file)"
         ),
     )?;
     check(!spec.inputs.is_empty(), "no input is named")?;
@@ -61,9 +61,9 @@ pub(in crate::rpc) fn spec_from(spec: Option<v1::JobSpec>) -> Result<JobSpec, Ma
     })
 }
 
-/// What a submission that is told again is recognised by: 16 bytes that its submitter has drawn, or
-/// a key that the user has chosen. `None` for a submitter who never tells one again. The
-/// submitter's name goes in, so that nobody can take another one's.
+/// The id by which a retried submission is recognised: 16 bytes that its submitter has drawn, or a
+/// key that the user has chosen. `None` for a submitter that never retries. The submitter's name is
+/// hashed in, so that nobody can take another's id.
 pub(in crate::rpc) fn submission_from(
     submitter: Option<&str>,
     drawn: &[u8],
@@ -257,13 +257,13 @@ mod tests {
     }
 
     #[test]
-    fn what_is_left_out_gets_its_default() {
+    fn missing_fields_get_their_defaults() {
         let message = v1::JobSpec { options: None, ..spec_to(&spec()) };
         assert_eq!(spec_from(Some(message)).unwrap().options, JobOptions::default());
     }
 
     #[test]
-    fn senseless_specs_are_refused() {
+    fn invalid_specs_are_refused() {
         let spoil: [fn(&mut v1::JobSpec); 16] = [
             |spec| spec.program = None,
             |spec| spec.program.as_mut().unwrap().executable = None,

@@ -1,4 +1,4 @@
-//! What observers see.
+//! Conversion of the statuses that observers see.
 
 use windrow_proto::v1;
 use windrow_scheduler::{JobFailure, JobState, Outcome, SlowestTask, StageView};
@@ -11,13 +11,13 @@ use crate::driver::{JobSnapshot, WorkerSnapshot};
 use crate::explain;
 use crate::plan::{ClusterSize, InputSize};
 
-/// A job's status. It counts as ended only when nothing partial is left of it.
+/// A job's status. The job counts as ended once nothing partial of it is left.
 pub(in crate::rpc) fn job_status(job: &JobSnapshot) -> v1::JobStatus {
     v1::JobStatus { spec: Some(spec_to(&job.spec)), ..status_to(job) }
 }
 
-/// Likewise, without what a list does not show, which may be megabytes: parameters, inputs, paths,
-/// files.
+/// A job's status without the parts that a list does not show, which may be megabytes: parameters,
+/// inputs, paths, files.
 pub(in crate::rpc) fn listed_status(job: &JobSnapshot) -> v1::JobStatus {
     let (name, output) = (job.spec.job.clone(), job.spec.output.to_string());
     let spec = v1::JobSpec { job: name, output, ..Default::default() };

@@ -21,7 +21,7 @@ pub fn check_end(
         check(client.job.is_some(), || format!("ends: submission {index} is not accepted"))?;
         check(client.heard_end, || format!("ends: client {index} waits for {:?}", client.job))?;
     }
-    for (id, job) in &catalog.books.ledger.jobs {
+    for (id, job) in &catalog.recorder.ledger.jobs {
         check(job.ended.is_some(), || format!("ends: {id} has not ended"))?;
     }
     let left = catalog.unsettled().map(|(job, _)| job).next();

@@ -15,8 +15,8 @@ mod drained;
 pub mod ends;
 pub mod epochs;
 pub mod history;
-mod honesty;
 mod inputs;
+mod job_ends;
 pub mod leases;
 mod ledger;
 pub mod owners;
@@ -54,7 +54,7 @@ pub struct Rules {
     caps: caps::Caps,
     commit: commit::Commit,
     drained: drained::Drained,
-    honesty: honesty::Honesty,
+    job_ends: job_ends::JobEnds,
     inputs: inputs::Inputs,
     leases: leases::Leases,
     redo: redo::Redo,
@@ -75,7 +75,7 @@ impl Rules {
             ("caps", &mut self.caps),
             ("commit", &mut self.commit),
             ("drained", &mut self.drained),
-            ("honesty", &mut self.honesty),
+            ("job ends", &mut self.job_ends),
             ("inputs", &mut self.inputs),
             ("leases", &mut self.leases),
             ("redo", &mut self.redo),

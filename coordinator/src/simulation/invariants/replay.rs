@@ -27,7 +27,7 @@ pub fn check_replay(
         Recovered { snapshot: Some(left), parts, ..Recovered::empty(AFTER_ALL, Nonce(0)) };
     let again = Decider::recover(recovered, config.clone(), new);
     let (live, replayed) = (again.state(), found);
-    let (ours, theirs) = (&live.catalog.books.history, &replayed.catalog.books.history);
+    let (ours, theirs) = (&live.catalog.recorder.history, &replayed.catalog.recorder.history);
     check(ours == theirs, || {
         format!("replay: {} events, not the same {}", theirs.len(), ours.len())
     })?;

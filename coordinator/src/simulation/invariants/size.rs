@@ -15,7 +15,7 @@ const BASE_BYTES_MAX: usize = 500;
 const BYTES_PER_ENTRY_MAX: usize = 250;
 
 pub fn check_size(state: &DriverState) -> Result<(), String> {
-    let ledger = &state.catalog.books.ledger;
+    let ledger = &state.catalog.recorder.ledger;
     let tasks: usize =
         ledger.jobs.values().map(|job| job.plan.splits.len() + job.plan.partitions as usize).sum();
     let entries = tasks + ledger.sessions.len() + ledger.jobs.len() * (1 + ledger.sessions.len());

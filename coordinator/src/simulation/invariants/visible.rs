@@ -18,7 +18,7 @@ pub fn check_free<'a>(
     output: &Path,
     mut unsettled: impl Iterator<Item = (JobId, &'a Arc<JobWork>)>,
 ) -> Result<(), String> {
-    let owner = unsettled.find(|(_, work)| work.place.output() == output);
+    let owner = unsettled.find(|(_, work)| work.paths.output() == output);
     check(owner.is_none(), || {
         let job = owner.map(|(job, _)| job);
         format!("visible: {} is taken from {job:?}, which is not over", output.display())

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use windrow_model::WorkerId;
 
 use crate::event::AttemptStats;
-use crate::job::audit::Written;
+use crate::job::audit::ShuffleDigest;
 use crate::job::blame::Trouble;
 use crate::job::tally::Share;
 use crate::time::Time;
@@ -17,7 +17,7 @@ pub(crate) struct Task {
     /// Attempts started so far, and so the number of the last one.
     pub(crate) attempts: u32,
     /// Of a map: what its last winner wrote for the shuffle. Of a reduce: what it read of it.
-    pub(crate) written: Option<Written>,
+    pub(crate) written: Option<ShuffleDigest>,
     /// What it is charged with, if it ever was.
     trouble: Option<Box<Trouble>>,
 }

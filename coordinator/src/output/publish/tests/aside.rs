@@ -12,7 +12,7 @@ fn own_folder(output: &Path) -> PathBuf {
 /// Dies in the midst of replacing an output, and the folder of the publication shows this mode.
 fn dead_with_mode(mode: u32) -> (TempDir, Reservation, Publication, PathBuf) {
     let (dir, reservation, mut publication) = prepared(true);
-    assert!(dies_at(reservation.place(), &publication, FailpointId::PartRenamed, 1));
+    assert!(dies_at(reservation.paths(), &publication, FailpointId::PartRenamed, 1));
     publication.epoch = Epoch(2);
     let own = own_folder(dir.path());
     chmod(&own, mode);
@@ -23,7 +23,7 @@ fn dead_with_mode(mode: u32) -> (TempDir, Reservation, Publication, PathBuf) {
 #[test]
 fn what_is_aside_is_put_back_though_others_may_see_it() {
     let (dir, reservation, publication, _) = dead_with_mode(0o755);
-    publish(reservation.place(), &publication).unwrap();
+    publish(reservation.paths(), &publication).unwrap();
     assert_eq!(files(dir.path()), published());
 
     let (dir, reservation, ..) = dead_with_mode(0o755);
@@ -37,14 +37,14 @@ fn what_is_aside_and_not_believed_stays_and_is_named() {
     let (dir, reservation, publication, own) = dead_with_mode(0o777);
     let (failpoint, stop) = (Failpoint::default(), Stop::default());
     let failure =
-        super::super::publish(reservation.place(), &publication, &failpoint, &stop).unwrap_err();
+        super::super::publish(reservation.paths(), &publication, &failpoint, &stop).unwrap_err();
     let text = failure.cause.to_string();
     for part in [&*own.display().to_string(), "others may write to it", "the only copy"] {
         assert!(text.contains(part), "{text}");
     }
     assert!(failure.may_pass, "whoever owns it can mend it");
     chmod(&own, 0o700);
-    publish(reservation.place(), &publication).unwrap();
+    publish(reservation.paths(), &publication).unwrap();
     assert_eq!(files(dir.path()), published());
 
     let (dir, reservation, _, own) = dead_with_mode(0o777);
@@ -64,7 +64,7 @@ fn what_is_aside_and_not_believed_stays_and_is_named() {
 #[test]
 fn what_is_aside_and_cannot_be_put_back_stays_and_is_named() {
     let (dir, reservation, publication) = prepared(true);
-    assert!(dies_at(reservation.place(), &publication, FailpointId::MovedAside, 1));
+    assert!(dies_at(reservation.paths(), &publication, FailpointId::MovedAside, 1));
     drop(reservation);
     fs::write(dir.path().join(SUCCESS), "mine").unwrap();
     let refused = Reservation::take(dir.path(), true, None).unwrap_err().to_string();
@@ -80,7 +80,7 @@ fn what_is_aside_and_cannot_be_put_back_stays_and_is_named() {
 fn a_failure_puts_the_old_output_back() {
     let (dir, reservation, mut publication) = prepared(true);
     publication.parts[1].bytes += 1;
-    publish(reservation.place(), &publication).unwrap_err();
+    publish(reservation.paths(), &publication).unwrap_err();
     assert_eq!(files(dir.path()), old());
 }
 
@@ -94,7 +94,7 @@ fn a_failure_says_where_the_old_output_stays() {
         Failpoint::acting(FailpointId::AllAside, 1, move || fs::write(&taken, "mine").unwrap());
     let stop = Stop::default();
     let failure =
-        super::super::publish(reservation.place(), &publication, &failpoint, &stop).unwrap_err();
+        super::super::publish(reservation.paths(), &publication, &failpoint, &stop).unwrap_err();
     let replaced = own_folder(dir.path()).join("replaced");
     let text = failure.cause.to_string();
     assert!(text.contains(&format!("is in {}", replaced.display())), "{text}");
@@ -108,8 +108,8 @@ async fn what_somebody_has_put_beside_a_result_meanwhile_stays() {
     write_old(dir.path());
     let reservation = Reservation::take(dir.path(), true, None).unwrap();
     fs::write(dir.path().join("notes.txt"), "mine").unwrap();
-    let place = reservation.place();
-    publish(place, &staged(place, true)).unwrap();
+    let paths = reservation.paths();
+    publish(paths, &staged(paths, true)).unwrap();
     reservation.remove_temporary().await.unwrap();
     let mut expected = published();
     expected.insert(1, ("notes.txt".to_string(), "mine".to_string()));

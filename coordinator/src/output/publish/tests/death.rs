@@ -6,13 +6,13 @@ use super::*;
 
 /// Dies at the n-th of a step; false when it does not come to that.
 pub(super) fn dies_at(
-    place: &Place,
+    paths: &OutputPaths,
     publication: &Publication,
     step: FailpointId,
     times: u64,
 ) -> bool {
     let failpoint = Failpoint::panicking(step, times);
-    let publish = || super::super::publish(place, publication, &failpoint, &Stop::default());
+    let publish = || super::super::publish(paths, publication, &failpoint, &Stop::default());
     catch_unwind(AssertUnwindSafe(publish)).is_err()
 }
 
@@ -30,7 +30,7 @@ fn each_death(mut check: impl FnMut(&Path, Reservation, &mut Publication)) {
         for (step, count) in STEPS {
             for times in 1..=count {
                 let (dir, reservation, mut publication) = prepared(overwrite);
-                if dies_at(reservation.place(), &publication, step, times) {
+                if dies_at(reservation.paths(), &publication, step, times) {
                     check(dir.path(), reservation, &mut publication);
                 } else {
                     assert!(!overwrite, "{step:?} {times}");
@@ -44,25 +44,25 @@ fn each_death(mut check: impl FnMut(&Path, Reservation, &mut Publication)) {
 fn it_goes_on_wherever_it_stopped() {
     each_death(|output, reservation, publication| {
         publication.epoch = Epoch(2);
-        publish(reservation.place(), publication).unwrap();
+        publish(reservation.paths(), publication).unwrap();
         assert_eq!(files(output), published());
         // And once more, as when nobody has heard that it was done.
         publication.epoch = Epoch(3);
-        publish(reservation.place(), publication).unwrap();
+        publish(reservation.paths(), publication).unwrap();
         assert_eq!(files(output), published());
     });
 }
 
 /// A publication that fell asleep with all its folders open.
 fn asleep<'a>(
-    place: &Place,
+    paths: &OutputPaths,
     publication: &'a Publication,
     failpoint: &'a Failpoint,
     stop: &'a Stop,
 ) -> Commit<'a> {
-    let output = Folder::open(place.output()).unwrap();
+    let output = Folder::open(paths.output()).unwrap();
     let temporary = output.folder(TEMPORARY).unwrap();
-    let folder = temporary.folder(commit_folder::name(place.unique(), Epoch(1))).unwrap();
+    let folder = temporary.folder(commit_folder::name(paths.unique(), Epoch(1))).unwrap();
     let name = private_folder::named(&temporary, None).unwrap().remove(0).name;
     let own = PrivateFolder { folder: temporary.folder(&name).unwrap(), name };
     let staged = Staged { folder, is_new: true };
@@ -72,12 +72,12 @@ fn asleep<'a>(
 #[test]
 fn one_that_was_replaced_in_its_sleep_changes_nothing() {
     each_death(|output, reservation, publication| {
-        let place = reservation.place();
+        let paths = reservation.paths();
         let (failpoint, stop) = (Failpoint::default(), Stop::default());
         let former = Publication { epoch: Epoch(1), ..staged_before(publication) };
-        let zombie = asleep(place, &former, &failpoint, &stop);
+        let zombie = asleep(paths, &former, &failpoint, &stop);
         publication.epoch = Epoch(2);
-        publish(place, publication).unwrap();
+        publish(paths, publication).unwrap();
         let _ = zombie.run().inspect_err(|_| _ = zombie.undo());
         // Even one that does not ask whether anybody has taken over.
         zombie.take_back().unwrap_err();
@@ -85,8 +85,8 @@ fn one_that_was_replaced_in_its_sleep_changes_nothing() {
         let _ = zombie.replaced().restore();
         assert_eq!(files(output), published());
         publication.epoch = Epoch(1);
-        assert!(publish(place, publication).is_err());
-        assert!(commit_folder(place, 2).exists());
+        assert!(publish(paths, publication).is_err());
+        assert!(commit_folder(paths, 2).exists());
         assert_eq!(files(output), published());
     });
 }
@@ -101,10 +101,10 @@ fn staged_before(publication: &Publication) -> Publication {
 #[test]
 fn a_failure_after_a_crash_puts_everything_back() {
     each_death(|output, reservation, publication| {
-        let missing = commit_folder(reservation.place(), 1).join("part-00001.2");
+        let missing = commit_folder(reservation.paths(), 1).join("part-00001.2");
         if fs::remove_file(missing).is_ok() {
             publication.epoch = Epoch(2);
-            publish(reservation.place(), publication).unwrap_err();
+            publish(reservation.paths(), publication).unwrap_err();
             assert_eq!(files(output), if publication.overwrite { old() } else { Vec::new() });
         }
     });

@@ -152,10 +152,10 @@ impl Case {
             }
         }
         let reservation = Reservation::take(&output, overwrite, None).unwrap();
-        let place = reservation.place();
-        let part = |index, number, text| stage(place, PartKind::Output, index, number, text);
+        let paths = reservation.paths();
+        let part = |index, number, text| stage(paths, PartKind::Output, index, number, text);
         let parts = vec![part(0, 1, "first\n"), part(1, 2, WITNESS)];
-        let bad_records = vec![stage(place, PartKind::BadRecords, 7, 3, "{}\n")];
+        let bad_records = vec![stage(paths, PartKind::BadRecords, 7, 3, "{}\n")];
         let epoch = Epoch(1);
         let publication = Publication { epoch, job: job(), parts, bad_records, overwrite, durable };
         let before = tree(&witness);
@@ -163,7 +163,7 @@ impl Case {
     }
 
     fn planting(&self, place: Where, name: &str, plant: Plant) -> impl Fn() + Send + Sync + use<> {
-        let unique = self.reservation.place().unique().to_string();
+        let unique = self.reservation.paths().unique().to_string();
         let name = name.replace("UNIQUE", &unique);
         let (output, witness) = (self.output.clone(), self.witness());
         move || {
@@ -293,15 +293,15 @@ fn run(
     };
     let stop = Stop::default();
     let first = {
-        let publish = || publish(case.reservation.place(), &case.publication, &failpoint, &stop);
+        let publish = || publish(case.reservation.paths(), &case.publication, &failpoint, &stop);
         catch_unwind(AssertUnwindSafe(publish))
     };
     let result = match (first, then) {
         (Ok(result), _) => Some(result),
         (Err(_), Then::Dies) => {
             case.publication.epoch = Epoch(2);
-            let place = case.reservation.place();
-            Some(publish(place, &case.publication, &Failpoint::default(), &stop))
+            let paths = case.reservation.paths();
+            Some(publish(paths, &case.publication, &Failpoint::default(), &stop))
         }
         (Err(_), _) => None,
     };

@@ -48,8 +48,8 @@ fn job() -> ManifestJob {
 }
 
 /// Two staged parts; attempt 2 has won the second task.
-fn staged(place: &Place, overwrite: bool) -> Publication {
-    let part = |index, number, text| stage(place, PartKind::Output, index, number, text);
+fn staged(paths: &OutputPaths, overwrite: bool) -> Publication {
+    let part = |index, number, text| stage(paths, PartKind::Output, index, number, text);
     part(1, 1, "a loser");
     let parts = vec![part(0, 1, "first\n"), part(1, 2, "second\n")];
     let bad_records = Vec::new();
@@ -63,25 +63,25 @@ fn prepared(overwrite: bool) -> (TempDir, Reservation, Publication) {
         write_old(dir.path());
     }
     let reservation = Reservation::take(dir.path(), overwrite, None).unwrap();
-    let publication = staged(reservation.place(), overwrite);
+    let publication = staged(reservation.paths(), overwrite);
     (dir, reservation, publication)
 }
 
-fn publish(place: &Place, publication: &Publication) -> Result<(), FailureCause> {
+fn publish(paths: &OutputPaths, publication: &Publication) -> Result<(), FailureCause> {
     let (failpoint, stop) = (Failpoint::default(), Stop::default());
-    super::publish(place, publication, &failpoint, &stop).map_err(|failure| *failure.cause)
+    super::publish(paths, publication, &failpoint, &stop).map_err(|failure| *failure.cause)
 }
 
-fn commit_folder(place: &Place, epoch: u64) -> PathBuf {
-    place.output().join(TEMPORARY).join(commit_folder::name(place.unique(), Epoch(epoch)))
+fn commit_folder(paths: &OutputPaths, epoch: u64) -> PathBuf {
+    paths.output().join(TEMPORARY).join(commit_folder::name(paths.unique(), Epoch(epoch)))
 }
 
-fn stage(place: &Place, kind: PartKind, index: u32, number: u32, text: &str) -> StagedPart {
+fn stage(paths: &OutputPaths, kind: PartKind, index: u32, number: u32, text: &str) -> StagedPart {
     let task = TaskId { job: JobId(1), stage: StageId::REDUCE, index };
     let attempt = AttemptId { task, number };
     let crc64 = crc_fast::checksum(Crc64Nvme, text.as_bytes());
     let part = StagedPart { attempt, kind, bytes: text.len() as u64, records: 1, crc64 };
-    fs::write(place.staging().join(part.staged_name()), text).unwrap();
+    fs::write(paths.staging().join(part.staged_name()), text).unwrap();
     part
 }
 
@@ -130,11 +130,11 @@ fn chmod(path: &Path, mode: u32) {
 }
 
 /// Whatever stops a publication, nothing of it may stay.
-fn fails_and_leaves_nothing(spoil: impl Fn(&Place, &mut Publication)) -> FailureCause {
+fn fails_and_leaves_nothing(spoil: impl Fn(&OutputPaths, &mut Publication)) -> FailureCause {
     let (dir, reservation, mut publication) = prepared(false);
-    spoil(reservation.place(), &mut publication);
+    spoil(reservation.paths(), &mut publication);
     let before = files(dir.path());
-    let cause = publish(reservation.place(), &publication).unwrap_err();
+    let cause = publish(reservation.paths(), &publication).unwrap_err();
     assert_eq!(files(dir.path()), before);
     cause
 }
@@ -143,7 +143,7 @@ fn fails_and_leaves_nothing(spoil: impl Fn(&Place, &mut Publication)) -> Failure
 async fn winners_become_visible_with_a_manifest() {
     let dir = tempfile::tempdir().unwrap();
     let reservation = Reservation::take(dir.path(), false, None).unwrap();
-    publish(reservation.place(), &staged(reservation.place(), false)).unwrap();
+    publish(reservation.paths(), &staged(reservation.paths(), false)).unwrap();
     reservation.remove_temporary().await.unwrap();
     assert_eq!(files(dir.path()), published());
     assert!(!dir.path().join("_temporary").exists());
@@ -164,7 +164,7 @@ async fn winners_become_visible_with_a_manifest() {
 async fn an_output_is_replaced_as_a_whole() {
     let (dir, reservation, publication) = prepared(true);
     assert_eq!(files(dir.path()), old());
-    publish(reservation.place(), &publication).unwrap();
+    publish(reservation.paths(), &publication).unwrap();
     reservation.remove_temporary().await.unwrap();
     assert_eq!(files(dir.path()), published());
     assert!(!dir.path().join("_temporary").exists());
@@ -173,8 +173,8 @@ async fn an_output_is_replaced_as_a_whole() {
 #[test]
 fn a_file_in_the_way_stops_it_and_stays() {
     for name in ["part-00001", "_SUCCESS"] {
-        let cause = fails_and_leaves_nothing(|place, _| {
-            fs::write(place.output().join(name), "somebody's").unwrap();
+        let cause = fails_and_leaves_nothing(|paths, _| {
+            fs::write(paths.output().join(name), "somebody's").unwrap();
         });
         assert!(matches!(cause, FailureCause::Io { path, .. } if path.ends_with(name)));
     }
@@ -183,12 +183,12 @@ fn a_file_in_the_way_stops_it_and_stays() {
 #[tokio::test]
 async fn what_was_skipped_comes_and_goes_with_the_parts() {
     let (dir, reservation, mut publication) = prepared(false);
-    let skipped = stage(reservation.place(), PartKind::BadRecords, 7, 3, "{}\n");
+    let skipped = stage(reservation.paths(), PartKind::BadRecords, 7, 3, "{}\n");
     publication.bad_records.push(StagedPart { bytes: 99, ..skipped });
-    publish(reservation.place(), &publication).unwrap_err();
+    publish(reservation.paths(), &publication).unwrap_err();
     assert_eq!(files(dir.path()), []);
     publication.bad_records = vec![skipped];
-    publish(reservation.place(), &publication).unwrap();
+    publish(reservation.paths(), &publication).unwrap();
     let name = "_bad-records/reduce-00007.jsonl";
     assert_eq!(fs::read_to_string(dir.path().join(name)).unwrap(), "{}\n");
     let text = fs::read(dir.path().join(SUCCESS)).unwrap();
@@ -203,18 +203,18 @@ fn many_parts_are_placed_side_by_side_and_taken_back_all_the_same() {
     let dir = tempfile::tempdir().unwrap();
     let output = dir.path().join("out");
     let reservation = Reservation::take(&output, false, None).unwrap();
-    let place = reservation.place();
-    let mut publication = staged(place, false);
-    let part = |index| stage(place, PartKind::Output, index, 1, &format!("{index}\n"));
+    let paths = reservation.paths();
+    let mut publication = staged(paths, false);
+    let part = |index| stage(paths, PartKind::Output, index, 1, &format!("{index}\n"));
     publication.parts = (0..PARTS).map(part).collect();
-    let wrong = place.staging().join(publication.parts[700].staged_name());
+    let wrong = paths.staging().join(publication.parts[700].staged_name());
     fs::write(&wrong, "longer than was said").unwrap();
-    let cause = publish(place, &publication).unwrap_err().to_string();
+    let cause = publish(paths, &publication).unwrap_err().to_string();
     assert!(cause.contains("part-00700"), "{cause}");
     assert_eq!(files(&output), []);
-    let folder = commit_folder(place, 1);
+    let folder = commit_folder(paths, 1);
     fs::write(folder.join(publication.parts[700].staged_name()), "700\n").unwrap();
-    publish(place, &publication).unwrap();
+    publish(paths, &publication).unwrap();
     let manifest: serde_json::Value =
         serde_json::from_slice(&fs::read(output.join(SUCCESS)).unwrap()).unwrap();
     assert_eq!(manifest["output_records"], PARTS);
@@ -230,7 +230,7 @@ fn many_parts_are_placed_side_by_side_and_taken_back_all_the_same() {
 async fn what_may_pass_is_told_from_what_stays_and_all_can_be_done_once_more() {
     let (dir, reservation, publication) = prepared(false);
     let (failpoint, stop) = (Failpoint::default(), Stop::default());
-    let again = || super::publish(reservation.place(), &publication, &failpoint, &stop);
+    let again = || super::publish(reservation.paths(), &publication, &failpoint, &stop);
     // A foreign file in the way stays.
     fs::write(dir.path().join("part-00001"), "foreign").unwrap();
     assert!(!again().unwrap_err().may_pass);

@@ -7,8 +7,8 @@ use super::*;
 
 #[test]
 fn a_part_that_is_missing_stops_it() {
-    let cause = fails_and_leaves_nothing(|place, _| {
-        fs::remove_file(place.staging().join("part-00001.2")).unwrap();
+    let cause = fails_and_leaves_nothing(|paths, _| {
+        fs::remove_file(paths.staging().join("part-00001.2")).unwrap();
     });
     assert!(matches!(cause, FailureCause::Io { path, .. } if path.ends_with("part-00001.2")));
 }
@@ -23,8 +23,8 @@ fn a_part_of_another_size_stops_it() {
 #[test]
 fn a_part_with_a_special_bit_is_refused() {
     for bits in [0o4755, 0o2755, 0o1644] {
-        let cause = fails_and_leaves_nothing(|place, _| {
-            chmod(&place.staging().join("part-00001.2"), bits);
+        let cause = fails_and_leaves_nothing(|paths, _| {
+            chmod(&paths.staging().join("part-00001.2"), bits);
         });
         let text = cause.to_string();
         assert!(text.contains("part-00001.2") && text.contains("a setuid"), "{text}");
@@ -36,15 +36,15 @@ fn with_the_first_part(
     act: impl Fn(&Path) + Send + Sync + 'static,
 ) -> (bool, Vec<(String, String)>) {
     let (dir, reservation, publication) = prepared(false);
-    let place = reservation.place();
-    let first = commit_folder(place, 1).join("part-00000.1");
+    let paths = reservation.paths();
+    let first = commit_folder(paths, 1).join("part-00000.1");
     let failpoint = Failpoint::acting(FailpointId::PartChecked, 1, move || act(&first));
     let stop = Stop::default();
-    match super::super::publish(place, &publication, &failpoint, &stop) {
+    match super::super::publish(paths, &publication, &failpoint, &stop) {
         Ok(()) => {}
         Err(failure) if failure.may_pass => {
             assert_eq!(files(dir.path()), []);
-            publish(place, &publication).unwrap();
+            publish(paths, &publication).unwrap();
         }
         Err(failure) => {
             assert!(failure.cause.to_string().contains("another file was put"), "{failure:?}");
@@ -72,9 +72,9 @@ fn a_part_with_another_number_is_known_by_its_bytes() {
 #[test]
 fn a_part_with_another_name_is_copied() {
     let (dir, reservation, publication) = prepared(false);
-    let (part, backup) = (reservation.place().staging().join("part-00000.1"), dir.path().join("b"));
+    let (part, backup) = (reservation.paths().staging().join("part-00000.1"), dir.path().join("b"));
     fs::hard_link(part, &backup).unwrap();
-    publish(reservation.place(), &publication).unwrap();
+    publish(reservation.paths(), &publication).unwrap();
     fs::write(&backup, "later\n").unwrap();
     fs::remove_file(backup).unwrap();
     assert_eq!(files(dir.path()), published());
@@ -88,14 +88,14 @@ fn a_part_with_another_name_is_copied() {
 fn a_part_that_was_torn_before_it_was_taken_back_is_not_published() {
     for text in ["first\n", "fir\0\0\0"] {
         let (dir, reservation, mut publication) = prepared(false);
-        let place = reservation.place();
-        assert!(dies_at(place, &publication, FailpointId::PartRenamed, 1));
+        let paths = reservation.paths();
+        assert!(dies_at(paths, &publication, FailpointId::PartRenamed, 1));
         fs::write(dir.path().join("part-00000"), text).unwrap();
         publication.epoch = Epoch(2);
         let (failpoint, stop) = (Failpoint::default(), Stop::default());
-        Commit::begin(place, &publication, &failpoint, &stop).unwrap().undo();
+        Commit::begin(paths, &publication, &failpoint, &stop).unwrap().undo();
         assert_eq!(files(dir.path()), []);
-        match publish(place, &publication) {
+        match publish(paths, &publication) {
             Ok(()) => assert_eq!((text, files(dir.path())), ("first\n", published())),
             Err(cause) => {
                 assert!(text != "first\n" && cause.to_string().contains("its bytes"), "{cause}");

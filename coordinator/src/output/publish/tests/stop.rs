@@ -17,13 +17,13 @@ fn one_that_is_stopped_takes_back_what_it_did() {
     let late = [(FailpointId::AfterManifest, 1)];
     for (step, times) in steps.into_iter().chain(late) {
         let (dir, reservation, mut publication) = prepared(true);
-        let place = reservation.place();
+        let paths = reservation.paths();
         let (stop, stopped) = (Stop::default(), std::sync::Arc::new(OnceLock::new()));
         let failpoint = {
             let (stop, stopped) = (stop.clone(), std::sync::Arc::clone(&stopped));
             Failpoint::acting(step, times, move || _ = stopped.set(stop.stop()))
         };
-        let result = super::super::publish(place, &publication, &failpoint, &stop);
+        let result = super::super::publish(paths, &publication, &failpoint, &stop);
         let is_late = step == FailpointId::AfterManifest;
         assert_eq!(stopped.get(), Some(&!is_late), "{step:?}");
         if is_late {
@@ -33,7 +33,7 @@ fn one_that_is_stopped_takes_back_what_it_did() {
             assert!(failure.may_pass && *failure.cause == FailureCause::Cancelled, "{failure:?}");
             assert_eq!(files(dir.path()), old(), "{step:?}");
             publication.epoch = Epoch(2);
-            publish(place, &publication).unwrap();
+            publish(paths, &publication).unwrap();
         }
         assert_eq!(files(dir.path()), published());
     }
@@ -45,7 +45,7 @@ fn one_that_was_stopped_before_it_began_does_nothing() {
     let stop = Stop::default();
     assert!(stop.stop());
     let failpoint = Failpoint::default();
-    super::super::publish(reservation.place(), &publication, &failpoint, &stop).unwrap_err();
+    super::super::publish(reservation.paths(), &publication, &failpoint, &stop).unwrap_err();
     assert_eq!(files(dir.path()), []);
 }
 
@@ -53,7 +53,7 @@ fn one_that_was_stopped_before_it_began_does_nothing() {
 fn what_is_stopped_moves_nothing_aside() {
     let (dir, reservation, publication) = prepared(true);
     let (failpoint, stop) = (Failpoint::default(), Stop::default());
-    let commit = Commit::begin(reservation.place(), &publication, &failpoint, &stop).unwrap();
+    let commit = Commit::begin(reservation.paths(), &publication, &failpoint, &stop).unwrap();
     assert!(stop.stop());
     commit.replaced().move_aside(&failpoint, &stop).unwrap_err();
     assert_eq!(files(dir.path()), old());
@@ -68,18 +68,18 @@ fn what_is_undone_is_not_read_to_its_end() {
     {
         in_time("undoing", move || {
             let (dir, reservation, mut publication) = prepared(overwrite);
-            assert!(dies_at(reservation.place(), &publication, FailpointId::PartRenamed, 1));
+            assert!(dies_at(reservation.paths(), &publication, FailpointId::PartRenamed, 1));
             publication.epoch = Epoch(2);
             publication.parts[0].bytes = BYTES;
             let visible = dir.path().join("part-00000");
             fs::OpenOptions::new().write(true).open(&visible).unwrap().set_len(BYTES).unwrap();
             if decoy {
-                let left = commit_folder(reservation.place(), 1).join("part-00000.1");
+                let left = commit_folder(reservation.paths(), 1).join("part-00000.1");
                 fs::write(left, "another").unwrap();
             }
             let (failpoint, stop) = (Failpoint::default(), Stop::default());
             let commit =
-                Commit::begin(reservation.place(), &publication, &failpoint, &stop).unwrap();
+                Commit::begin(reservation.paths(), &publication, &failpoint, &stop).unwrap();
             if is_stopped {
                 stop.stop();
             }
@@ -99,8 +99,8 @@ fn what_this_try_has_placed_is_taken_back_whatever_it_is_by_now() {
     let (dir, reservation, publication) = prepared(false);
     let visible = dir.path().join("part-00000");
     let failpoint = Failpoint::acting(FailpointId::PartRenamed, 1, move || chmod(&visible, 0o4755));
-    fs::remove_file(reservation.place().staging().join("part-00001.2")).unwrap();
+    fs::remove_file(reservation.paths().staging().join("part-00001.2")).unwrap();
     let stop = Stop::default();
-    super::super::publish(reservation.place(), &publication, &failpoint, &stop).unwrap_err();
+    super::super::publish(reservation.paths(), &publication, &failpoint, &stop).unwrap_err();
     assert_eq!(files(dir.path()), []);
 }

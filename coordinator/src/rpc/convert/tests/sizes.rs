@@ -14,13 +14,13 @@ use crate::driver::{
 };
 use crate::rpc::convert::{Sent, order_to, packed, receipt_to};
 
-/// What HTTP/2 and gRPC put before a message.
+/// The prefix that HTTP/2 and gRPC add to a message.
 const FRAME_BYTES: u64 = 9 + 5;
 
 const JOB: JobId = JobId(1_000);
 
-/// A job, and the cluster on which it runs: each worker runs maps, and as many as there are reduces
-/// run one.
+/// A job and its cluster: each worker runs maps, and as many workers as there are reduces run one
+/// each.
 #[derive(Clone, Copy)]
 struct Model {
     maps: u32,
@@ -31,7 +31,7 @@ struct Model {
 
 const LARGE: Model = Model { maps: 200_000, reduces: 5_000, workers: 10_000, is_ordered: false };
 
-/// Bytes by what they say.
+/// Bytes by kind of message.
 #[derive(Debug, PartialEq)]
 struct Sizes {
     contexts: u64,
@@ -65,7 +65,7 @@ impl Model {
             contexts: workers * shared(SharedContent::Context(JOB, Arc::clone(&work))),
             split_points: workers * points,
             outputs: reducing * shared(SharedContent::Outputs(self.outputs(None, 1))),
-            // What one worker has held lies elsewhere now.
+            // The outputs of one worker have moved.
             a_lost_worker: reducing
                 * shared(SharedContent::Outputs(self.outputs(Some(1), self.workers as usize))),
             assignments: maps
@@ -75,7 +75,7 @@ impl Model {
                         assignment: self.assignment(StageId::REDUCE),
                         outputs_version: 9,
                     }),
-            // Two minutes of acknowledgements, one a second.
+            // Two minutes of acknowledgements, one each second.
             receipts: (maps + reduces) * framed(&receipt_to(noted))
                 + 120 * workers * framed(&receipt_to(Receipt::HeartbeatAck(100))),
         }
@@ -97,14 +97,14 @@ impl Model {
                 weight: 1,
             };
             let sample = (0..self.reduces * 20).map(pair).collect();
-            let plan = Arc::get_mut(&mut work.plan).expect("nobody else has it");
+            let plan = Arc::get_mut(&mut work.plan).expect("it is not shared");
             plan.split_points = SplitPoints::from_sample(sample, self.reduces, true);
         }
         work
     }
 
-    /// All outputs, or each `step`th: spread over the workers as if by chance, which is the most
-    /// that there is to say.
+    /// All outputs, or each `step`th, spread over the workers as if by chance: the largest
+    /// encoding.
     fn outputs(self, since: Option<u64>, step: usize) -> OutputsTable {
         let place = |task: u32| (mixed(task) % u64::from(self.workers)) as u32;
         let outputs = (0..self.maps).step_by(step).map(|task| (task, 1, place(task)));
@@ -120,7 +120,7 @@ impl Model {
     }
 }
 
-/// One of a machine each, as in a cluster that somebody has set up.
+/// One worker on each machine, as in a cluster set up by hand.
 fn holder(number: u32) -> OutputsHolder {
     let profile = WorkerProfile {
         shuffle_address: format!("10.8.{}.{}:7172", number / 256, number % 256),
@@ -150,7 +150,7 @@ fn framed(message: &v1::CoordinatorMessage) -> u64 {
 fn message(order: Outgoing) -> u64 {
     match order_to(order).unwrap() {
         Sent::Message(message) => framed(&message),
-        Sent::Shared(_) => panic!("it is told to many"),
+        Sent::Shared(_) => panic!("it is sent to many workers"),
     }
 }
 
@@ -168,11 +168,11 @@ fn a_large_job_takes_two_gigabytes_at_most() {
     let sizes = LARGE.sizes();
     println!("{sizes:?}: {} bytes", sizes.sum());
     assert!(sizes.sum() < 2_000_000_000, "{sizes:?}");
-    // One lost worker is not all of it again.
+    // A lost worker does not cause all of it to be sent again.
     assert!(sizes.a_lost_worker < sizes.outputs / 100, "{sizes:?}");
 }
 
-/// The ranges of an ordered job go to all who map, once.
+/// The ranges of an ordered job are sent once to each worker that maps.
 #[test]
 fn a_large_ordered_job_takes_little_more() {
     let sizes = Model { is_ordered: true, ..LARGE }.sizes();

@@ -11,7 +11,7 @@ use windrow_scheduler::{Config, Effect, Event, Scheduler, Time};
 use crate::simulation::invariants::{Ledger, Rules, owners, remembers};
 
 #[derive(Clone)]
-pub(crate) struct Books {
+pub(crate) struct Recorder {
     pub(crate) ledger: Ledger,
     rules: Rules,
     /// What each event that is to survive has led to, in order: the same wherever the same has
@@ -23,7 +23,7 @@ pub(crate) struct Books {
 
 /// What the coordinator that has its turn has decided and told.
 #[derive(Default)]
-pub(crate) struct Witness {
+pub(crate) struct Recorded {
     /// With the length of the history that must be durable before it is told.
     pub(crate) decided: VecDeque<(usize, Effect)>,
     pub(crate) told: VecDeque<Effect>,
@@ -33,38 +33,38 @@ pub(crate) struct Witness {
 
 thread_local! {
     /// `None` where nothing is simulated.
-    static WITNESS: RefCell<Option<Witness>> = const { RefCell::new(None) };
+    static RECORDED: RefCell<Option<Recorded>> = const { RefCell::new(None) };
 }
 
 /// From now on, what happens in this thread is watched.
 pub(crate) fn watch(traced: bool) {
     let events = traced.then(Vec::new);
-    WITNESS.set(Some(Witness { events, ..Witness::default() }));
+    RECORDED.set(Some(Recorded { events, ..Recorded::default() }));
 }
 
 pub(crate) fn stop_watching() {
-    WITNESS.set(None);
+    RECORDED.set(None);
 }
 
 /// What was seen since the last time.
-pub(crate) fn seen() -> Witness {
-    WITNESS.with_borrow_mut(|witness| {
-        let Some(witness) = witness else { return Witness::default() };
-        let events = witness.events.is_some().then(Vec::new);
-        std::mem::replace(witness, Witness { events, ..Witness::default() })
+pub(crate) fn seen() -> Recorded {
+    RECORDED.with_borrow_mut(|recorded| {
+        let Some(recorded) = recorded else { return Recorded::default() };
+        let events = recorded.events.is_some().then(Vec::new);
+        std::mem::replace(recorded, Recorded { events, ..Recorded::default() })
     })
 }
 
 /// The driver carries an effect out.
 pub(crate) fn told(effect: &Effect) {
-    WITNESS.with_borrow_mut(|witness| {
-        if let Some(witness) = witness {
-            witness.told.push_back(effect.clone());
+    RECORDED.with_borrow_mut(|recorded| {
+        if let Some(recorded) = recorded {
+            recorded.told.push_back(effect.clone());
         }
     });
 }
 
-impl Default for Books {
+impl Default for Recorder {
     fn default() -> Self {
         Self {
             ledger: Ledger::new(Config::default()),
@@ -75,19 +75,19 @@ impl Default for Books {
     }
 }
 
-impl PartialEq for Books {
+impl PartialEq for Recorder {
     fn eq(&self, _: &Self) -> bool {
         true
     }
 }
 
-impl fmt::Debug for Books {
+impl fmt::Debug for Recorder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Books")
+        f.write_str("Recorder")
     }
 }
 
-impl Books {
+impl Recorder {
     /// What must hold between two events of a coordinator that lives.
     pub(crate) fn check(&self, scheduler: &Scheduler) -> Result<(), String> {
         if let Some(violation) = &self.violation {
@@ -99,8 +99,8 @@ impl Books {
 
     /// Takes in what has happened to a coordinator, and what it has decided.
     pub(crate) fn apply(&mut self, at: Time, event: &Event, effects: &[Effect]) {
-        WITNESS.with_borrow_mut(|witness| {
-            let Some(witness) = witness else { return };
+        RECORDED.with_borrow_mut(|recorded| {
+            let Some(recorded) = recorded else { return };
             if !event.is_volatile() {
                 self.history.push(self.next_in_history(at, event));
             }
@@ -108,8 +108,8 @@ impl Books {
                 self.violation = self.watch(at, event, effects).err();
             }
             let length = self.history.len();
-            witness.decided.extend(effects.iter().map(|effect| (length, effect.clone())));
-            if let Some(events) = &mut witness.events {
+            recorded.decided.extend(effects.iter().map(|effect| (length, effect.clone())));
+            if let Some(events) = &mut recorded.events {
                 events.push(format!("#{length} {event:?}"));
             }
         });

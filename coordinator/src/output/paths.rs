@@ -23,7 +23,7 @@ const _: () = assert!(REMOVE_TRIES > 0, "nothing would be removed");
 
 /// The folders of one job. No two jobs have the same.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub(crate) struct Place {
+pub(crate) struct OutputPaths {
     /// Without links: they were followed once, when it was found out that it may be used.
     output: PathBuf,
     unique: String,
@@ -31,17 +31,17 @@ pub(crate) struct Place {
     created: bool,
 }
 
-impl Place {
+impl OutputPaths {
     /// The place of this job in `output`. No other job of any cluster has the same, and a late
     /// attempt of one that is gone writes nowhere else.
     pub(super) fn new(job: JobIdentity, output: &Path, created: bool) -> Self {
-        let place = Self { created, ..Self::named(output, &job.to_string()) };
+        let paths = Self { created, ..Self::named(output, &job.to_string()) };
         debug_assert_eq!(
-            job_of(&place.staging_name()),
+            job_of(&paths.staging_name()),
             Some(job),
             "nobody would know whose folder it is when its coordinator is gone"
         );
-        place
+        paths
     }
 
     /// A place that others may have had.

@@ -1,13 +1,13 @@
-//! Answers that nobody takes.
+//! Evicts callers that do not read their answers.
 //!
-//! What is answered is held until its receiver has room for it, and HTTP/2 knows no deadline for
-//! that: whoever asks much and reads nothing has us hold all of it. So an answer is to be taken at
-//! some pace, or the connection is closed, and all that is on it.
+//! An answer is held until its receiver has room for it, and HTTP/2 has no deadline for that: a
+//! caller that asks much and reads nothing would make us hold all of it. So an answer must be taken
+//! at a minimum rate; otherwise its connection is closed, with all calls on it.
 //!
-//! Only by being asked for more does a body hear that its receiver has room: hyper asks for the
-//! next piece when it has passed the one before on, as soon as there is room for a byte of that,
-//! and passes nothing on before. So answers are given in small pieces, the last byte of each
-//! message by itself: when somebody asks for more after that, all before it has been taken.
+//! A body learns only by being polled that its receiver has room: hyper polls for the next piece
+//! after it has passed the previous one on, which it does as soon as there is room for one byte of
+//! it. So answers are given in small pieces, and the last byte of each message by itself: a poll
+//! after that means that all bytes before it have been taken.
 
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -22,35 +22,36 @@ use tonic::body::Body;
 use tonic::codegen::Bytes;
 use windrow_security::access::{Caller, WeakCaller};
 
-/// How long a message may lie, and a second more for each so many bytes of it that were taken.
+/// How long a message may wait to be taken, and a second more for each so many bytes of it that
+/// were taken.
 pub(super) const TIME_MAX: Duration = Duration::from_secs(30);
 const BYTES_PER_SECOND_MIN: usize = 64 << 10;
 
-/// As large as frames are, where nothing else was agreed upon.
+/// The default size of HTTP/2 frames.
 const PIECE_BYTES: usize = 16 << 10;
 
 /// An answer's body.
-pub(super) struct Answer<H> {
+pub(super) struct TimedAnswer<H> {
     inner: Body,
-    /// Of the message that is being given.
+    /// The rest of the message that is being given.
     rest: Bytes,
     given: usize,
     begun: Instant,
     late: Late,
-    /// Of the call, until its answer is taken.
+    /// The call's reservations, until its answer is taken.
     _held: H,
 }
 
-impl<H> Answer<H> {
-    /// To be taken by a caller; what is `held` is dropped with it.
+impl<H> TimedAnswer<H> {
+    /// An answer for `caller`; `held` is dropped with it.
     pub(super) fn new(inner: Body, caller: &Caller, held: H) -> Self {
         let (rest, given, begun) = (Bytes::new(), 0, Instant::now());
         Self { inner, rest, given, begun, late: Late::new(caller), _held: held }
     }
 
-    /// The next piece of a message of which there is some more.
+    /// The next piece of a message that is not finished.
     fn piece(&mut self) -> Frame<Bytes> {
-        debug_assert!(!self.rest.is_empty(), "there is some more");
+        debug_assert!(!self.rest.is_empty(), "the message is not finished");
         let bytes = (self.rest.len() - 1).clamp(1, PIECE_BYTES);
         let time = TIME_MAX + Duration::from_secs((self.given / BYTES_PER_SECOND_MIN) as u64);
         self.late.is_due(Some(self.begun + time));
@@ -59,7 +60,7 @@ impl<H> Answer<H> {
     }
 }
 
-impl<H: Unpin> HttpBody for Answer<H> {
+impl<H: Unpin> HttpBody for TimedAnswer<H> {
     type Data = Bytes;
     type Error = Status;
 
@@ -91,7 +92,7 @@ impl<H: Unpin> HttpBody for Answer<H> {
     }
 }
 
-/// Closes a connection when something is due on it.
+/// Closes a connection when a deadline passes on it.
 struct Late {
     caller: WeakCaller,
     due: Arc<Mutex<Option<Instant>>>,
@@ -103,7 +104,7 @@ impl Late {
         Self { caller: caller.downgrade(), due: Arc::default(), watching: None }
     }
 
-    /// By then, this is to be said again; or nothing is due.
+    /// Sets the deadline of the next poll, or none.
     fn is_due(&mut self, at: Option<Instant>) {
         *self.due.lock().unwrap_or_else(PoisonError::into_inner) = at;
         if at.is_some() && self.watching.is_none() {
@@ -124,7 +125,7 @@ async fn close_when_late(caller: WeakCaller, due: Arc<Mutex<Option<Instant>>>) {
     loop {
         let at = *due.lock().unwrap_or_else(PoisonError::into_inner);
         match at {
-            // What is due next is not due before that.
+            // The next deadline is no earlier.
             None => sleep(TIME_MAX).await,
             Some(at) if Instant::now() < at => sleep_until(at).await,
             Some(_) => break,
@@ -153,15 +154,15 @@ mod tests {
     use super::*;
     use crate::rpc::{LargeRequests, RequestRoom};
 
-    fn answer(messages: Vec<usize>) -> (Answer<()>, Caller) {
+    fn answer(messages: Vec<usize>) -> (TimedAnswer<()>, Caller) {
         let frames =
             messages.into_iter().map(|bytes| Ok::<_, Status>(Frame::data(vec![7; bytes].into())));
         let inner = Body::new(StreamBody::new(tokio_stream::iter(frames)));
         let caller = Caller::new(None);
-        (Answer::new(inner, &caller, ()), caller)
+        (TimedAnswer::new(inner, &caller, ()), caller)
     }
 
-    async fn take(answer: &mut Answer<()>) -> Option<usize> {
+    async fn take(answer: &mut TimedAnswer<()>) -> Option<usize> {
         let frame =
             std::future::poll_fn(|context| Pin::new(&mut *answer).poll_frame(context)).await;
         frame.map(|frame| frame.unwrap().into_data().unwrap().len())
@@ -174,9 +175,9 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn who_stops_taking_is_shut_out_and_who_is_slow_is_not() {
+    async fn a_caller_that_stops_reading_is_evicted_and_a_slow_one_is_not() {
         const SECOND: Duration = Duration::from_secs(1);
-        // It may take ten seconds more.
+        // Its size earns it ten more seconds.
         let large = 10 * BYTES_PER_SECOND_MIN + 2;
         let pieces = large.div_ceil(PIECE_BYTES) as u32 + 1;
         for (messages, pause, is_shut_out) in [
@@ -199,20 +200,20 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn an_answer_that_waits_for_something_else_is_not_late() {
+    async fn an_answer_that_waits_for_its_content_is_not_late() {
         let pending = tokio_stream::pending::<Result<Frame<Bytes>, Status>>();
         let caller = Caller::new(None);
-        let mut waiting = Answer::new(Body::new(StreamBody::new(pending)), &caller, ());
+        let mut waiting = TimedAnswer::new(Body::new(StreamBody::new(pending)), &caller, ());
         assert!(timeout(10 * TIME_MAX, take(&mut waiting)).await.is_err());
         let (mut answer, of_answer) = answer(vec![1]);
         take(&mut answer).await;
         drop(answer);
         sleep(10 * TIME_MAX).await;
         assert!(!caller.is_shut_out(), "there is nothing to take");
-        assert!(!of_answer.is_shut_out(), "it was given up");
+        assert!(!of_answer.is_shut_out(), "the answer was dropped");
     }
 
-    /// Answers with so many bytes.
+    /// Answers with this many bytes.
     #[derive(Clone)]
     struct Large(usize);
 
@@ -242,11 +243,11 @@ mod tests {
         Some(answered.into_body())
     }
 
-    /// The end of what comes.
+    /// How an answer ends.
     async fn end_of(mut answer: Body) -> Result<(), Status> {
         loop {
             let next = std::future::poll_fn(|context| Pin::new(&mut answer).poll_frame(context));
-            match timeout(TIME_MAX, next).await.expect("nothing comes, and no end") {
+            match timeout(TIME_MAX, next).await.expect("neither data nor an end arrives") {
                 Some(Ok(_)) => {}
                 Some(Err(error)) => return Err(error),
                 None => return Ok(()),
@@ -254,7 +255,7 @@ mod tests {
         }
     }
 
-    /// Time passes for both ends, and then what is to happen by that has happened.
+    /// Lets time pass for both ends, and everything due by then happen.
     async fn pass(time: Duration) {
         pause();
         advance(time).await;
@@ -262,7 +263,7 @@ mod tests {
         resume();
     }
 
-    /// A short one of which there is room for a byte, and a long one.
+    /// A short answer with room for one byte, and a long one.
     #[tokio::test]
     async fn the_connection_of_a_client_that_reads_nothing_is_closed() {
         for (bytes, window) in [(100, 1), (1 << 20, 1 << 16)] {

@@ -7,9 +7,9 @@ use super::ledger::{Job, Status};
 use super::{Ledger, Rule, check};
 
 #[derive(Clone, Default)]
-pub struct Honesty;
+pub struct JobEnds;
 
-impl Rule for Honesty {
+impl Rule for JobEnds {
     fn on_effect(&mut self, effect: &Effect, ledger: &Ledger) -> Result<(), String> {
         let Effect::Ended { job: id, outcome } = effect else { return Ok(()) };
         let Some(job) = ledger.jobs.get(id) else { return Err(format!("there is no {id}")) };
