@@ -1,7 +1,7 @@
-//! The folder whose parts are published: the staging folder, under a name that bears the epoch. It
-//! is taken with one rename, after which no attempt finds it, nor any coordinator of an earlier
-//! epoch. Who had opened it before still has it: so it holds nothing but parts, which are looked at
-//! as they are taken out, and whoever takes it from an earlier coordinator takes these first.
+//! The folder whose parts are published: the staging folder, renamed to a name with the epoch. One
+//! rename takes it, after which no attempt and no coordinator of an earlier epoch finds it.
+//! Processes that had opened it before keep their access. So it holds nothing but parts, which are
+//! checked as they are taken out, and a coordinator that takes over takes the parts from it first.
 
 use std::ffi::{OsStr, OsString};
 use std::io;
@@ -13,16 +13,16 @@ use super::folder::Folder;
 
 pub(super) const PREFIX: &str = "commit-";
 
-/// Parts that are being published.
+/// The folder of parts that are being published.
 pub(super) struct Staged {
     pub(super) folder: Folder,
-    /// Whether nobody has begun to publish them before.
+    /// Whether this is the first publication of the parts.
     pub(super) is_new: bool,
 }
 
 /// The name of a job's folder in this epoch.
 pub(super) fn name(unique: &str, epoch: Epoch) -> String {
-    debug_assert!(!unique.is_empty(), "a job without a name would take others' folders");
+    debug_assert!(!unique.is_empty(), "a job without a name would take folders of other jobs");
     let name = format!("{PREFIX}{unique}.{}", epoch.0);
     debug_assert_eq!(
         epoch_of(name.as_ref(), unique),
@@ -32,7 +32,8 @@ pub(super) fn name(unique: &str, epoch: Epoch) -> String {
     name
 }
 
-/// The names and epochs of a job's folders; one at most, but for what could not be removed.
+/// The names and epochs of a job's folders: at most one, except for folders that could not be
+/// removed.
 pub(super) fn of(temporary: &Folder, unique: &str) -> io::Result<Vec<(Epoch, String)>> {
     let named =
         |(name, _): (OsString, _)| Some((epoch_of(&name, unique)?, name.into_string().ok()?));
@@ -40,22 +41,22 @@ pub(super) fn of(temporary: &Folder, unique: &str) -> io::Result<Vec<(Epoch, Str
     Ok(entries.into_iter().filter_map(named).collect())
 }
 
-/// The place of the job to which a folder of this name belongs.
+/// The unique name of the job to which a folder belongs.
 pub(super) fn unique_of(name: &str) -> Option<&str> {
     Some(name.strip_prefix(PREFIX)?.rsplit_once('.')?.0)
 }
 
-/// The epoch of a folder, if it is of the job with this place.
+/// The epoch of a folder, if it belongs to the job with this unique name.
 fn epoch_of(name: &OsStr, unique: &str) -> Option<Epoch> {
     let (of, epoch) = name.to_str()?.strip_prefix(PREFIX)?.rsplit_once('.')?;
     epoch.parse().ok().filter(|_| of == unique).map(Epoch)
 }
 
-/// Takes the publication over, from the attempts or from an earlier epoch. From a later one,
-/// nothing can be taken.
+/// Takes the publication over, from the attempts or from an earlier epoch. A publication of a later
+/// epoch cannot be taken over.
 pub(super) fn take(temporary: &Folder, paths: &OutputPaths, epoch: Epoch) -> io::Result<Staged> {
     let (ours, staging) = (name(paths.unique(), epoch), paths.staging_name());
-    debug_assert_ne!(ours, staging, "attempts must not find it any more");
+    debug_assert_ne!(ours, staging, "attempts must not find the folder any more");
     if let Some(folder) = temporary.folder_if_any(&ours)? {
         return Ok(Staged { folder, is_new: false });
     }
@@ -67,6 +68,9 @@ pub(super) fn take(temporary: &Folder, paths: &OutputPaths, epoch: Epoch) -> io:
         }
     }
     taken?;
-    debug_assert!(epoch_of(ours.as_ref(), paths.unique()).is_some(), "no successor would find it");
+    debug_assert!(
+        epoch_of(ours.as_ref(), paths.unique()).is_some(),
+        "no successor would find the folder"
+    );
     Ok(Staged { folder: temporary.folder(&ours)?, is_new })
 }

@@ -9,24 +9,25 @@ use super::lock::LOCK;
 use super::replace::REPLACED;
 use super::{Owner, TEMPORARY};
 
-/// Something about the output that is wrong before anything runs.
+/// Why an output is refused before the job runs.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum OutputError {
-    /// A result, or somebody's files, would be mixed with this job's.
-    #[error("output {} exists and is not empty; remove it, choose another folder, or have a job's result replaced with --overwrite", path.display())]
+    /// A result, or foreign files, would be mixed with this job's.
+    #[error("output {} exists and is not empty; remove it, choose another folder, or replace a job's result with --overwrite", path.display())]
     NotEmpty {
         /// The output folder.
         path: PathBuf,
     },
-    /// What is there was not written by a job that has ended, so it is not replaced.
-    #[error("output {} is not empty, and has no _SUCCESS: --overwrite replaces only what a job has written; move what is there elsewhere, or choose another folder", path.display())]
+    /// The folder's content was not written by a job that has ended, so it is not replaced.
+    #[error("output {} is not empty, and has no _SUCCESS: --overwrite replaces only the result of a job; move the files elsewhere, or choose another folder", path.display())]
     NotAnOutput {
         /// The output folder.
         path: PathBuf,
     },
-    /// A job that replaced what was there has died, and what it moved aside cannot be put back.
+    /// A job that was replacing the output has died, and the old output, which it had moved aside,
+    /// cannot be put back.
     #[error(
-        "output {} is not used: in {} lies what a job that was killed had moved aside to replace it, perhaps the only copy; \
+        "output {} cannot be used: {} has the old output, perhaps the only copy, which a killed job had moved aside to replace it; \
          it was not put back: {why}; move what is in it to where you want to keep it, remove {} when nothing is left there, and submit again",
         path.display(), aside.join(REPLACED).display(), aside.display()
     )]
@@ -35,21 +36,21 @@ pub(crate) enum OutputError {
         path: PathBuf,
         /// The folder of the job's publication.
         aside: PathBuf,
-        /// Why it stays there.
+        /// Why it was not put back.
         why: String,
     },
-    /// Something lies beside the result that is to be replaced.
+    /// A foreign file lies beside the result that would be replaced.
     #[error(
-        "output {} cannot be replaced: {} is no part of a result; move it elsewhere, or choose another folder",
+        "output {} cannot be replaced: {} is not part of a result; move it elsewhere, or choose another folder",
         path.display(), foreign.display()
     )]
     Foreign {
         /// The output folder.
         path: PathBuf,
-        /// What no job has written.
+        /// The foreign file or folder.
         foreign: PathBuf,
     },
-    /// A file is in the way.
+    /// The output is a file.
     #[error("output {} exists and is not a folder; choose another name", path.display())]
     NotAFolder {
         /// The output.
@@ -61,17 +62,17 @@ pub(crate) enum OutputError {
         /// The output folder.
         path: PathBuf,
     },
-    /// A job of this coordinator has the folder, or waits to have it again.
+    /// A job of this coordinator holds the folder, or waits to take it over.
     #[error(
         "output {output} belongs to {job}, which is not over; choose another folder, or cancel that job"
     )]
     OfJob {
         /// The output folder.
         output: Location,
-        /// Whose it is.
+        /// The job to which it belongs.
         job: JobId,
     },
-    /// A job writes there whose coordinator does not run now.
+    /// The folder belongs to a job whose coordinator is not running.
     #[error(
         "output {} belongs to a job ('{}') that waits for its coordinator: start 'windrow coordinator --state {}' again, or, \
          if that is gone for good, remove {}, and nothing else: what is to be put back lies beside it",
@@ -80,13 +81,13 @@ pub(crate) enum OutputError {
     Owned {
         /// The output folder.
         path: PathBuf,
-        /// Whose it is.
+        /// The job to which it belongs.
         owner: Box<Owner>,
     },
-    /// What a job has written is not there any more.
+    /// The parts of the job are gone.
     #[error("{} is gone: the output folder was removed or replaced while the coordinator was away", path.display())]
     Gone {
-        /// The folder in which its attempts have written.
+        /// The staging folder.
         path: PathBuf,
     },
     /// The folder cannot be made or written.
@@ -94,7 +95,7 @@ pub(crate) enum OutputError {
     NotWritable {
         /// The folder or file that failed.
         path: PathBuf,
-        /// What the system said, and what it left out, as things were then.
+        /// The system's error, with details that it left out.
         message: String,
     },
 }

@@ -1,4 +1,4 @@
-//! For `fuzz/`: the files of an output folder that are read again.
+//! For `fuzz/`: the files of an output folder that are read back.
 
 use std::path::Path;
 
@@ -12,7 +12,7 @@ use super::{ManifestJob, OutputPaths, StageCounts, StagedPart, manifest};
 pub(crate) const FILES: Target =
     Target { name: "output-files", seeds, check: files, heap: HeapBound::SMALL };
 
-/// A place, always the same.
+/// Always the same paths.
 pub(crate) fn paths() -> OutputPaths {
     OutputPaths::named(Path::new("/out"), "1-2-3")
 }
@@ -64,7 +64,7 @@ fn job() -> ManifestJob {
 }
 
 fn files(bytes: &[u8]) {
-    // No text is of two jobs.
+    // No text belongs to two jobs.
     assert!(
         !(manifest::is_of(bytes, &job())
             && manifest::is_of(bytes, &ManifestJob { identity: "j".into(), ..job() }))

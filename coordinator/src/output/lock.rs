@@ -1,13 +1,13 @@
-//! The lock file, which says whose an output folder is.
+//! The lock file, which names the owner of an output folder.
 //!
-//! A job that dies with its process holds a lock of the system's, which goes when the process does:
-//! such a job never blocks its successor. A job whose coordinator has a journal has written its
-//! owner into the file, and has the folder for as long as that is there: when the coordinator is
-//! started again, the job goes on.
+//! A job that ends with its process holds a lock of the system, which is released when the process
+//! dies: such a job never blocks its successor. A job whose coordinator has a journal writes its
+//! owner into the file, and owns the folder as long as the file exists: when the coordinator is
+//! restarted, the job continues.
 //!
-//! A file that is there is never written to, whoever has put it there: a lock is made under another
-//! name, with its owner in it, and takes the place of what is left of a former one. What is no lock
-//! stays, and is named.
+//! An existing file is never written to, whoever has put it there: a lock is made under another
+//! name, with its owner in it, and replaces the stale lock of a former job. A file that is not a
+//! lock stays, and is named in the error.
 
 use std::ffi::OsStr;
 use std::fs::{File, TryLockError};
@@ -21,27 +21,27 @@ use super::folder::{Folder, Strange, USUAL, if_any, is_same};
 use super::{OutputError, TEMPORARY};
 
 pub(super) const LOCK: &str = "lock";
-/// What the names of lock files begin with that are about to become one.
+/// Prefix of lock files before they are renamed into place.
 const NEXT_LOCK: &str = "lock.";
-/// A lock file is no longer than this.
+/// Longest lock file.
 const BYTES_MAX: u64 = 1 << 16;
 
 const _: () = assert!(NEXT_LOCK.len() > LOCK.len(), "a lock that is held would be swept");
 
-/// Whose a folder is, in words for people and to be compared.
+/// The owner of a folder, to be compared and to be shown to people.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Owner {
-    /// The coordinator's.
+    /// The coordinator's cluster.
     pub(crate) cluster: String,
-    /// Where its journal is.
+    /// The folder of the coordinator's journal.
     pub(crate) state: PathBuf,
     /// The job's registered name.
     pub(crate) job: String,
-    /// The job's place; filled in when the folder is taken.
+    /// The unique name of the job's folders; filled in when the folder is taken.
     #[serde(default)]
     pub(crate) unique: String,
-    /// The coordinator's epoch when it started, a fencing token: what a later one has taken, an
-    /// earlier one does not take.
+    /// The coordinator's epoch when it started. As a fencing token, it keeps an earlier coordinator
+    /// from taking the folder of a later one.
     #[serde(default)]
     pub(crate) epoch: u64,
 }
@@ -54,9 +54,9 @@ pub(super) struct Lock {
 }
 
 impl Lock {
-    /// Takes the lock in `output` for the job with this place, making it if need be. One that
-    /// belongs to somebody else is refused, whether that one runs now or not; what is left of our
-    /// own cluster's jobs is not. What is in the way stays.
+    /// Takes the lock in `output` for the job with this unique name, and makes it if need be. The
+    /// lock of another owner is refused, running or not; a stale lock of the own cluster is
+    /// replaced. Foreign files stay.
     pub(super) fn take(
         output: &Folder,
         unique: &str,
@@ -69,12 +69,12 @@ impl Lock {
                 .map_err(OutputError::not_writable(&output.at(TEMPORARY)))?;
             let taken = Self::try_take(output, &temporary, unique, owner);
             if taken.is_err() {
-                // It may be new, and nobody's; that of another job is not empty.
+                // Remove the temporary folder if it is empty: another job's is not.
                 let _ = output.remove_folder(TEMPORARY);
             }
             match taken {
                 Ok(Some(lock)) => return Ok(lock),
-                // Its former owner has removed it meanwhile, or somebody was quicker.
+                // The former owner has removed the file meanwhile, or another process was faster.
                 Ok(None) => {}
                 Err(Untaken::Refused(error)) => return Err(error),
                 Err(Untaken::Failed(error)) => return Err(OutputError::not_writable(&path)(error)),
@@ -88,7 +88,7 @@ impl Lock {
         unique: &str,
         owner: Option<&Owner>,
     ) -> Result<Option<Self>, Untaken> {
-        debug_assert!(!unique.is_empty(), "two jobs would make their locks under one name");
+        debug_assert!(!unique.is_empty(), "two jobs would make their locks under the same name");
         debug_assert!(
             owner.is_none_or(|owner| owner.unique == unique),
             "the job would not get its folder again after a restart"
@@ -130,8 +130,8 @@ impl Lock {
         Ok(Some(Self { file, output: path() }))
     }
 
-    /// Takes the lock of a job that `owner` had before. A predecessor that still holds it, asleep
-    /// perhaps, loses it.
+    /// Takes the lock of a job that `owner` had before. A predecessor that still holds it, perhaps
+    /// suspended, loses it.
     pub(super) fn take_over(output: &Folder, owner: &Owner) -> Result<Self, OutputError> {
         debug_assert!(!owner.unique.is_empty(), "another job of the cluster would lose its folder");
         debug_assert!(owner.epoch > 0, "without a fencing token, a zombie would win");
@@ -156,7 +156,7 @@ impl Lock {
         Ok(Self { file, output: output.path().to_path_buf() })
     }
 
-    /// Removes the file, if it is still ours, and the folder in which it lies, if that is empty.
+    /// Removes the file if it is still this lock, and its folder if that is empty.
     pub(super) fn remove(&self) {
         let Ok(output) = Folder::open(&self.output) else { return };
         let Ok(temporary) = output.folder(TEMPORARY) else { return };
@@ -166,7 +166,7 @@ impl Lock {
         let _ = output.remove_folder(TEMPORARY);
     }
 
-    /// Whether the file in the folder is still this one.
+    /// Whether the file in the folder is still this lock.
     pub(super) fn is_there(&self) -> bool {
         let temporary = Folder::open(&self.output).and_then(|output| output.folder(TEMPORARY));
         temporary.is_ok_and(|temporary| is_there(&self.file, &temporary))
@@ -185,16 +185,17 @@ impl From<io::Error> for Untaken {
     }
 }
 
-/// Whether a file is the lock of a folder.
+/// Whether this file is the lock of the folder.
 fn is_there(file: &File, temporary: &Folder) -> bool {
     let stats: (_, io::Result<Stat>) = (fstat(file), temporary.stat(LOCK));
     matches!(stats, (Ok(ours), Ok(there)) if is_same(&ours, &there))
 }
 
-/// A lock file of this name, held, which says whose it is. It leaves nothing where it fails.
+/// Makes a lock file of this name, holds it, and writes its owner. Leaves nothing behind on an
+/// error.
 fn make(temporary: &Folder, name: &str, owner: Option<&Owner>) -> io::Result<File> {
     debug_assert!(name.starts_with(NEXT_LOCK), "the lock of another job would be removed");
-    // A former try of this very job, which was killed.
+    // The file of an earlier try of the same job, which was killed.
     temporary.remove_file(name)?;
     let mut file = temporary.new_file(name)?;
     let mut write = || {
@@ -202,7 +203,7 @@ fn make(temporary: &Folder, name: &str, owner: Option<&Owner>) -> io::Result<Fil
         match owner {
             Some(owner) => {
                 let text = serde_json::to_vec_pretty(owner)?;
-                debug_assert!((text.len() as u64) < BYTES_MAX, "nobody could read whose it is");
+                debug_assert!((text.len() as u64) < BYTES_MAX, "nobody could read the owner");
                 file.write_all(&text)
             }
             None => Ok(()),
@@ -215,34 +216,33 @@ fn make(temporary: &Folder, name: &str, owner: Option<&Owner>) -> io::Result<Fil
     Ok(file)
 }
 
-/// Has a lock file of this name take the place of what is left of a former one. It leaves nothing
-/// where it fails.
+/// Replaces the stale lock by the lock file of this name. Leaves nothing behind on an error.
 fn replace(temporary: &Folder, name: &str) -> io::Result<()> {
     temporary.replace(name, LOCK).inspect_err(|_| {
         let _ = temporary.remove_file(name);
     })
 }
 
-/// Who is named in the lock file in the temporary folder, if anybody is.
+/// The owner in the lock file of the temporary folder, if there is one.
 pub(super) fn owner_of(temporary: &Folder) -> Option<Owner> {
     read(&mut temporary.file(LOCK).ok()?).ok().flatten()
 }
 
-/// Removes what killed coordinators have left that were about to take a lock.
+/// Removes unfinished lock files of killed coordinators.
 pub(super) fn sweep(temporary: &Folder) -> io::Result<()> {
     let is_next = |name: &OsStr, _| name.as_encoded_bytes().starts_with(NEXT_LOCK.as_bytes());
     let next = temporary.entries(is_next)?;
     next.into_iter().try_for_each(|(name, _)| temporary.remove_file(name))
 }
 
-/// The owner in the file; none in an empty one, whose job dies with its process.
+/// The owner in the file; `None` in an empty file, whose job ends with its process.
 fn read(file: &mut File) -> io::Result<Option<Owner>> {
     let mut text = Vec::new();
     file.take(BYTES_MAX).read_to_end(&mut text)?;
-    debug_assert!(text.len() as u64 <= BYTES_MAX, "somebody's file would be read whole");
+    debug_assert!(text.len() as u64 <= BYTES_MAX, "a foreign file would be read whole");
     if text.is_empty() {
         return Ok(None);
     }
-    let no_lock = |_| Strange("no lock of a job, and is not touched; remove it").into();
+    let no_lock = |_| Strange("not a lock of a job, and is not touched; remove it").into();
     serde_json::from_slice(&text).map(Some).map_err(no_lock)
 }

@@ -1,4 +1,4 @@
-//! `_SUCCESS`: says that the output is whole, and what it is made of. JSON, for people and
+//! `_SUCCESS`: shows that the output is complete, and what it is made of. JSON, for people and
 //! programs.
 
 use std::collections::BTreeMap;
@@ -13,25 +13,25 @@ use windrow_jobs::{PartKind, Version};
 use super::StagedPart;
 use crate::plan::Plan;
 
-/// The manifest's format, for those who read it later.
+/// Version of the manifest's format.
 pub(super) const FORMAT: u32 = 1;
 
-/// What the manifest says of the job; all but its parts.
+/// The manifest's content, except for the parts.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct ManifestJob {
     /// The cluster that ran it.
     pub(crate) cluster: String,
-    /// Its number there.
+    /// The job's number in the cluster.
     pub(crate) id: u64,
-    /// Its name for ever: no other job of any cluster has it.
+    /// The job's identity: no other job of any cluster has it.
     pub(crate) identity: String,
-    /// Its registered name.
+    /// The job's registered name.
     pub(crate) name: String,
-    /// Its parameters, as they were given.
+    /// The job's parameters, as given.
     pub(crate) params: Option<Box<RawValue>>,
-    /// Version of the program that ran it.
+    /// Version of the job's program.
     pub(crate) program_version: String,
-    /// Digest of its executable.
+    /// Digest of the job's executable.
     pub(crate) program_digest: String,
     /// Map tasks and the attempts that they took.
     pub(crate) map: StageCounts,
@@ -39,19 +39,18 @@ pub(crate) struct ManifestJob {
     pub(crate) reduce: StageCounts,
     /// Largest input of a map task.
     pub(crate) split_bytes: u64,
-    /// How many sorted runs one merge read at once.
+    /// The fan-in of merges.
     pub(crate) fan_in: u32,
-    /// When it was submitted, in milliseconds since 1970.
+    /// Time of submission, in milliseconds since 1970.
     pub(crate) submitted_unix_ms: u64,
-    /// The first map task that wrote something else when it was run again; none where all that were
-    /// did the same.
+    /// The first map task that wrote other data when it was run again; `None` if there was none.
     pub(crate) nondeterministic_map: Option<u32>,
-    /// From submission to publication.
+    /// Time from submission to publication.
     pub(crate) elapsed_ms: u64,
     /// The user's counters.
     pub(crate) counters: BTreeMap<String, u64>,
-    /// Names every input file as it was read. There may be millions, so they are shared with the
-    /// plan.
+    /// Every input file in the version that was read. There may be millions, so they are shared
+    /// with the plan.
     #[serde(serialize_with = "write_inputs")]
     pub(crate) inputs: Arc<Plan>,
 }
@@ -63,9 +62,9 @@ pub(crate) struct StageCounts {
     pub(crate) tasks: u32,
     /// Attempts that they took.
     pub(crate) attempts: u32,
-    /// Attempts among these that were started because another one was slow.
+    /// Backup tasks among them.
     pub(crate) backups: u32,
-    /// Those of them that were faster.
+    /// Backup tasks that have won.
     pub(crate) backups_won: u32,
     /// Records read.
     pub(crate) input_records: u64,
@@ -76,17 +75,17 @@ pub(crate) struct StageCounts {
 /// One input file.
 #[derive(Serialize)]
 struct ManifestInput<'a> {
-    /// Which of the job's inputs it is of; left out where there is only one.
+    /// The name of the job's input; omitted where there is only one.
     #[serde(skip_serializing_if = "str::is_empty")]
     name: &'a str,
     /// An absolute path, or a URL.
     path: &'a str,
     /// Its size.
     bytes: u64,
-    /// Of a file, its modification time in nanoseconds since 1970.
+    /// For a file: its modification time in nanoseconds since 1970.
     #[serde(skip_serializing_if = "Option::is_none")]
     modified_unix_ns: Option<u64>,
-    /// Of an object, what its store calls this state.
+    /// For an object: its ETag.
     #[serde(skip_serializing_if = "Option::is_none")]
     etag: Option<&'a str>,
 }
@@ -110,13 +109,12 @@ struct Manifest<'a> {
     #[serde(serialize_with = "write_parts")]
     parts: (&'a [StagedPart], &'a Plan),
     skipped_records: u64,
-    /// Where they are.
+    /// The files of bad records.
     #[serde(serialize_with = "write_parts")]
     bad_records: (&'a [StagedPart], &'a Plan),
 }
 
-/// Writes the manifest's text as it goes: with many parts and inputs it is larger than what should
-/// be held in memory.
+/// Streams the manifest's text: with many parts and inputs it is too large to be held in memory.
 pub(super) fn write(
     job: &ManifestJob,
     parts: &[StagedPart],
@@ -126,16 +124,13 @@ pub(super) fn write(
     debug_assert!(
         parts.iter().all(|part| part.kind == PartKind::Output)
             && bad_records.iter().all(|file| file.kind == PartKind::BadRecords),
-        "what was skipped is not counted as output"
+        "bad records are not counted as output"
     );
     debug_assert!(
         parts.windows(2).all(|two| two[0].attempt.task < two[1].attempt.task),
         "readers take parts in their order, and each task has one"
     );
-    debug_assert!(
-        !job.identity.is_empty(),
-        "by this a publication that is done again knows itself"
-    );
+    debug_assert!(!job.identity.is_empty(), "a repeated publication is recognised by it");
     debug_assert!(
         bad_records.windows(2).all(|two| two[0].attempt.task < two[1].attempt.task),
         "a task's bad records are in one file"
@@ -182,8 +177,7 @@ fn write_parts<S: Serializer>(
     }))
 }
 
-/// Whether this is the manifest of that job: no other has its identity. Keeps nothing of it but
-/// that.
+/// Whether this is the manifest of that job, by its identity. Nothing else of it is kept.
 pub(super) fn is_of(text: impl Read, job: &ManifestJob) -> bool {
     read::<PrivateFolderName>(text).is_ok_and(|there| there.job.identity == job.identity)
 }
@@ -193,16 +187,16 @@ pub(super) fn is_one(text: impl Read) -> bool {
     read::<PrivateFolderName>(text).is_ok()
 }
 
-/// Reads a manifest, or what lies in its place: whoever may write to an output can put a file of
-/// any size there, so nothing of it is kept but what is asked for, nor any string without an end.
+/// Reads a manifest, or a file in its place: anyone with write access to an output can put a file
+/// of any size there. So only the requested fields are kept, and the length of strings is bounded.
 pub(super) fn read<T: DeserializeOwned>(text: impl Read) -> serde_json::Result<T> {
     serde_json::from_reader(Bounded { text, in_string: false, is_escaped: false, length: 0 })
 }
 
-/// Longest string in a manifest. A path takes up some kilobytes, and a parameter a little more.
+/// Longest string in a manifest. Paths have some kilobytes, and parameters little more.
 const STRING_BYTES_MAX: u32 = 16 << 20;
 
-/// JSON in which no string is longer than that.
+/// Reads JSON, and fails at a string that is longer.
 struct Bounded<R> {
     text: R,
     in_string: bool,
@@ -220,7 +214,7 @@ impl<R: Read> Read for Bounded<R> {
                 self.in_string = byte == b'"';
                 self.length = 0;
             } else if self.length == STRING_BYTES_MAX {
-                let text = "a string in it is longer than any of a manifest";
+                let text = "a string in it is longer than any in a manifest";
                 return Err(io::Error::new(io::ErrorKind::InvalidData, text));
             } else {
                 self.length += 1;
@@ -232,7 +226,7 @@ impl<R: Read> Read for Bounded<R> {
     }
 }
 
-/// A manifest, as far as tests look at it.
+/// The manifest of another job.
 #[cfg(test)]
 pub(super) const OF_ANOTHER_JOB: &str =
     r#"{"format": 1, "job": {"identity": "another"}, "parts": []}"#;
@@ -254,13 +248,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_string_without_an_end_is_no_manifest() {
+    fn an_endless_string_is_refused() {
         let before = r#"{"a\"": "\\\"", "job": {"identity": ""#;
         let after = r#"x"}}"#;
         assert!(is_one(before.as_bytes().chain(after.as_bytes())));
         let long =
             |bytes| before.as_bytes().chain(repeat(b'x').take(bytes)).chain(after.as_bytes());
         assert!(is_one(long(1 << 20)));
-        assert!(!is_one(long(u64::MAX)), "without an end");
+        assert!(!is_one(long(u64::MAX)), "an endless string");
     }
 }

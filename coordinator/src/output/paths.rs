@@ -1,4 +1,4 @@
-//! Where a job writes: names alone, which survive its coordinator.
+//! The paths of a job's folders: names only, which survive its coordinator.
 
 use std::ffi::OsStr;
 use std::io;
@@ -14,37 +14,36 @@ use super::{TEMPORARY, commit_folder, lock};
 
 /// Prefix of staging folders.
 const STAGING_PREFIX: &str = "attempts-";
-/// How long attempts that have been cancelled may go on writing while their folder is being
-/// removed.
+/// How long cancelled attempts may go on writing while their folder is being removed.
 const REMOVE_TRIES: u32 = 100;
 const REMOVE_PAUSE: Duration = Duration::from_millis(20);
 
 const _: () = assert!(REMOVE_TRIES > 0, "nothing would be removed");
 
-/// The folders of one job. No two jobs have the same.
+/// The folders of one job. No two jobs share any.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub(crate) struct OutputPaths {
-    /// Without links: they were followed once, when it was found out that it may be used.
+    /// With links resolved, once, when the output was checked.
     output: PathBuf,
     unique: String,
-    /// Whether the output folder was made for this job, and so goes with it when it fails.
+    /// Whether the output folder was made for this job, and so is removed if it fails.
     created: bool,
 }
 
 impl OutputPaths {
-    /// The place of this job in `output`. No other job of any cluster has the same, and a late
-    /// attempt of one that is gone writes nowhere else.
+    /// The paths of this job in `output`. They are unique across clusters, so that a late attempt
+    /// of a dead job writes nowhere else.
     pub(super) fn new(job: JobIdentity, output: &Path, created: bool) -> Self {
         let paths = Self { created, ..Self::named(output, &job.to_string()) };
         debug_assert_eq!(
             job_of(&paths.staging_name()),
             Some(job),
-            "nobody would know whose folder it is when its coordinator is gone"
+            "nobody could tell the folder's owner without its coordinator"
         );
         paths
     }
 
-    /// A place that others may have had.
+    /// Paths of this name, which may have been used before.
     pub(crate) fn named(output: &Path, unique: &str) -> Self {
         debug_assert!(
             !unique.is_empty() && !unique.contains('/'),
@@ -58,29 +57,29 @@ impl OutputPaths {
         &self.output
     }
 
-    /// Where attempts write.
+    /// The staging folder.
     pub(crate) fn staging(&self) -> PathBuf {
         self.staging_in(&self.output)
     }
 
-    /// The same, where the output has this name: that of its submitter, which leads to it on each
-    /// machine.
+    /// The staging folder beneath this name of the output: the submitter's, which leads to it on
+    /// each machine.
     pub(crate) fn staging_in(&self, output: &Path) -> PathBuf {
         output.join(TEMPORARY).join(self.staging_name())
     }
 
-    /// The name of that folder in the temporary one.
+    /// The staging folder's name in the temporary folder.
     pub(super) fn staging_name(&self) -> String {
         debug_assert!(!self.unique.is_empty(), "a late attempt of another job would write into it");
         format!("{STAGING_PREFIX}{}", self.unique)
     }
 
-    /// What tells it from all others.
+    /// The unique part of the job's folder names.
     pub(super) fn unique(&self) -> &str {
         &self.unique
     }
 
-    /// What holds all that is not result yet, if it is there.
+    /// The temporary folder, if it exists.
     pub(super) fn temporary(&self) -> io::Result<Option<Folder>> {
         match if_any(Folder::open(&self.output))? {
             Some(output) => output.folder_if_any(TEMPORARY),
@@ -88,21 +87,21 @@ impl OutputPaths {
         }
     }
 
-    /// Whether what the job's tasks have written is still there.
+    /// Whether the job's parts still exist.
     pub(super) fn has_parts(&self) -> io::Result<bool> {
         let Some(temporary) = self.temporary()? else { return Ok(false) };
         Ok(temporary.folder_if_any(self.staging_name())?.is_some()
             || !commit_folder::of(&temporary, &self.unique)?.is_empty())
     }
 
-    /// Removes the job's folders. Attempts that have been told to stop may still be writing, so it
-    /// tries for a while. What was moved aside and could not be put back stays.
+    /// Removes the job's folders. Cancelled attempts may still be writing, so it retries for a
+    /// while. An old output that could not be put back stays.
     pub(super) async fn remove(&self) -> io::Result<()> {
         let mut removed = self.clone().try_remove().await;
         for _ in 1..REMOVE_TRIES {
             match &removed {
                 Err(error) if error.kind() != io::ErrorKind::ResourceBusy => {}
-                // Who has written there all the time goes on.
+                // The last try failed, too: a process goes on writing there.
                 _ => break,
             }
             tokio::time::sleep(REMOVE_PAUSE).await;
@@ -124,7 +123,7 @@ impl OutputPaths {
                 temporary.remove_tree(folder)?;
             }
             for own in private_folder::named(&temporary, Some(&self.unique))? {
-                debug_assert_eq!(own.unique, self.unique, "another job would lose what it keeps");
+                debug_assert_eq!(own.unique, self.unique, "another job would lose its old output");
                 remove_own(&temporary, &own)?;
             }
             Ok(())
@@ -132,8 +131,7 @@ impl OutputPaths {
         tokio::task::spawn_blocking(remove).await.map_err(io::Error::other)?
     }
 
-    /// Removes the output folder if it was made for this job. If somebody has put something there
-    /// meanwhile, it stays.
+    /// Removes the output folder if it was made for this job and is empty.
     pub(super) fn remove_output(&self) {
         if self.created {
             let _ = Folder::remove_empty(&self.output);
@@ -141,12 +139,12 @@ impl OutputPaths {
     }
 }
 
-/// Removes a folder of a publication, unless something is aside in it.
+/// Removes a private folder, unless it holds an old output.
 fn remove_own(temporary: &Folder, own: &PrivateFolderName) -> io::Result<()> {
     debug_assert_eq!(
         PrivateFolderName::parse(own.name.as_ref()).as_ref(),
         Some(own),
-        "what is no publication's is not removed"
+        "only private folders are removed"
     );
     match private_folder::has_replaced(temporary, own)? {
         true => Ok(()),
@@ -154,27 +152,27 @@ fn remove_own(temporary: &Folder, own: &PrivateFolderName) -> io::Result<()> {
     }
 }
 
-/// Removes the folder of this name in the temporary one of `output`, as that of an embedded worker,
-/// and the temporary one if nothing else is in it. Follows no link there: where others may write to
-/// the output, they may have put one in the place of either.
+/// Removes the folder of this name in the temporary folder of `output`, such as an embedded
+/// worker's, and the temporary folder if it is empty then. Follows no link there: others with write
+/// access to the output may have replaced either by a link.
 ///
 /// # Errors
 /// When it cannot be removed.
 pub fn remove_from_temporary(output: &Path, name: &str) -> io::Result<()> {
     debug_assert!(
         name != lock::LOCK && job_of(name).is_none(),
-        "what another job has there would be removed"
+        "another job's folder would be removed"
     );
-    // Links above are the caller's own.
+    // Links in the path above the output are the caller's own.
     let output = Folder::open(&std::fs::canonicalize(output)?)?;
     let Some(temporary) = output.folder_if_any(TEMPORARY)? else { return Ok(()) };
     temporary.remove_tree(name)?;
-    // It stays if somebody else has something there.
+    // It stays if it is not empty.
     let _ = output.remove_folder(TEMPORARY);
     Ok(())
 }
 
-/// The job to which a folder in the temporary one belongs, by the folder's name.
+/// The job to which a folder in the temporary folder belongs, by the folder's name.
 pub(super) fn job_of(name: &str) -> Option<JobIdentity> {
     let unique = name.strip_prefix(STAGING_PREFIX).or_else(|| commit_folder::unique_of(name));
     match unique {
@@ -183,14 +181,13 @@ pub(super) fn job_of(name: &str) -> Option<JobIdentity> {
     }
 }
 
-/// Removes what jobs have left that were killed, once it is known that none of them lives and that
-/// nothing is to be put back. What cannot be removed is in nobody's way, since no two jobs use the
-/// same names.
+/// Removes the folders of killed jobs, once none of them is alive and nothing has to be put back. A
+/// folder that cannot be removed does no harm, since names are unique.
 pub(super) fn sweep(temporary: &Folder) -> io::Result<()> {
     let warn = |name: &OsStr, removed: io::Result<()>| {
         if let Err(error) = removed {
             let path = temporary.at(name);
-            tracing::warn!(path = %path.display(), %error, "what a job has left cannot be removed, and stays");
+            tracing::warn!(path = %path.display(), %error, "cannot remove a folder of a killed job; it stays");
         }
     };
     let has_parts = |name: &OsStr, _| {

@@ -1,5 +1,5 @@
-//! The folders in which a publication keeps what is its own: the manifest that is being written,
-//! the output that is replaced, parts that were taken back, and the mark that says how far it came.
+//! The private folders of publications: the manifest while it is written, the output that is being
+//! replaced, parts that were taken back, and the mark that shows how far the publication came.
 //!
 //! ```text
 //!  _temporary/own-<unique>.<epoch>.<random>/
@@ -9,17 +9,18 @@
 //!       parts/                the winners' parts, taken back or taken over
 //! ```
 //!
-//! Jobs write to the staging folder, and whoever may write to one of its files keeps that right
-//! when it is renamed. So nothing that the coordinator relies on lies there. A folder of this kind
-//! is new whenever a publication is tried, nobody else may enter it, and one that some other user
-//! has made, or that others may write to, is not believed: nothing is restored from it, and nothing
-//! in it is removed that was moved aside. What a new one of ours shows is the yardstick for that:
-//! some file systems know neither users nor rights, and show all folders alike.
+//! Jobs write to the staging folder, and a process that has a file open there keeps its access when
+//! the file is renamed. So nothing that the coordinator relies on lies there. Each try of a
+//! publication makes a new private folder, which no other user may enter. A private folder that
+//! another user has made, or that others may write to, is not trusted: nothing is restored from it,
+//! and no old output in it is removed. The owner and mode of a fresh folder are the reference for
+//! that check: some file systems know neither users nor modes, and show all folders alike.
 //!
-//! It fences, too. Whoever takes over moves all that is in the former one's folder to its own, and
-//! removes it. The former one holds a descriptor of a folder that is gone, in which nothing can be
-//! made, and from which nothing can be moved: so it can neither write its manifest, nor move
-//! anything aside, nor take anything back, even if it wakes up in the midst of that.
+//! A private folder is a fence, too. A coordinator that takes over moves the content of its
+//! predecessor's folder to its own, and removes the folder. The predecessor then holds a descriptor
+//! of a deleted folder, in which nothing can be created and from which nothing can be moved. So it
+//! can no longer write its manifest, move anything aside or take anything back, even if it wakes up
+//! in the middle of that.
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
@@ -34,21 +35,21 @@ use super::replace::{ALL_ASIDE, REPLACED};
 use crate::parallel_io::try_for_each;
 
 const PREFIX: &str = "own-";
-/// Where parts are that no job can reach any more.
+/// Folder for parts, out of reach of jobs.
 pub(super) const PARTS: &str = "parts";
-/// So often, a folder is emptied into which somebody goes on to put something.
+/// How often a folder is emptied while some process keeps adding to it.
 const DRAINS_MAX: u32 = 1_000;
-/// The right of anybody else to put something into a folder.
+/// Write permission for anyone but the owner.
 const OTHERS_WRITE: Mode = Mode::WGRP.union(Mode::WOTH);
 
-/// A publication's own folder.
+/// A publication's private folder.
 #[derive(Debug)]
 pub(super) struct PrivateFolder {
     pub(super) folder: Folder,
     pub(super) name: String,
 }
 
-/// What the name of such a folder says.
+/// The parsed name of a private folder.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct PrivateFolderName {
     pub(super) unique: String,
@@ -66,7 +67,7 @@ impl PrivateFolderName {
     }
 }
 
-/// The folders of publications of all jobs, or of one, whoever made them.
+/// The private folders of all jobs, or of one, whoever made them.
 pub(super) fn named(
     temporary: &Folder,
     unique: Option<&str>,
@@ -77,7 +78,7 @@ pub(super) fn named(
     Ok(entries.into_iter().filter_map(|(name, _)| PrivateFolderName::parse(&name)).collect())
 }
 
-/// Whether there may be something in it that was moved aside: where it cannot be looked into, too.
+/// Whether the folder may hold an old output: true also if it cannot be read.
 pub(super) fn may_have_replaced(temporary: &Folder, named: &PrivateFolderName) -> bool {
     match has_replaced(temporary, named) {
         Ok(has) => has,
@@ -85,7 +86,7 @@ pub(super) fn may_have_replaced(temporary: &Folder, named: &PrivateFolderName) -
     }
 }
 
-/// Whether there is something in it that was moved aside.
+/// Whether the folder holds an old output.
 pub(super) fn has_replaced(temporary: &Folder, named: &PrivateFolderName) -> io::Result<bool> {
     let Some(folder) = temporary.folder_if_any(&named.name)? else { return Ok(false) };
     match folder.folder_if_any(REPLACED)? {
@@ -95,20 +96,20 @@ pub(super) fn has_replaced(temporary: &Folder, named: &PrivateFolderName) -> io:
 }
 
 impl PrivateFolder {
-    /// A new one.
+    /// Makes a new private folder.
     pub(super) fn make(temporary: &Folder, unique: &str, epoch: Epoch) -> io::Result<Self> {
         let random = crate::journal::draw()? as u64;
         let name = format!("{PREFIX}{unique}.{}.{random:016x}", epoch.0);
         debug_assert!(
             PrivateFolderName::parse(name.as_ref())
                 .is_some_and(|named| named.unique == unique && named.epoch == epoch),
-            "a folder that is not recognised is never taken over, and what is aside in it is lost"
+            "a folder that is not recognised is never taken over, and the old output in it is lost"
         );
         let folder = temporary.new_folder(&name, PRIVATE)?;
         Ok(Self { folder, name })
     }
 
-    /// By what others are believed. It must have been made just now.
+    /// The reference by which other folders are trusted. This folder must have been made just now.
     pub(super) fn yardstick(&self) -> io::Result<ExpectedOwner> {
         let stat = self.folder.own_stat()?;
         debug_assert!(
@@ -119,24 +120,24 @@ impl PrivateFolder {
         Ok(ExpectedOwner { uid: stat.st_uid, writers })
     }
 
-    /// Whether nobody has taken over. Whoever does removes the folder.
+    /// Whether no other coordinator has taken over: it would have removed the folder.
     pub(super) fn is_there(&self, temporary: &Folder) -> bool {
         let stats = (self.folder.own_stat(), temporary.stat(&self.name));
         matches!(stats, (Ok(own), Ok(there)) if is_same(&own, &there))
     }
 
-    /// Removes it, if nothing is in it.
+    /// Removes the folder if it is empty.
     pub(super) fn remove(&self, temporary: &Folder) -> io::Result<()> {
         debug_assert!(
             PrivateFolderName::parse(self.name.as_ref()).is_some(),
-            "what is no publication's is not ours to remove"
+            "only private folders are removed"
         );
         temporary.remove_folder(&self.name)
     }
 
-    /// Takes over whatever former tries of this job have kept, up to this epoch. An error if a
-    /// later coordinator has taken over already, or if what this user has kept cannot be believed.
-    /// Afterwards, no former one can change anything: so nothing stops it in between.
+    /// Takes over the folders of all earlier tries of this job, up to this epoch. Fails if a later
+    /// coordinator has taken over already, or if a folder of this user cannot be trusted.
+    /// Afterwards, no earlier try can change anything, so it cannot be stopped halfway.
     pub(super) fn take_over(
         &self,
         temporary: &Folder,
@@ -146,11 +147,11 @@ impl PrivateFolder {
         debug_assert!(
             PrivateFolderName::parse(self.name.as_ref())
                 .is_some_and(|us| us.unique == unique && us.epoch == epoch),
-            "what is taken over must be found by whoever takes over from here"
+            "the next coordinator must find the folder"
         );
         let (us, yardstick) = (self.folder.own_stat()?, self.yardstick()?);
         for named in named(temporary, Some(unique))? {
-            debug_assert_eq!(named.unique, unique, "another job loses what it has kept");
+            debug_assert_eq!(named.unique, unique, "another job would lose its folder");
             match yardstick.look(temporary, &named)? {
                 Found::Nothing => {}
                 Found::Believed(former) if is_same(&former, &us) => {}
@@ -168,24 +169,24 @@ impl PrivateFolder {
         Ok(())
     }
 
-    /// Takes all out of a former folder, and removes it. A zombie may still put something in until
-    /// it is removed; that is taken, too.
+    /// Moves everything out of an earlier folder, and removes it. A zombie may add to it until it
+    /// is removed; that is moved, too.
     fn drain(&self, temporary: &Folder, name: &str) -> io::Result<()> {
-        debug_assert_ne!(name, self.name, "it would be emptied into itself, and removed");
+        debug_assert_ne!(name, self.name, "the folder would be emptied into itself, and removed");
         debug_assert!(
             PrivateFolderName::parse(name.as_ref()).is_some(),
-            "only what a publication has kept is taken over"
+            "only private folders are taken over"
         );
         for _ in 0..DRAINS_MAX {
             let Some(former) = temporary.folder_if_any(name)? else { return Ok(()) };
-            // Before what it is about: where it is missing, not all is aside.
+            // The mark goes before the old output: without it, the old output may not be complete.
             if former.has(ALL_ASIDE)? {
                 if !self.folder.has(ALL_ASIDE)? {
                     self.folder.new_file(ALL_ASIDE)?;
                 }
                 former.remove_file(ALL_ASIDE)?;
             }
-            // It is written anew.
+            // The manifest will be written again.
             former.remove_file(SUCCESS)?;
             for part_of_it in [REPLACED, PARTS] {
                 if let Some(inner) = former.folder_if_any(part_of_it)? {
@@ -199,18 +200,18 @@ impl PrivateFolder {
             former.refuse_others()?;
         }
         Err(io::Error::other(format!(
-            "somebody goes on to write to {}",
+            "another process keeps writing to {}",
             temporary.at(name).display()
         )))
     }
 }
 
 impl Folder {
-    /// Nothing but what publications make lies in one.
+    /// Fails if the folder holds anything that publications do not make.
     fn refuse_others(&self) -> io::Result<()> {
         debug_assert!(
             self.path().file_name().is_some_and(|name| PrivateFolderName::parse(name).is_some()),
-            "other folders hold other files"
+            "the folder is not a private one"
         );
         let known = [SUCCESS, REPLACED, ALL_ASIDE, PARTS];
         let others = self.some_entries(1, |name, _| known.iter().all(|known| name != *known))?;
@@ -218,7 +219,7 @@ impl Folder {
             Some((name, _)) => Err(io::Error::new(
                 io::ErrorKind::DirectoryNotEmpty,
                 format!(
-                    "{} is no file of a publication; move it elsewhere",
+                    "{} is not a file of a publication; move it elsewhere",
                     self.at(name).display()
                 ),
             )),
@@ -227,7 +228,7 @@ impl Folder {
     }
 }
 
-/// Whether a former try of this job may have left something there that is still wanted.
+/// Whether an earlier try of this job may have left anything of value there.
 fn keeps_anything(temporary: &Folder, named: &PrivateFolderName) -> bool {
     let look = || {
         let Some(folder) = temporary.folder_if_any(&named.name)? else { return Ok(false) };
@@ -238,24 +239,24 @@ fn keeps_anything(temporary: &Folder, named: &PrivateFolderName) -> bool {
         || look().unwrap_or_else(|error: io::Error| error.kind() == io::ErrorKind::PermissionDenied)
 }
 
-/// It may pass: whoever owns the folder looks at it.
+/// A transient fault: the folder's owner can mend it.
 fn doubtful(temporary: &Folder, named: &PrivateFolderName, why: &str) -> io::Error {
-    debug_assert!(!why.is_empty(), "its owner is to know what to mend");
+    debug_assert!(!why.is_empty(), "the owner must learn what to mend");
     let text = format!(
-        "{} has what this job's publication has kept, perhaps the only copy of what it replaces, \
-         and is not believed: {why}; look at what is in it, and give it its mode 0700 again",
+        "{} has files of this job's publication, perhaps the only copy of the output that it replaces, \
+         and is not trusted: {why}; check its content, and set its mode to 0700 again",
         temporary.at(&named.name).display()
     );
     io::Error::new(io::ErrorKind::PermissionDenied, text)
 }
 
-/// Side by side, as there may be a million.
+/// On several threads: there may be a million files.
 fn move_all(from: &Folder, to: &Folder) -> io::Result<()> {
-    debug_assert_ne!(from.path(), to.path(), "the former one would still reach all of it");
+    debug_assert_ne!(from.path(), to.path(), "the predecessor would still reach the files");
     try_for_each(&from.entries(|_, _| true)?, |(name, _)| from.rename_new(name, to, name))
 }
 
-/// False where something is in the folder that should have been removed.
+/// False if the folder was not empty and so not removed.
 fn if_not_empty(removed: io::Result<()>) -> io::Result<bool> {
     match removed {
         Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => Ok(false),
@@ -263,25 +264,25 @@ fn if_not_empty(removed: io::Result<()>) -> io::Result<bool> {
     }
 }
 
-/// Whose a folder is that was made just now for nobody else, and who may write to it all the same,
-/// as this file system shows it.
+/// The owner of a fresh private folder, and the write permissions of others, as this file system
+/// shows them.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct ExpectedOwner {
     uid: u32,
     writers: Mode,
 }
 
-/// What lies under the name of a publication's folder.
+/// The state of a private folder.
 pub(super) enum Found {
     /// No folder.
     Nothing,
-    /// This user made it, and nobody else could put anything into it.
+    /// This user made the folder, and nobody else can write to it.
     Believed(Stat),
-    /// Somebody else may have put something into it.
+    /// Others may have written to it.
     Doubtful {
-        /// Whether this user made it.
+        /// Whether this user made the folder.
         is_ours: bool,
-        /// For messages.
+        /// The reason, for messages.
         why: String,
     },
 }
@@ -309,16 +310,18 @@ impl ExpectedOwner {
         })
     }
 
-    /// Why a folder of this owner and mode is not believed. Who may only look into it could not put
-    /// anything there.
+    /// Why a folder of this owner and mode is not trusted. Read access does no harm.
     fn doubt(&self, uid: u32, mode: Mode) -> Option<String> {
         debug_assert!(
             OTHERS_WRITE.contains(self.writers),
-            "its owner may always write to it, and tells nothing"
+            "the owner's own permissions do not matter"
         );
         let writers = mode.intersection(OTHERS_WRITE);
         if uid != self.uid {
-            return Some(format!("it is user {uid}'s, and this process is user {}", self.uid));
+            return Some(format!(
+                "it belongs to user {uid}, and this process is user {}",
+                self.uid
+            ));
         }
         let bits = mode.as_raw_mode() & 0o7777;
         (!self.writers.contains(writers))
@@ -326,8 +329,8 @@ impl ExpectedOwner {
     }
 }
 
-/// All folders of dead jobs that may be believed, with what they have kept taken over into one for
-/// each job. Nobody else has the output now.
+/// The trusted private folders of dead jobs, merged into one for each job. No other process has the
+/// output now.
 pub(super) fn of_dead_jobs(
     temporary: &Folder,
     yardstick: &ExpectedOwner,
@@ -358,10 +361,11 @@ pub(super) fn of_dead_jobs(
 mod tests {
     use super::*;
 
-    /// Where a file system shows every folder with one mode, as those of Windows and some in user
-    /// space do, ours are believed; with rights of its own, only those that nobody opened.
+    /// If a file system shows every folder with the same mode, as on Windows and in some FUSE file
+    /// systems, our folders are trusted; if it has permissions, only folders that nobody opened to
+    /// others.
     #[test]
-    fn what_a_new_folder_of_ours_shows_is_the_yardstick() {
+    fn a_fresh_folder_is_the_reference_for_trust() {
         let is_believed = |ours: u32, theirs: u32| {
             let writers = Mode::from_raw_mode(ours).intersection(OTHERS_WRITE);
             ExpectedOwner { uid: 7, writers }.doubt(7, Mode::from_raw_mode(theirs)).is_none()
@@ -369,11 +373,11 @@ mod tests {
         for mode in [0o700, 0o755, 0o770, 0o775, 0o777] {
             assert!(is_believed(mode, mode), "{mode:o}");
         }
-        assert!(is_believed(0o700, 0o755), "who may look could not put anything there");
+        assert!(is_believed(0o700, 0o755), "read access does no harm");
         for (ours, theirs) in [(0o700, 0o770), (0o755, 0o757), (0o770, 0o777), (0o700, 0o1777)] {
             assert!(!is_believed(ours, theirs), "{ours:o} {theirs:o}");
         }
         let private = ExpectedOwner { uid: 7, writers: Mode::empty() };
-        assert!(private.doubt(8, Mode::RWXU).unwrap().contains("it is user 8's"));
+        assert!(private.doubt(8, Mode::RWXU).unwrap().contains("it belongs to user 8"));
     }
 }

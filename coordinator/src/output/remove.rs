@@ -1,4 +1,4 @@
-//! Removes a folder with all that is in it, whatever a job has put there.
+//! Removes a folder with all its content, whatever a job has put there.
 
 use std::ffi::{OsStr, OsString};
 use std::io;
@@ -8,25 +8,25 @@ use rustix::fs::AtFlags;
 use super::folder::{Folder, if_any, one};
 use super::{SUCCESS, TEMPORARY};
 
-/// Entries that are listed at once: a job may have made any number of them.
+/// Entries that are listed at once: a job may have made any number.
 const ENTRIES_MAX: usize = 4_096;
-/// So often, what is in a folder is listed anew. Once is enough for so many entries, and for each
-/// level of folders, unless somebody goes on to write there.
+/// How often the content of a folder is listed. One listing suffices for so many entries and for
+/// each level of folders, unless a process keeps adding to them.
 const PASSES_MAX: usize = 25_000;
 
 const _: () = {
     assert!(ENTRIES_MAX > 0, "a full folder would be taken for an empty one");
-    assert!(ENTRIES_MAX * PASSES_MAX > 100_000_000, "a large job's files would stay");
+    assert!(ENTRIES_MAX * PASSES_MAX > 100_000_000, "files of a large job would stay");
 };
 
 impl Folder {
-    /// Removes what has this name, with all that is in it. Follows no link, and needs two
-    /// descriptors and no stack, however deep it is: what lies in a folder of a folder is moved up
+    /// Removes the entry of this name with all its content. Follows no link, and needs two
+    /// descriptors and no recursion, however deep the tree is: entries of subfolders are moved up
     /// first.
     pub(super) fn remove_tree(&self, name: impl AsRef<OsStr>) -> io::Result<()> {
         let name = one(name.as_ref())?;
-        debug_assert_ne!(name, SUCCESS, "a manifest is taken back, and not removed with a tree");
-        debug_assert_ne!(name, TEMPORARY, "other jobs may have something in there");
+        debug_assert_ne!(name, SUCCESS, "a manifest is never removed with a tree");
+        debug_assert_ne!(name, TEMPORARY, "other jobs may have folders in there");
         if self.remove_at_once(name)? {
             return Ok(());
         }
@@ -49,16 +49,16 @@ impl Folder {
                 }
             }
         }
-        let text = "somebody goes on to write there while it is removed";
+        let text = "another process keeps writing there while it is removed";
         Err(io::Error::new(io::ErrorKind::ResourceBusy, text))
     }
 
-    /// Empties a folder in this one, but for what is too much for once: folders in it come here.
+    /// Moves entries of a subfolder up into this folder, a bounded number at a time.
     fn move_up_some(&self, name: &OsStr, moved: &mut u64) -> io::Result<()> {
         let Some(inner) = self.folder_if_any(name)? else { return Ok(()) };
         debug_assert!(
             inner.path().starts_with(self.path()) && inner.path() != self.path(),
-            "what is moved up comes from below"
+            "entries are moved up from a subfolder"
         );
         for (within, _) in inner.some_entries(ENTRIES_MAX, |_, _| true)? {
             while !inner.remove_at_once(&within)? {
@@ -66,7 +66,7 @@ impl Folder {
                 let here = OsString::from(format!("removed.{moved}"));
                 match if_any(inner.rename_new(&within, self, here)) {
                     Ok(_) => break,
-                    // Somebody has thought of the same name.
+                    // The name is taken.
                     Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
                     Err(error) => return Err(error),
                 }
@@ -78,7 +78,7 @@ impl Folder {
         }
     }
 
-    /// Removes what is no folder, or an empty one. False for a folder in which there is something.
+    /// Removes a file or an empty folder. False for a folder that is not empty.
     fn remove_at_once(&self, name: &OsStr) -> io::Result<bool> {
         use io::ErrorKind::{DirectoryNotEmpty, IsADirectory, PermissionDenied};
 

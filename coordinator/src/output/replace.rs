@@ -1,4 +1,4 @@
-//! Replacing an output: what is visible is moved aside before the new parts come, and back if they
+//! Replacing an output: the old output is moved aside before the new parts come, and back if they
 //! do not all come.
 //!
 //! ```text
@@ -7,10 +7,9 @@
 //!       +----------------------------+
 //! ```
 //!
-//! As long as the mark is not there, whatever is visible is old; from then on, it is new. So at
-//! every moment it is plain, to whoever comes after a crash, what belongs where. Folder and mark
-//! lie in the publication's [private folder](super::private_folder), into which nobody else can put
-//! anything.
+//! Without the mark, visible entries are old; with the mark, they are new. So after a crash at any
+//! moment, each entry's origin is known. Folder and mark lie in the publication's [private
+//! folder](super::private_folder), which nobody else can write to.
 
 use std::ffi::{OsStr, OsString};
 use std::io;
@@ -29,7 +28,7 @@ use crate::parallel_io::try_for_each;
 pub(super) const REPLACED: &str = "replaced";
 pub(super) const ALL_ASIDE: &str = "replaced.all-aside";
 
-/// What was visible before, in the folder of a publication.
+/// The old output, in the private folder of a publication.
 pub(super) struct Replaced<'a> {
     output: &'a Folder,
     own: &'a Folder,
@@ -39,7 +38,7 @@ impl<'a> Replaced<'a> {
     pub(super) fn new(output: &'a Folder, own: &'a Folder) -> Self {
         debug_assert!(
             own.path().starts_with(output.path()) && own.path() != output.path(),
-            "what is aside is put back to where it was"
+            "the old output is put back to where it was"
         );
         Self { output, own }
     }
@@ -48,8 +47,8 @@ impl<'a> Replaced<'a> {
         self.own.folder_if_any(REPLACED)
     }
 
-    /// Moves the visible result aside, and nothing else: what somebody has put beside it stays. The
-    /// manifest goes first: what is left is not whole any more. It can be stopped before each.
+    /// Moves the visible result aside; foreign files stay. The manifest goes first, since the rest
+    /// is not complete any more. The publication can be stopped before each entry.
     pub(super) fn move_aside(&self, failpoint: &Failpoint, stop: &Stop) -> io::Result<()> {
         if self.own.has(ALL_ASIDE)? {
             return Ok(());
@@ -73,7 +72,7 @@ impl<'a> Replaced<'a> {
         Ok(())
     }
 
-    /// Moves it back, after all that is new was taken back. The manifest comes last.
+    /// Moves the old output back, after everything new was taken back. The manifest comes last.
     pub(super) fn restore(&self) -> io::Result<()> {
         self.own.remove_file(ALL_ASIDE)?;
         let Some(aside) = self.aside()? else { return Ok(()) };
@@ -84,14 +83,14 @@ impl<'a> Replaced<'a> {
         self.own.remove_folder(REPLACED)
     }
 
-    /// The new output is whole: the old one is not needed any more.
+    /// Removes the old output, once the new one is complete.
     pub(super) fn remove(&self) -> io::Result<()> {
         self.own.remove_tree(REPLACED)?;
         self.own.remove_file(ALL_ASIDE)
     }
 
-    /// Ends what a process that is gone has left half-done: forwards if the new output is whole,
-    /// else backwards.
+    /// Finishes the publication of a dead process: forwards if the new output is complete,
+    /// otherwise backwards.
     fn settle(&self) -> io::Result<()> {
         if self.aside()?.is_none() {
             return Ok(());
@@ -100,7 +99,7 @@ impl<'a> Replaced<'a> {
             if self.output.has(SUCCESS)? {
                 return self.remove();
             }
-            // Which attempts wrote them is not known here.
+            // The attempts that wrote the parts are not known here.
             let undone = self.own.made_folder(PARTS, PRIVATE)?;
             let names = results(self.output)?;
             try_for_each(&names, |name| self.output.rename_new(name, &undone, name))?;
@@ -109,9 +108,8 @@ impl<'a> Replaced<'a> {
     }
 }
 
-/// Ends every publication that was left half-done in `output`, which the job of this place has now.
-/// What was moved aside and cannot be put back stays where it is, and is named: it may be the only
-/// copy.
+/// Finishes every unfinished publication in `output`, which this job holds now. An old output that
+/// cannot be put back stays aside, and is named in the error: it may be the only copy.
 pub(super) fn settle_all(
     output: &Folder,
     temporary: &Folder,
@@ -122,7 +120,7 @@ pub(super) fn settle_all(
     if left.is_empty() {
         return Ok(());
     }
-    let yardstick = yardstick(temporary, unique).map_err(failed())?;
+    let yardstick = expected_owner(temporary, unique).map_err(failed())?;
     for named in left {
         if let Found::Doubtful { why, .. } = yardstick.look(temporary, &named).map_err(failed())?
             && private_folder::may_have_replaced(temporary, &named)
@@ -140,10 +138,10 @@ pub(super) fn settle_all(
     Ok(())
 }
 
-/// What a folder shows here that was made for nobody else.
-fn yardstick(temporary: &Folder, unique: &str) -> io::Result<ExpectedOwner> {
-    debug_assert!(!unique.is_empty(), "nobody would know whose folder it is");
-    // Below all epochs: whoever finds it takes it over.
+/// The owner and mode that this file system shows for a fresh private folder.
+fn expected_owner(temporary: &Folder, unique: &str) -> io::Result<ExpectedOwner> {
+    debug_assert!(!unique.is_empty(), "nobody could tell the folder's owner");
+    // Its epoch is below all others, so that any coordinator may take it over.
     let ours = PrivateFolder::make(temporary, unique, Epoch(0))?;
     let yardstick = ours.yardstick();
     ours.remove(temporary)?;
@@ -151,12 +149,13 @@ fn yardstick(temporary: &Folder, unique: &str) -> io::Result<ExpectedOwner> {
 }
 
 fn stays_aside(output: &Folder, own: &Path, why: String) -> OutputError {
-    debug_assert!(!why.is_empty(), "its owner is to know what to do about it");
+    debug_assert!(!why.is_empty(), "the owner must learn what to do");
     debug_assert!(own.starts_with(output.path()), "the only copy would be looked for elsewhere");
     OutputError::Aside { path: output.path().to_path_buf(), aside: own.to_path_buf(), why }
 }
 
-/// Whether a publication was left half-done in `output`: then it is not plain yet what is in there.
+/// Whether `output` has an unfinished publication: then the origin of its content is not settled
+/// yet.
 pub(super) fn is_unsettled(output: &Folder) -> bool {
     let look = || {
         let Some(temporary) = output.folder_if_any(TEMPORARY)? else { return Ok(false) };
@@ -166,7 +165,7 @@ pub(super) fn is_unsettled(output: &Folder) -> bool {
     look().unwrap_or(false)
 }
 
-/// The first entry of an output folder, by name, that no job writes there.
+/// The first entry of an output folder, by name, that is foreign.
 pub(super) fn foreign_in(output: &Folder) -> io::Result<Option<PathBuf>> {
     let is_foreign =
         |name: &OsStr, kind| name != TEMPORARY && !is_result(name.as_encoded_bytes(), kind);
@@ -182,7 +181,7 @@ pub(super) fn foreign_in(output: &Folder) -> io::Result<Option<PathBuf>> {
     Ok(first(bad_records.entries(is_foreign)?).map(|name| bad_records.at(name)))
 }
 
-/// Whether an entry can be of a result, this version's or another one's, by its name and kind.
+/// Whether an entry may belong to a result, of this version or another, by its name and kind.
 fn is_result(name: &[u8], kind: FileType) -> bool {
     match kind {
         FileType::Directory => name == BAD_RECORDS.as_bytes(),
@@ -190,24 +189,24 @@ fn is_result(name: &[u8], kind: FileType) -> bool {
     }
 }
 
-/// The names of what can be of a result: the manifest's, if there is one, and the others.
+/// The names of entries that may belong to a result: the manifest, if there is one, and the others.
 fn manifest_and_others(folder: &Folder) -> io::Result<(Option<OsString>, Vec<OsString>)> {
     let mut names = results(folder)?;
     let manifest = names.iter().position(|name| name == SUCCESS);
     let manifest = manifest.map(|index| names.swap_remove(index));
     debug_assert!(
         names.iter().all(|name| name != SUCCESS),
-        "an output that is not whole would have a manifest for a while"
+        "an incomplete output would have a manifest for a while"
     );
     Ok((manifest, names))
 }
 
-/// The names of what can be of a result.
+/// The names of entries that may belong to a result.
 fn results(folder: &Folder) -> io::Result<Vec<OsString>> {
     let results = folder.entries(|name, kind| is_result(name.as_encoded_bytes(), kind))?;
     debug_assert!(
         results.iter().all(|(name, _)| name != TEMPORARY),
-        "the folder into which all is moved would be moved"
+        "the destination would be moved into itself"
     );
     Ok(results.into_iter().map(|(name, _)| name).collect())
 }

@@ -1,5 +1,5 @@
-//! Finds outputs where the code of a job wants to write: those of jobs that are over, of which
-//! nobody knows any more but by what they have left.
+//! Finds outputs in the paths that a job's code may write to: outputs of jobs that are over are
+//! known only by their files.
 
 use std::ffi::OsStr;
 use std::io;
@@ -13,32 +13,32 @@ use super::{SUCCESS, TEMPORARY};
 use crate::claims::ClaimError;
 use crate::hanging::at;
 
-/// How far is looked.
+/// Limits of the search.
 #[derive(Clone, Copy)]
 struct Limits {
-    /// Files and folders, in all that is declared.
+    /// Files and folders in all declared paths together.
     entries: usize,
-    /// Folders in each other; one descriptor each.
+    /// Depth of nested folders; each level takes a descriptor.
     depth: usize,
 }
 
 const LIMITS: Limits = Limits { entries: 100_000, depth: 64 };
 
-/// By which an output is known.
+/// Entries by which an output is recognised.
 const MARKS: [&str; 2] = [SUCCESS, TEMPORARY];
 
-/// Refuses a path that is an output, contains one, or lies in one, and one of which that cannot be
-/// known. Follows no link. What this process may not enter holds no output that it has made.
+/// Refuses a path that is an output, contains one, or lies in one, and a path for which this cannot
+/// be known. Follows no link. Folders that this process may not enter hold no output of its own.
 pub(crate) fn refuse_outputs_at(paths: &[PathBuf]) -> Result<(), ClaimError> {
     let mut left = LIMITS;
     paths.iter().try_for_each(|path| refuse_outputs_within(path, &mut left))
 }
 
 fn refuse_outputs_within(path: &Path, left: &mut Limits) -> Result<(), ClaimError> {
-    debug_assert!(path.is_absolute(), "an output above would not be seen");
+    debug_assert!(path.is_absolute(), "an output above the path would be missed");
     if path.components().any(|component| component == Component::ParentDir) {
-        // Where nothing is here to follow, something may be on a worker.
-        let text = "it has '..' in it; name the path as it is";
+        // A path may resolve differently on a worker.
+        let text = "it contains '..'; give the path without it";
         return Err(unknown(path, path, io::Error::new(io::ErrorKind::InvalidInput, text)));
     }
     let mut parent = None;
@@ -57,14 +57,14 @@ fn refuse_outputs_within(path: &Path, left: &mut Limits) -> Result<(), ClaimErro
             parent = Some(folder);
         }
     }
-    // A path that is not there, or cannot be come to, has nothing in it.
+    // A missing or unreachable path contains nothing.
     match (parent, path.file_name()) {
         (Some(parent), Some(name)) => refuse_outputs_in(path, (parent, name), left),
         _ => Ok(()),
     }
 }
 
-/// Looks at all that lies in `path`, which has this name in its parent, if that is a folder.
+/// Searches `path`, which has this name in its parent, if it is a folder.
 fn refuse_outputs_in(
     path: &Path,
     (parent, name): (Folder, &OsStr),
@@ -89,7 +89,7 @@ fn refuse_outputs_in(
         }
         left.entries -= entries.len();
         let folder = Rc::new(folder);
-        // What was found last is looked at first, so that few folders are open at once.
+        // Depth first, so that few folders are open at once.
         next.extend(
             folders.by_ref().map(|(name, _)| (Rc::clone(&folder), name.clone(), depth + 1)),
         );
@@ -97,7 +97,8 @@ fn refuse_outputs_in(
     Ok(())
 }
 
-/// A folder, if it is one, and may be entered. One that may be entered but not listed is an error.
+/// Opens an entry if it is a folder that may be entered. A folder that may be entered but not
+/// listed is an error.
 fn open(above: &Folder, name: &OsStr) -> io::Result<Option<Folder>> {
     match above.folder(name) {
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
@@ -110,7 +111,7 @@ fn open(above: &Folder, name: &OsStr) -> io::Result<Option<Folder>> {
     }
 }
 
-/// `None` for what is not there, is no folder, or may not be come to.
+/// `None` for a missing entry, a file, or a folder that may not be entered.
 fn there(folder: io::Result<Folder>) -> io::Result<Option<Folder>> {
     use io::ErrorKind::{NotADirectory, NotFound, PermissionDenied};
 
@@ -177,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_more_than_is_looked_at_is_refused() {
+    fn a_tree_beyond_the_limits_is_refused() {
         let dir = tempfile::tempdir().unwrap();
         let root = fs::canonicalize(dir.path()).unwrap();
         let limits = Limits { entries: 100, depth: 10 };
@@ -197,11 +198,11 @@ mod tests {
         }
     }
 
-    /// A folder of another user, which holds nothing of the coordinator's, is in nobody's way.
+    /// A folder of another user holds no output of the coordinator's.
     #[test]
-    fn what_may_not_be_entered_holds_no_output_and_what_may_not_be_listed_is_refused() {
+    fn closed_folders_are_skipped_and_unlistable_ones_are_refused() {
         if rustix::process::geteuid().is_root() {
-            return; // Who may do anything meets no such folder.
+            return; // Root may enter every folder.
         }
         let dir = tempfile::tempdir().unwrap();
         let root = fs::canonicalize(dir.path()).unwrap();

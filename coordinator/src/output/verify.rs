@@ -1,6 +1,6 @@
-//! Compares a published output with its manifest, byte for byte: for whoever wants to know whether
-//! a disk, a server or a copy has kept it. The manifest itself is believed: who may write to the
-//! folder can put another one there.
+//! Compares a published output with its manifest, byte for byte, to check that a disk, a server or
+//! a copy has preserved it. The manifest itself is trusted: anyone with write access to the folder
+//! can replace it.
 
 use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
@@ -16,21 +16,21 @@ use super::manifest::{self, FORMAT};
 use super::publish::{SPECIAL, crc64};
 use super::{BAD_RECORDS, SUCCESS, TEMPORARY};
 
-/// What was found.
+/// The result of a comparison.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Verified {
     /// Files that the manifest names, parts and bad records.
     pub files: usize,
-    /// Their bytes, as it says.
+    /// Their bytes, according to the manifest.
     pub bytes: u64,
-    /// What differs, each with the name of its file, and what else lies there; nothing if the
-    /// output is what was written.
+    /// The differences, each with the name of its file, and foreign files; empty if the output is
+    /// intact.
     pub differences: Vec<String>,
-    /// What may lead to a difference, each with the name of its file.
+    /// Risks of later differences, each with the name of its file.
     pub remarks: Vec<String>,
 }
 
-/// Why nothing could be compared.
+/// Why the output could not be compared.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum VerifyError {
@@ -42,7 +42,7 @@ pub enum VerifyError {
         /// The folder.
         folder: String,
     },
-    /// The manifest is of another format, or none.
+    /// The manifest has another format, or is none.
     #[error("{path}: {message}")]
     Manifest {
         /// The file.
@@ -50,12 +50,12 @@ pub enum VerifyError {
         /// What is wrong with it.
         message: String,
     },
-    /// The system does not let us read.
+    /// The output cannot be read.
     #[error("{path}: {error}")]
     Io {
         /// The file or folder.
         path: String,
-        /// What it said.
+        /// The system's error.
         #[source]
         error: io::Error,
     },
@@ -76,13 +76,12 @@ struct Listed {
     crc64: String,
 }
 
-/// Reads all of the output in `folder`, and compares it with its manifest. Follows no link in it,
-/// and waits for no pipe: whoever has changed it may have left such things.
+/// Reads the whole output in `folder`, and compares it with its manifest. Follows no link and waits
+/// for no pipe: a tampered output may contain such things.
 ///
-/// # Errors
-/// Where there is no manifest that can be read.
+/// When there is no readable manifest.
 pub fn verify(folder: &Path) -> Result<Verified, VerifyError> {
-    // Links above are the caller's own.
+    // Links in the path above the output are the caller's own.
     let real = fs::canonicalize(folder).map_err(|error| match error.kind() {
         io::ErrorKind::NotFound => VerifyError::NoManifest { folder: folder.display().to_string() },
         _ => failed(folder, error),
@@ -96,13 +95,13 @@ pub fn verify(folder: &Path) -> Result<Verified, VerifyError> {
         verified.files += 1;
         debug_assert!(
             verified.differences.len() <= 2 * verified.files,
-            "a file differs in one way, and may be named twice"
+            "each file has at most one difference, besides being named twice"
         );
         verified.bytes = verified.bytes.saturating_add(file.bytes);
         match compare(&output, bad_records.as_ref(), file) {
             Ok(Names::One) => {}
             Ok(Names::More) => verified.remarks.push(format!(
-                "{}: it has another name as well, by which it can be changed",
+                "{}: it has another hard link, through which it can be changed",
                 file.name
             )),
             Err(difference) => verified.differences.push(format!("{}: {difference}", file.name)),
@@ -111,15 +110,15 @@ pub fn verify(folder: &Path) -> Result<Verified, VerifyError> {
             verified.differences.push(format!("{}: the manifest names it twice", file.name));
         }
     }
-    debug_assert!(names.len() <= verified.files, "what is named twice counts once");
-    debug_assert!(verified.remarks.len() <= verified.files, "each is about a file");
+    debug_assert!(names.len() <= verified.files, "a file that is named twice counts once");
+    debug_assert!(verified.remarks.len() <= verified.files, "each remark is about one file");
     let unnamed = unnamed(&output, bad_records.as_ref(), &names);
     verified.differences.extend(unnamed.map_err(|error| failed(folder, error))?);
     Ok(verified)
 }
 
-/// Whatever lies there beside the manifest and what it names; but `_temporary`, where the next job
-/// may write already.
+/// The entries that the manifest does not name, except for `_temporary`, where the next job may
+/// already write.
 fn unnamed(
     output: &Folder,
     bad_records: Option<&Folder>,
@@ -142,10 +141,7 @@ fn unnamed(
         others.extend(entries.into_iter().map(|(name, kind)| (within(name), kind)));
     }
     others.retain(|(name, _)| !named.contains(name));
-    debug_assert!(
-        others.iter().all(|(name, _)| name != SUCCESS),
-        "the manifest does not name itself, and is no difference"
-    );
+    debug_assert!(others.iter().all(|(name, _)| name != SUCCESS), "the manifest is no difference");
     others.sort_by(|one, other| one.0.cmp(&other.0));
     let named = others.into_iter().map(|(name, kind)| match kind {
         FileType::Directory => format!("{name}: a folder that the manifest does not name"),
@@ -161,11 +157,11 @@ fn read_manifest(folder: &Path, output: &Folder) -> Result<Manifest, VerifyError
     let file = file.ok_or_else(no_manifest)?;
     let wrong =
         |message: String| VerifyError::Manifest { path: path.display().to_string(), message };
-    // As it is read: a file of any size that is none is found out at its first bytes.
+    // Parsed as it is read: a huge file that is no manifest is refused at its first bytes.
     let manifest: Manifest =
         manifest::read(BufReader::new(file)).map_err(|error| match error.is_io() {
             true => failed(&path, error.into()),
-            false => wrong(format!("it is no manifest: {error}")),
+            false => wrong(format!("it is not a manifest: {error}")),
         })?;
     if manifest.format != FORMAT {
         return Err(wrong(format!(
@@ -180,13 +176,13 @@ fn failed(path: &Path, error: io::Error) -> VerifyError {
     VerifyError::Io { path: path.display().to_string(), error }
 }
 
-/// The names of a file.
+/// The names under which a file is listed.
 enum Names {
     One,
     More,
 }
 
-/// What differs between a file and what the manifest says of it, as an error.
+/// The difference between a file and its entry in the manifest, as an error.
 fn compare(
     output: &Folder,
     bad_records: Option<&Folder>,
@@ -211,15 +207,15 @@ fn compare(
         return Err("it has a setuid, setgid or sticky bit, which no job has written".into());
     }
     if found.st_size as u64 != *bytes {
-        return Err(format!("it has {} bytes, of {bytes} that were written", found.st_size));
+        return Err(format!("it has {} bytes, but {bytes} were written", found.st_size));
     }
     let read = folder.file(file_name).and_then(|file| crc64(file, *bytes, || true));
     match read.map_err(|error| error.to_string())? {
         Some((read, found)) if read != *bytes => {
-            Err(format!("{read} bytes of it were read, of {bytes}, with checksum {found:016x}"))
+            Err(format!("only {read} of its {bytes} bytes were read, with checksum {found:016x}"))
         }
         Some((_, found)) if format!("{found:016x}") != *expected => {
-            Err(format!("its bytes have the checksum {found:016x}, and {expected} were written"))
+            Err(format!("its checksum is {found:016x}, but {expected} was written"))
         }
         Some(_) if found.st_nlink > 1 => Ok(Names::More),
         Some(_) => Ok(Names::One),

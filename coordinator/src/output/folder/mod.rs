@@ -1,13 +1,12 @@
-//! A folder, held by a descriptor, and what may be done in it.
+//! A folder, held by a descriptor, and the operations in it.
 //!
-//! Whoever may write to an output, a job's code among them, can put anything under any name there,
-//! at any moment: a link to a file of the coordinator's user, a pipe, a device, another folder. So
-//! nothing beneath an output is reached by a path. Each name is one component, looked up in a
-//! folder that is open already; a link is never followed, and an error says where one was met.
-//! What is created is new, or an error. What is opened for reading is a regular file, found out
-//! without waiting for the other end of a pipe.
+//! Anyone with write access to an output, such as a job's code, can put anything under any name
+//! there at any moment: a link to a file of the coordinator's user, a pipe, a device, another
+//! folder. So nothing beneath an output is reached by a path. Each name is one component, looked up
+//! in an open folder; links are never followed, and an error names the link. Creation is exclusive.
+//! Only regular files are opened for reading, without waiting for the other end of a pipe.
 //!
-//! The path of a folder is for messages only.
+//! The path of a folder is used in messages only.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
@@ -21,19 +20,19 @@ use rustix::fs::{
 };
 use rustix::io::Errno;
 
-/// For nobody but the one who makes it.
+/// Access for the owner only.
 pub(super) const PRIVATE: Mode = Mode::RWXU;
-/// As the umask allows.
+/// Access as the umask allows.
 pub(super) const USUAL: Mode = Mode::RWXU.union(Mode::RWXG).union(Mode::RWXO);
-/// The same for files.
+/// Likewise, for files.
 const USUAL_FILE: Mode = Mode::from_raw_mode(0o666);
-/// To lead somewhere, and for nothing else.
+/// To look up names only.
 const WAY: OFlags =
     OFlags::PATH.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
-/// To be listed and changed.
+/// To list and change the folder.
 const FOLDER: OFlags =
     OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
-/// A pipe opens without a writer, and a terminal does not become this process's.
+/// Opening does not wait for a pipe's writer, and makes no terminal the controlling one.
 const FILE: OFlags =
     OFlags::NOFOLLOW.union(OFlags::NONBLOCK).union(OFlags::NOCTTY).union(OFlags::CLOEXEC);
 const NEW_FILE: OFlags = FILE.union(OFlags::RDWR).union(OFlags::CREATE).union(OFlags::EXCL);
@@ -43,10 +42,10 @@ const _: () = {
     assert!(FILE.contains(OFlags::NONBLOCK), "a job's pipe would be waited for");
     assert!(FOLDER.contains(OFlags::NOFOLLOW), "a job's link would lead elsewhere");
     assert!(WAY.contains(OFlags::NOFOLLOW), "an output could become a link after it was checked");
-    assert!(NEW_FILE.contains(OFlags::EXCL), "what a job has put there would be written to");
+    assert!(NEW_FILE.contains(OFlags::EXCL), "a job's file would be written to");
 };
 
-/// Something else lies where a file or folder should be. It stays so until somebody removes it.
+/// Something else lies where a file or folder should be. It stays until a person removes it.
 #[derive(Debug, thiserror::Error)]
 #[error("it is {0}")]
 pub(super) struct Strange(pub(super) &'static str);
@@ -57,7 +56,7 @@ impl From<Strange> for io::Error {
     }
 }
 
-/// A folder that is open.
+/// An open folder.
 #[derive(Debug)]
 pub(super) struct Folder {
     fd: OwnedFd,
@@ -65,13 +64,12 @@ pub(super) struct Folder {
 }
 
 impl Folder {
-    /// The folder of this name, in which no component may be a link: links were followed before
-    /// somebody found out that it may be used.
+    /// Opens a folder whose path has no link: links were resolved before the folder was checked.
     pub(super) fn open(path: &Path) -> io::Result<Self> {
         Self::walk(path, |_, _| Ok(false)).map(|(folder, _)| folder)
     }
 
-    /// The same; what is not there is made. True if the last one was not.
+    /// Likewise, and makes missing folders. True if the last one was missing.
     pub(super) fn make(path: &Path) -> io::Result<(Self, bool)> {
         Self::walk(path, |above, name| match mkdirat(above, name, USUAL) {
             Ok(()) => Ok(true),
@@ -80,14 +78,13 @@ impl Folder {
         })
     }
 
-    /// The same, to look up names in it: it need not be readable.
+    /// Opens a folder to look up names in it: it need not be readable.
     pub(super) fn reach(path: &Path) -> io::Result<Self> {
         let (fd, _) = Self::way(path, |_, _| Ok(false))?;
         Ok(Self { fd, path: path.to_path_buf() })
     }
 
-    /// Removes the empty folder of this name. Those above it need not be readable, as the homes of
-    /// some users.
+    /// Removes an empty folder. The folders above need not be readable, like some users' homes.
     pub(super) fn remove_empty(path: &Path) -> io::Result<()> {
         let (Some(above), Some(name)) = (path.parent(), path.file_name()) else {
             return Err(Strange("no name of a folder").into());
@@ -129,22 +126,22 @@ impl Folder {
         }
         debug_assert!(
             !made || path.file_name().is_some(),
-            "what has no name cannot have been made, and is not to be removed with its job"
+            "a folder without a name cannot have been made for a job"
         );
         Ok((fd, made))
     }
 
-    /// For messages.
+    /// The folder's path, for messages.
     pub(super) fn path(&self) -> &Path {
         &self.path
     }
 
-    /// For messages: something in it.
+    /// The path of an entry, for messages.
     pub(super) fn at(&self, name: impl AsRef<OsStr>) -> PathBuf {
         self.path.join(name.as_ref())
     }
 
-    /// A folder in it.
+    /// Opens a folder in it.
     pub(super) fn folder(&self, name: impl AsRef<OsStr>) -> io::Result<Self> {
         let name = one(name.as_ref())?;
         let opened = openat(&self.fd, name, FOLDER, Mode::empty());
@@ -152,7 +149,7 @@ impl Folder {
         Ok(Self { fd, path: self.at(name) })
     }
 
-    /// The same, to look up names in it: it need not be readable.
+    /// Opens a folder to look up names in it: it need not be readable.
     pub(super) fn way_to(&self, name: impl AsRef<OsStr>) -> io::Result<Self> {
         let name = one(name.as_ref())?;
         let opened = openat(&self.fd, name, WAY, Mode::empty());
@@ -160,7 +157,7 @@ impl Folder {
         Ok(Self { fd, path: self.at(name) })
     }
 
-    /// Whether this process may look up names in it.
+    /// Whether this process may look up names in the folder.
     pub(super) fn lets_in(&self) -> io::Result<bool> {
         match openat(&self.fd, ".", WAY, Mode::empty()) {
             Ok(_) => Ok(true),
@@ -169,12 +166,12 @@ impl Folder {
         }
     }
 
-    /// A folder in it, where there is one.
+    /// Opens a folder in it, if it exists.
     pub(super) fn folder_if_any(&self, name: impl AsRef<OsStr>) -> io::Result<Option<Self>> {
         if_any(self.folder(name))
     }
 
-    /// A folder in it that was not there.
+    /// Creates a folder in it.
     pub(super) fn new_folder(&self, name: impl AsRef<OsStr>, mode: Mode) -> io::Result<Self> {
         let name = one(name.as_ref())?;
         debug_assert_eq!(mode, mode & USUAL, "a new folder has no special bits");
@@ -182,7 +179,7 @@ impl Folder {
         self.folder(name)
     }
 
-    /// A folder in it, made if need be.
+    /// Opens a folder in it, and creates it if it is missing.
     pub(super) fn made_folder(&self, name: impl AsRef<OsStr>, mode: Mode) -> io::Result<Self> {
         let name = one(name.as_ref())?;
         debug_assert_eq!(mode, mode & USUAL, "a new folder has no special bits");
@@ -192,18 +189,18 @@ impl Folder {
         }
     }
 
-    /// A file in it that was not there, for reading and writing.
+    /// Creates a file in it, for reading and writing.
     pub(super) fn new_file(&self, name: impl AsRef<OsStr>) -> io::Result<File> {
         let name = one(name.as_ref())?;
         Ok(File::from(openat(&self.fd, name, NEW_FILE, USUAL_FILE)?))
     }
 
-    /// A regular file in it, for reading.
+    /// Opens a regular file in it, for reading.
     pub(super) fn file(&self, name: impl AsRef<OsStr>) -> io::Result<File> {
         self.file_for(name.as_ref(), OFlags::RDONLY)
     }
 
-    /// A regular file in it, for reading and writing: some file systems give nobody else a lock.
+    /// Opens a regular file in it, for reading and writing: some file systems lock only such files.
     pub(super) fn file_to_lock(&self, name: impl AsRef<OsStr>) -> io::Result<File> {
         self.file_for(name.as_ref(), OFlags::RDWR)
     }
@@ -211,7 +208,7 @@ impl Folder {
     fn file_for(&self, name: &OsStr, access: OFlags) -> io::Result<File> {
         debug_assert!(
             !access.intersects(OFlags::CREATE | OFlags::TRUNC),
-            "what is there is not written over, whoever has put it there"
+            "an existing file is never written over"
         );
         let name = one(name)?;
         let opened = openat(&self.fd, name, FILE | access, Mode::empty());
@@ -222,22 +219,22 @@ impl Folder {
         }
     }
 
-    /// What lies there, be it a link.
+    /// The status of an entry, also of a link.
     pub(super) fn stat(&self, name: impl AsRef<OsStr>) -> io::Result<Stat> {
         Ok(statat(&self.fd, one(name.as_ref())?, AtFlags::SYMLINK_NOFOLLOW)?)
     }
 
-    /// Itself.
+    /// The status of the folder itself.
     pub(super) fn own_stat(&self) -> io::Result<Stat> {
         Ok(fstat(&self.fd)?)
     }
 
-    /// Whether something lies there.
+    /// Whether the entry exists.
     pub(super) fn has(&self, name: impl AsRef<OsStr>) -> io::Result<bool> {
         Ok(if_any(self.stat(name))?.is_some())
     }
 
-    /// Moves something elsewhere, where nothing lies.
+    /// Moves an entry to a name that does not exist.
     pub(super) fn rename_new(
         &self,
         name: impl AsRef<OsStr>,
@@ -247,11 +244,10 @@ impl Folder {
         let (name, new_name) = (one(name.as_ref())?, one(new_name.as_ref())?);
         debug_assert!(
             self.path != to.path || name != new_name,
-            "what is moved onto itself is in its own way"
+            "an entry moved onto itself is in its own way"
         );
         match renameat_with(&self.fd, name, &to.fd, new_name, RenameFlags::NOREPLACE) {
-            // Some network file systems lack the flag. There, the lock on the folder is what keeps
-            // others out.
+            // Some network file systems lack the flag. There, the folder's lock keeps others out.
             Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP) => {
                 if to.has(new_name)? {
                     return Err(io::ErrorKind::AlreadyExists.into());
@@ -262,7 +258,7 @@ impl Folder {
         }
     }
 
-    /// Moves something within it onto a file of its own, which goes.
+    /// Renames an entry over an existing file, which is removed.
     pub(super) fn replace(
         &self,
         name: impl AsRef<OsStr>,
@@ -273,7 +269,7 @@ impl Folder {
         Ok(renameat(&self.fd, name, &self.fd, old)?)
     }
 
-    /// Removes a name that is not a folder's. What is gone already need not be removed.
+    /// Removes an entry that is not a folder. A missing entry is no error.
     pub(super) fn remove_file(&self, name: impl AsRef<OsStr>) -> io::Result<()> {
         self.unlink(one(name.as_ref())?, AtFlags::empty())
     }
@@ -284,7 +280,7 @@ impl Folder {
     }
 
     pub(super) fn unlink(&self, name: &OsStr, flags: AtFlags) -> io::Result<()> {
-        debug_assert!(one(name).is_ok(), "something outside of this folder would be removed");
+        debug_assert!(one(name).is_ok(), "an entry outside of this folder would be removed");
         debug_assert!(
             flags.is_empty() || flags == AtFlags::REMOVEDIR,
             "the system knows one flag for that"
@@ -295,8 +291,8 @@ impl Folder {
         }
     }
 
-    /// Those entries that are `wanted`, by name and kind, in no order: no more than `count`, since
-    /// a job may have made any number of them.
+    /// The entries that are `wanted`, by name and kind, in no order: at most `count`, since a job
+    /// may have made any number.
     pub(super) fn some_entries(
         &self,
         count: usize,
@@ -316,7 +312,7 @@ impl Folder {
                 continue;
             }
             let kind = match entry.file_type() {
-                // Some file systems do not say at once.
+                // Some file systems do not list the kind.
                 FileType::Unknown => match if_any(self.stat(name))? {
                     Some(stat) => FileType::from_raw_mode(stat.st_mode),
                     None => continue,
@@ -331,7 +327,7 @@ impl Folder {
         Ok(found)
     }
 
-    /// All of them.
+    /// All wanted entries.
     pub(super) fn entries(
         &self,
         wanted: impl Fn(&OsStr, FileType) -> bool,
@@ -339,12 +335,12 @@ impl Folder {
         self.some_entries(usize::MAX, wanted)
     }
 
-    /// Whether nothing is in it.
+    /// Whether the folder is empty.
     pub(super) fn is_empty(&self) -> io::Result<bool> {
         Ok(self.some_entries(1, |_, _| true)?.is_empty())
     }
 
-    /// Forces the names in it to disk. Some file systems know no such thing for folders.
+    /// Forces the folder's names to disk. Some file systems do not support that.
     pub(super) fn sync(&self) -> io::Result<()> {
         match fsync(&self.fd) {
             Err(Errno::INVAL) => Ok(()),
@@ -352,9 +348,9 @@ impl Folder {
         }
     }
 
-    /// Adds these rights of its group and others.
+    /// Adds these permissions.
     pub(super) fn allow(&self, bits: Mode) -> io::Result<()> {
-        debug_assert!(!bits.intersects(Mode::RWXO), "what is shared is shared with a group only");
+        debug_assert!(!bits.intersects(Mode::RWXO), "folders are shared with a group only");
         let mode = Mode::from_raw_mode(fstat(&self.fd)?.st_mode);
         match mode.contains(bits) {
             true => Ok(()),
@@ -363,7 +359,7 @@ impl Folder {
     }
 }
 
-/// `None` for what is not there.
+/// `None` for a missing entry.
 pub(super) fn if_any<T>(found: io::Result<T>) -> io::Result<Option<T>> {
     match found {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
@@ -376,7 +372,7 @@ pub(super) fn is_same(one: &Stat, other: &Stat) -> bool {
     (one.st_dev, one.st_ino) == (other.st_dev, other.st_ino)
 }
 
-/// A name that cannot lead out of its folder.
+/// Refuses a name that could lead out of its folder.
 pub(super) fn one(name: &OsStr) -> io::Result<&OsStr> {
     let bytes = name.as_encoded_bytes();
     match bytes.is_empty() || bytes == b"." || bytes == b".." || bytes.contains(&b'/') {
@@ -385,7 +381,7 @@ pub(super) fn one(name: &OsStr) -> io::Result<&OsStr> {
     }
 }
 
-/// The system's word for a link in the way is the same as for a circle of links, or a file.
+/// The system reports a link on the way with the same error as a loop of links, or a file.
 fn explain(folder: &OwnedFd, name: &OsStr, errno: Errno) -> io::Error {
     if !matches!(errno, Errno::LOOP | Errno::NOTDIR | Errno::NXIO) {
         return errno.into();
@@ -398,7 +394,7 @@ fn explain(folder: &OwnedFd, name: &OsStr, errno: Errno) -> io::Error {
     }
 }
 
-/// What something is that should be a file or a folder.
+/// Describes an entry that should be a file or a folder.
 pub(super) fn kind(kind: FileType) -> &'static str {
     match kind {
         FileType::Symlink => "a link, which is not followed here; remove it",

@@ -29,7 +29,7 @@ fn no_name_leads_out_of_its_folder() {
 }
 
 #[test]
-fn a_link_on_the_way_is_named_and_not_followed() {
+fn a_link_is_named_and_not_followed() {
     let dir = tempfile::tempdir().unwrap();
     let real = dir.path().canonicalize().unwrap();
     fs::create_dir_all(real.join("a/b")).unwrap();
@@ -48,7 +48,7 @@ fn a_link_on_the_way_is_named_and_not_followed() {
 }
 
 #[test]
-fn only_regular_files_are_opened_and_none_is_waited_for() {
+fn only_regular_files_are_opened_without_waiting() {
     let dir = tempfile::tempdir().unwrap();
     let folder = open(&dir.path().canonicalize().unwrap());
     let at = |name: &str| dir.path().join(name);

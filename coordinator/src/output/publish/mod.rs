@@ -1,14 +1,14 @@
 //! Makes a finished job's output visible: renames the winners' parts, and writes the manifest last.
 //!
-//! What a journal remembers must be there after a power failure too: for such a job all of it is
-//! forced to disk, parts first and names after them.
+//! A job in a journal must keep its output after a power failure: all of it is forced to disk, the
+//! parts first and their names afterwards.
 //!
-//! It can be done again, by this process or another one, wherever it stopped: what is in place
-//! already counts. On an error, what this job has put there is taken back, and what was there
-//! before is put back.
+//! Publication is idempotent: this process or another one can repeat it from wherever it stopped,
+//! and entries in place already count. On an error, everything that this job has put there is taken
+//! back, and the old output is put back.
 //!
-//! Jobs write to the staging folder, so nothing that lies there is believed: see
-//! [part](self::part) and [private folder](super::private_folder).
+//! Jobs write to the staging folder, so nothing there is trusted: see [part](self::part) and
+//! [private folder](super::private_folder).
 
 mod part;
 mod take;
@@ -35,25 +35,25 @@ use part::{Placed, check, failed, failed_at, has_one_link, is_of};
 
 pub(super) use part::{SPECIAL, crc64};
 
-/// What there is to publish.
+/// What to publish.
 #[derive(Debug)]
 pub(crate) struct Publication {
-    /// Who publishes. A later one takes over from an earlier one.
+    /// The coordinator's epoch. A later epoch takes over from an earlier one.
     pub(crate) epoch: Epoch,
-    /// What the manifest says of the job.
+    /// The manifest's content.
     pub(crate) job: ManifestJob,
     /// The winners, in the order of their tasks.
     pub(crate) parts: Vec<StagedPart>,
     /// The bad records that the winners of all stages have skipped.
     pub(crate) bad_records: Vec<StagedPart>,
-    /// Whether what is visible there now is replaced.
+    /// Whether the old output is replaced.
     pub(crate) overwrite: bool,
-    /// Whether it must outlast a power failure.
+    /// Whether the output must survive a power failure.
     pub(crate) durable: bool,
 }
 
-/// Publishes into the reserved folder, unless it is stopped. On an error, nothing stays visible
-/// that was not visible before. Blocks on the file system. It dies at `failpoint`, in tests.
+/// Publishes into the reserved folder, unless stopped. On an error, the visible content is as
+/// before. Blocks on the file system. Dies at `failpoint`, in tests.
 pub(crate) fn publish(
     paths: &OutputPaths,
     publication: &Publication,
@@ -70,13 +70,13 @@ pub(crate) fn publish(
     );
     debug_assert!(
         publication.parts.iter().all(|part| part.kind == PartKind::Output),
-        "what was skipped does not lie among the parts"
+        "bad records do not lie among the parts"
     );
     debug_assert!(
         publication.bad_records.iter().all(|part| part.kind == PartKind::BadRecords),
         "a part of the output would be hidden from its readers"
     );
-    debug_assert!(publication.epoch > Epoch(0), "nothing could be taken from an epoch below");
+    debug_assert!(publication.epoch > Epoch(0), "no earlier epoch could be taken over");
     let commit = Commit::begin(paths, publication, failpoint, stop)
         .map_err(|error| failed(FailureCause::output_io(paths.staging(), &error), &error))?;
     let done = match commit.is_done() {
@@ -99,10 +99,10 @@ pub(crate) fn publish(
 struct Commit<'a> {
     output: Folder,
     temporary: Folder,
-    /// Where the parts are that attempts have written.
+    /// The folder with the parts of attempts.
     staged: Staged,
     own: PrivateFolder,
-    /// Those that no job can reach any more, if there are any.
+    /// The folder for parts out of reach of jobs, once there are any.
     parts: OnceLock<Folder>,
     bad_records: OnceLock<Folder>,
     placed: Placed,
@@ -112,8 +112,8 @@ struct Commit<'a> {
 }
 
 impl<'a> Commit<'a> {
-    /// Takes the publication over from whoever has begun it before. Its own folder is there before
-    /// it takes the parts, so that whoever takes them from it finds that folder, too.
+    /// Takes the publication over from an earlier try. Its private folder exists before it takes
+    /// the parts, so that the next coordinator finds that folder, too.
     fn begin(
         paths: &OutputPaths,
         publication: &'a Publication,
@@ -129,13 +129,13 @@ impl<'a> Commit<'a> {
             Ok(staged)
         });
         let staged = taken.inspect_err(|_| {
-            // What was taken over already stays there, for the next one.
+            // Files that were taken over stay there, for the next try.
             let _ = own.remove(&temporary);
         })?;
         debug_assert_ne!(
             staged.folder.path(),
             own.folder.path(),
-            "a job may write to the one, and nobody to the other"
+            "jobs may write to the staging folder, but not to the private one"
         );
         Ok(Self::new([output, temporary], (staged, own), (publication, failpoint, stop)))
     }
@@ -161,7 +161,7 @@ impl<'a> Commit<'a> {
         }
     }
 
-    /// Whether another process, or this one before, has come to the end of it.
+    /// Whether the publication was completed before, by this process or another one.
     fn is_done(&self) -> bool {
         let manifest = self.output.file(SUCCESS);
         manifest
@@ -181,7 +181,7 @@ impl<'a> Commit<'a> {
         self.each_file(|part| {
             self.go_on()?;
             match self.place_part(part) {
-                // Its job has written another one of its name since, in vain.
+                // The job has written another file of this name since, in vain.
                 Err(_) if self.is_in_place(part) => {}
                 Err(failure) => return self.go_on().and(Err(failure)),
                 Ok(()) => {}
@@ -199,7 +199,7 @@ impl<'a> Commit<'a> {
         Ok(())
     }
 
-    /// What is stopped has not failed.
+    /// A stopped publication has not failed.
     fn failed_at(&self, path: &Path, error: &io::Error) -> Unpublished {
         self.go_on().err().unwrap_or_else(|| failed_at(path, error))
     }
@@ -220,15 +220,15 @@ impl<'a> Commit<'a> {
             false => self.output.folder_if_any(BAD_RECORDS),
         };
         let opened = opened.map_err(|error| failed_at(&self.output.at(BAD_RECORDS), &error))?;
-        debug_assert!(!make || opened.is_some(), "what was made is there");
+        debug_assert!(!make || opened.is_some(), "the folder was just made");
         if let Some(folder) = opened {
             let _ = self.bad_records.set(folder);
         }
         Ok(())
     }
 
-    /// Does something with all that becomes visible but the manifest: side by side, since there may
-    /// be a million files, and each call waits for a disk or a server.
+    /// Applies `work` to each file but the manifest, on several threads: there may be a million
+    /// files, and each call waits for a disk or a server.
     fn each_file(
         &self,
         each: impl Fn(&StagedPart) -> Result<(), Unpublished> + Sync,
@@ -238,23 +238,23 @@ impl<'a> Commit<'a> {
         try_for_each(bad_records, &each)
     }
 
-    /// Looks at a part before it is moved and after that: before, so that nothing else becomes
-    /// visible, and after, since its job may have exchanged it in between. Where it is then, no job
-    /// can put anything.
+    /// Checks a part before and after its move: before, so that nothing else becomes visible;
+    /// after, because its job may have exchanged it in between. At its destination, no job can
+    /// reach it.
     fn place_part(&self, part: &StagedPart) -> Result<(), Unpublished> {
         let (name, visible) = (part.staged_name(), self.visible_name(part));
         let to = self.visible_folder(part)?;
         let (from, seen) = self.find(part, &name)?;
         debug_assert!(
             check(&seen, part, from, &name).is_ok(),
-            "what no task has written would become visible for a moment"
+            "a foreign file would become visible for a moment"
         );
-        debug_assert_ne!(from.path(), to.path(), "what is visible was not looked at");
+        debug_assert_ne!(from.path(), to.path(), "the visible file was not checked");
         self.failpoint.reach(FailpointId::PartChecked);
         let failed = |error: io::Error| failed_at(&to.at(&visible), &error);
         from.rename_new(&name, to, &visible).map_err(failed)?;
         let there = to.stat(&visible).map_err(failed)?;
-        // Some file systems in user space give a file another number when it is renamed.
+        // Some FUSE file systems give a file another inode number when it is renamed.
         let is_known = is_same(&seen, &there)
             || check(&there, part, to, &visible).is_ok() && self.reads(part, to, &visible);
         let checked = match is_known {
@@ -276,8 +276,8 @@ impl<'a> Commit<'a> {
         Ok(())
     }
 
-    /// Whether this very part is visible already. Reads one that this try has not moved, which only
-    /// a publication that is done again has to, until it is stopped.
+    /// Whether this very part is visible already. Reads a part that this try has not moved, as only
+    /// a repeated publication must, until it is stopped.
     fn is_in_place(&self, part: &StagedPart) -> bool {
         let (Ok(folder), name) = (self.visible_folder(part), self.visible_name(part)) else {
             return false;
@@ -289,8 +289,8 @@ impl<'a> Commit<'a> {
         self.placed.has(self.publication, part, &seen) || self.reads(part, folder, &name)
     }
 
-    /// Whether the file there has the bytes that its task has written. Reads it, until the
-    /// publication is stopped: it may be of any size.
+    /// Whether the file has the bytes that its task has written. Reads it, until the publication is
+    /// stopped: it may have any size.
     fn reads(&self, part: &StagedPart, folder: &Folder, name: &str) -> bool {
         let file = folder.file(name);
         file.is_ok_and(|file| is_of(file, part, || !self.stop.is_stopped()))
@@ -309,9 +309,8 @@ impl<'a> Commit<'a> {
         }
     }
 
-    /// Forces to disk what is visible by now, and that it is, if it must outlast a power failure.
-    /// What workers of other machines have written was with the file system's server when they
-    /// closed it.
+    /// Forces the visible files and their names to disk, if the output must survive a power
+    /// failure. Files of workers on other machines were with the file server when they were closed.
     fn sync_parts(
         &self,
         go_on: impl Fn() -> Result<(), Unpublished> + Sync,
@@ -332,8 +331,8 @@ impl<'a> Commit<'a> {
         Ok(())
     }
 
-    /// Forces all of a publication to disk whose manifest is there: whoever wrote it may have died
-    /// before it was on the disk. It cannot be stopped any more: what it replaced may be gone.
+    /// Forces a publication with a manifest to disk: its writer may have died before it did so. It
+    /// cannot be stopped any more, since the old output may be gone.
     fn sync_all(&self) -> Result<(), Unpublished> {
         self.stop.may_write_manifest();
         self.open_bad_records(false)?;
@@ -346,12 +345,12 @@ impl<'a> Commit<'a> {
         synced.map_err(|error| failed_at(&self.output.at(SUCCESS), &error))
     }
 
-    /// Written aside and renamed, so that a manifest is never seen in part.
+    /// Written to a private file and renamed, so that the manifest appears atomically.
     fn write_manifest(&self) -> Result<(), Unpublished> {
         let Publication { job, parts, bad_records, durable, .. } = self.publication;
         debug_assert!(
             !self.stop.is_stopped(),
-            "whoever has stopped it says already that nothing becomes visible"
+            "a stopped publication was already reported as invisible"
         );
         let own = &self.own.folder;
         let write = || -> io::Result<()> {

@@ -1,9 +1,9 @@
-//! What a part must be to become visible, and how it is known again.
+//! What a part must be to become visible, and how it is recognised.
 //!
-//! Its job wrote it, so it may be anything: a link to a file of the coordinator's user, a pipe, a
-//! device, a program that runs as the worker's user. It must be a regular file of the size that its
-//! attempt has reported, without a setuid, setgid or sticky bit. One that has another name as well,
-//! as a backup by links gives it, is copied.
+//! The job wrote it, so it may be anything: a link to a file of the coordinator's user, a pipe, a
+//! device, a program that would run as the worker's user. It must be a regular file of the size
+//! that its attempt has reported, without a setuid, setgid or sticky bit. A part with another hard
+//! link, as backup programs make them, is copied.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -19,7 +19,7 @@ use super::Publication;
 use crate::output::StagedPart;
 use crate::output::folder::{Folder, Strange, kind};
 
-/// The files that this try has moved, by their numbers: they need not be read to be known again.
+/// The files that this try has moved, by inode number: they are recognised without being read.
 pub(super) struct Placed {
     parts: Vec<AtomicU64>,
     bad_records: Vec<AtomicU64>,
@@ -35,7 +35,7 @@ impl Placed {
     pub(super) fn note(&self, publication: &Publication, part: &StagedPart, seen: &Stat) {
         debug_assert!(
             self.of(publication, part).is_some(),
-            "it would be read when it is taken back, and might stay"
+            "the part would be read when it is taken back, and might stay"
         );
         if let Some(inode) = self.of(publication, part) {
             inode.store(seen.st_ino, Ordering::Relaxed);
@@ -44,7 +44,7 @@ impl Placed {
 
     pub(super) fn has(&self, publication: &Publication, part: &StagedPart, seen: &Stat) -> bool {
         let inode = self.of(publication, part);
-        debug_assert!(inode.is_some(), "what is no part of it is not placed by it");
+        debug_assert!(inode.is_some(), "only parts of the publication are placed");
         inode.is_some_and(|inode| inode.load(Ordering::Relaxed) == seen.st_ino)
     }
 
@@ -57,12 +57,12 @@ impl Placed {
     }
 }
 
-/// Whoever runs such a file becomes the user who wrote it.
+/// A program with these bits runs as the user who wrote it.
 pub(in crate::output) const SPECIAL: Mode = Mode::SUID.union(Mode::SGID).union(Mode::SVTX);
 
-const _: () = assert!(SPECIAL.as_raw_mode() == 0o7000, "all that is not a right to use a file");
+const _: () = assert!(SPECIAL.as_raw_mode() == 0o7000, "all bits beside the permissions");
 
-/// Whether what lies in the folder under this name can be what an attempt has reported.
+/// Whether the entry of this name in the folder can be the file that an attempt has reported.
 pub(super) fn check(
     seen: &Stat,
     part: &StagedPart,
@@ -87,18 +87,18 @@ pub(super) fn check(
     Err(corrupt(&path, bytes.min(part.bytes), message))
 }
 
-/// Whether it can be reached under this name only.
+/// Whether the file has this name only.
 pub(super) fn has_one_link(seen: &Stat) -> bool {
     seen.st_nlink <= 1
 }
 
-/// Whether a file of the right size has the bytes that the attempt has written.
+/// Whether a file of the right size has the attempt's bytes.
 pub(super) fn is_of(file: File, part: &StagedPart, go_on: impl Fn() -> bool) -> bool {
     crc64(file, part.bytes, go_on).is_ok_and(|found| found == Some((part.bytes, part.crc64)))
 }
 
-/// The number of bytes and the checksum of a file, as far as `bytes_max` and one byte more. `None`
-/// if it was not to `go_on`.
+/// The number of bytes and the checksum of a file, up to `bytes_max` and one byte more. `None` if
+/// stopped by `go_on`.
 pub(in crate::output) fn crc64(
     file: File,
     bytes_max: u64,
@@ -107,7 +107,7 @@ pub(in crate::output) fn crc64(
     copy_crc64(file, bytes_max, go_on, |_| Ok(()))
 }
 
-/// The same, of a file that is copied.
+/// Likewise, while copying the file.
 pub(super) fn copy_crc64(
     file: File,
     bytes_max: u64,
@@ -126,7 +126,7 @@ pub(super) fn copy_crc64(
                 bytes += n as u64;
                 debug_assert!(
                     bytes <= bytes_max.saturating_add(1),
-                    "a file that grows would be read for ever"
+                    "a growing file would be read for ever"
                 );
             }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -136,41 +136,40 @@ pub(super) fn copy_crc64(
     Ok(None)
 }
 
-/// Another file was put in the place of the one that was looked at.
+/// The file was replaced after it was checked.
 pub(super) fn exchanged(path: &Path) -> Unpublished {
     corrupt(path, 0, "another file was put in its place while it was published".into())
 }
 
-/// It was given another name between two looks. It may pass: the next try copies it.
+/// The file got another hard link between two checks. A transient fault: the next try copies it.
 pub(super) fn linked(path: &Path) -> Unpublished {
-    let text = "it was given another name while it was published; \
-                a backup by links is to leave out _temporary";
+    let text = "it got another hard link while it was published; \
+                exclude _temporary from backups by hard links";
     failed_at(path, &io::Error::new(io::ErrorKind::ResourceBusy, text))
 }
 
 pub(super) fn corrupt(path: &Path, offset: u64, message: String) -> Unpublished {
-    debug_assert!(!message.is_empty(), "a failure says what is wrong");
+    debug_assert!(!message.is_empty(), "a failure must name its cause");
     let file = path.display().to_string();
     let cause = FailureCause::Corrupt { file, offset, message };
     Unpublished { cause: Box::new(cause), may_pass: false }
 }
 
-/// Says where the output is that was to be replaced and is not back: it may be the only copy.
+/// Adds the path of the old output that was not put back: it may be the only copy.
 pub(super) fn with_aside(mut failure: Unpublished, aside: Option<PathBuf>) -> Unpublished {
     let Some(aside) = aside else { return failure };
-    let note =
-        format!("; what it was to replace could not be put back, and is in {}", aside.display());
+    let note = format!("; the old output could not be put back, and is in {}", aside.display());
     match &mut *failure.cause {
         FailureCause::Io { message, .. } | FailureCause::Corrupt { message, .. } => {
             message.push_str(&note);
         }
-        // What is cancelled, or done again, is said in the log.
+        // The log names it for cancelled and retried publications.
         _ => {}
     }
     failure
 }
 
-/// All of it could be published again, but for whoever has stopped it.
+/// The publication was stopped; it could be repeated.
 pub(super) fn stopped() -> Unpublished {
     Unpublished { cause: Box::new(FailureCause::Cancelled), may_pass: true }
 }
@@ -179,8 +178,8 @@ pub(super) fn failed_at(path: &Path, error: &io::Error) -> Unpublished {
     failed(FailureCause::io(path, error), error)
 }
 
-/// What is in the way, or is not there, stays so by itself. Anything else may pass: a server that
-/// is restarted, a full disk, rights that are given back.
+/// An entry in the way, or a missing one, is permanent. Any other error may be transient: a server
+/// that is restarted, a full disk, permissions that are restored.
 pub(super) fn failed(cause: FailureCause, error: &io::Error) -> Unpublished {
     use io::ErrorKind::{AlreadyExists, InvalidData, IsADirectory, NotADirectory, NotFound};
     let stays = matches!(

@@ -1,5 +1,5 @@
-//! Where the parts are that are to become visible: where their attempts wrote them, or where this
-//! publication keeps what no job can reach any more.
+//! Finds the parts to publish: where their attempts wrote them, or in the publication's private
+//! folder.
 
 use std::io::{self, Write};
 
@@ -13,15 +13,16 @@ use crate::output::folder::{Folder, PRIVATE, if_any};
 use crate::output::private_folder::PARTS;
 use crate::parallel_io::try_for_each;
 
-/// What was taken back without having been read: it is, before it becomes visible again.
+/// The name of a part that was taken back without being read: it is read before it becomes visible
+/// again.
 pub(super) fn unread(name: &str) -> String {
-    debug_assert!(!name.starts_with("unread."), "it would never be found again");
+    debug_assert!(!name.starts_with("unread."), "the part would never be found again");
     format!("unread.{name}")
 }
 
 impl Commit<'_> {
-    /// Whoever has begun before may still hold a descriptor of the folder where parts are: they are
-    /// moved to where it cannot get at them. Those that it had taken back are there already.
+    /// An earlier try may still hold a descriptor of its folder of parts: they are moved out of its
+    /// reach. Parts that it had taken back are moved already.
     pub(super) fn take_parts_over(&self) -> io::Result<()> {
         if !self.staged.is_new {
             let parts = self.own.folder.made_folder(PARTS, PRIVATE)?;
@@ -30,7 +31,7 @@ impl Commit<'_> {
                 self.stop.go_on()?;
                 let name = part.staged_name();
                 match if_any(self.staged.folder.rename_new(&name, &parts, &name)) {
-                    // A job has written another one since, in vain.
+                    // The job has written another file of this name since, in vain.
                     Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
                     moved => moved.map(drop),
                 }
@@ -38,15 +39,15 @@ impl Commit<'_> {
             try_for_each(all, take)?;
             try_for_each(bad_records, take)?;
         }
-        debug_assert!(self.parts.get().is_none(), "some would be looked for where they are not");
+        debug_assert!(self.parts.get().is_none(), "parts would be looked for in the wrong folder");
         if let Some(parts) = self.own.folder.folder_if_any(PARTS)? {
             let _ = self.parts.set(parts);
         }
         Ok(())
     }
 
-    /// Where the part is now, and what lies there: it can be what its attempt has reported, and has
-    /// no other name.
+    /// The folder of the part, and its status: it has the reported size and kind, and no other hard
+    /// link.
     pub(super) fn find(
         &self,
         part: &StagedPart,
@@ -75,7 +76,7 @@ impl Commit<'_> {
                     return Ok((parts, parts.stat(name).map_err(failed)?));
                 }
                 self.go_on()?;
-                // It was no part of this job. Its own may be where its attempt has left it.
+                // The file is not the job's part, which may still be where its attempt has left it.
                 if !staged.has(name).map_err(failed)? {
                     let message = "its bytes are not those that its task wrote".into();
                     return Err(part::corrupt(&parts.at(unread), 0, message));
@@ -86,8 +87,8 @@ impl Commit<'_> {
         Ok((staged, seen))
     }
 
-    /// Copies a part that has another name besides: a backup by links may have given it that, or
-    /// its job, to change it later. The copy is what its task wrote, or there is none.
+    /// Copies a part with another hard link, made by a backup program, or by its job to change it
+    /// later. The copy has the bytes that the task wrote, or an error is returned.
     fn copy(
         &self,
         from: &Folder,
@@ -108,7 +109,7 @@ impl Commit<'_> {
         self.go_on()?;
         if read != Some((part.bytes, part.crc64)) {
             let _ = parts.remove_file(&copy);
-            let message = "it is a file with another name besides, and its bytes are not those \
+            let message = "it has another hard link, and its bytes are not those \
                            that its task wrote";
             return Err(part::corrupt(&from.at(name), 0, message.into()));
         }
@@ -118,7 +119,7 @@ impl Commit<'_> {
         Ok((parts, seen))
     }
 
-    /// Where parts are that no job can reach any more.
+    /// The folder for parts out of reach of jobs.
     pub(super) fn kept_parts(&self) -> io::Result<&Folder> {
         if let Some(parts) = self.parts.get() {
             return Ok(parts);
@@ -126,22 +127,26 @@ impl Commit<'_> {
         let parts = self.own.folder.made_folder(PARTS, PRIVATE)?;
         debug_assert!(
             parts.path().starts_with(self.own.folder.path()),
-            "jobs may write to all others"
+            "jobs may write to all other folders"
         );
         Ok(self.parts.get_or_init(|| parts))
     }
 
-    /// Takes back what must not be visible.
+    /// Takes back a file that must not be visible.
     pub(super) fn refuse(&self, from: &Folder, visible: &str, name: &str) {
-        debug_assert_ne!(from.path(), self.own.folder.path(), "it is taken out of what is visible");
-        debug_assert_ne!(visible, name, "whoever settles it moves what is visible there, too");
+        debug_assert_ne!(
+            from.path(),
+            self.own.folder.path(),
+            "the file is taken back from a visible folder"
+        );
+        debug_assert_ne!(visible, name, "the private name must differ from the visible one");
         let taken = self.kept_parts().and_then(|parts| {
             parts.remove_tree(name)?;
             from.rename_new(visible, parts, name)
         });
         if let Err(error) = taken {
             let path = from.at(visible);
-            tracing::error!(path = %path.display(), %error, "what is no part of this job cannot be taken back, and stays");
+            tracing::error!(path = %path.display(), %error, "cannot take back a file that is not part of this job; it stays");
         }
     }
 }

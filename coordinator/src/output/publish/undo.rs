@@ -1,5 +1,5 @@
-//! What a publication that fails takes back. It ends however large the files are that somebody has
-//! put there: what it need not read, it does not read.
+//! Undoes a failed publication. It ends however large the foreign files are: it reads only what it
+//! must.
 
 use std::io;
 use std::path::PathBuf;
@@ -12,28 +12,28 @@ use crate::output::folder::{Folder, if_any};
 use crate::output::replace::{ALL_ASIDE, REPLACED};
 use crate::output::{BAD_RECORDS, SUCCESS, StagedPart};
 
-/// As much is read of all parts together to find out whose they are.
+/// Bytes that are read of all parts together to recognise them.
 const READ_MAX: u64 = 1 << 30;
-/// As much is read at a time.
+/// Bytes that are read at a time.
 const READ: u64 = 1 << 20;
 
-const _: () = assert!(READ <= READ_MAX, "nothing would be read, and no part be known again");
+const _: () = assert!(READ <= READ_MAX, "nothing would be read, and no part recognised");
 
 impl Commit<'_> {
-    /// The manifest goes first: what it names is whole as long as it is there. Parts go to where no
-    /// job can reach them, so that all can be done once more.
-    /// Returns the folder where the output stays that was to be replaced and is not back.
+    /// The manifest goes first: the parts that it names are complete as long as it exists. Parts
+    /// are moved out of reach of jobs, so that the publication can be repeated. Returns the folder
+    /// of the old output, if it could not be put back.
     pub(super) fn undo(&self) -> Option<PathBuf> {
         if !self.own.is_there(&self.temporary) {
-            // Somebody else has taken over, and all of this is theirs.
+            // Another coordinator has taken over, and owns all of this.
             return None;
         }
         if let Err(error) = self.take_back() {
             let path = self.output.path().display();
-            tracing::error!(%path, %error, "the output of a failed job cannot be taken back, and stays");
+            tracing::error!(%path, %error, "cannot take back the output of a failed job; it stays");
         } else if let Err(error) = self.replaced().restore() {
             let folder = self.own.folder.path().display();
-            tracing::error!(%folder, %error, "the output that was to be replaced cannot be put back, and stays there");
+            tracing::error!(%folder, %error, "cannot put the old output back; it stays in this folder");
         }
         let aside = self.own.folder.folder_if_any(REPLACED).ok().flatten();
         aside.filter(|aside| !aside.is_empty().unwrap_or(false)).map(|aside| aside.path().into())
@@ -46,17 +46,17 @@ impl Commit<'_> {
             self.output.rename_new(SUCCESS, own, SUCCESS)?;
         }
         let parts = self.kept_parts()?;
-        // From the mark on, whatever has the name of a part is new.
+        // With the mark, every visible part is new.
         let all_is_new = own.has(ALL_ASIDE)?;
         let readable = AtomicU64::new(READ_MAX);
         let _ = self.open_bad_records(false);
-        // One that cannot be taken back does not keep the others.
+        // A part that cannot be taken back does not keep the others from it.
         let _ = self.each_file(|part| {
             let from = self.visible_folder(part)?;
             let visible = self.visible_name(part);
             let taken = match self.kept_as(part, from, parts, all_is_new, &readable) {
                 Ok(None) => return Ok(()),
-                // Another file of its name was left by its job, after the part had become visible.
+                // The job has left another file of this name after the part had become visible.
                 Ok(Some(kept)) => parts
                     .remove_tree(&kept)
                     .and_then(|()| from.rename_new(&visible, parts, &kept)),
@@ -64,20 +64,21 @@ impl Commit<'_> {
             };
             if let Err(error) = taken {
                 let path = from.at(visible);
-                tracing::warn!(path = %path.display(), %error, "cannot take back a part of a failed job, which stays");
+                tracing::warn!(path = %path.display(), %error, "cannot take back a part of a failed job; it stays");
             }
             Ok(())
         });
         if !self.publication.bad_records.is_empty() {
-            // It stays if anything is in it that is not this job's.
+            // The folder stays if it has foreign files.
             let _ = self.output.remove_folder(BAD_RECORDS);
         }
         Ok(())
     }
 
-    /// The name under which the visible part is kept, so that all can be done once more. None if
-    /// nothing visible is this job's. What this try has not placed, a former one has, where it is
-    /// not where its attempt left it: it is read before it becomes visible again, and not now.
+    /// The name under which the visible part is kept, so that the publication can be repeated.
+    /// `None` if the visible file is not this job's. A part that this try has not placed, but that
+    /// is not where its attempt left it, was placed by an earlier try: it is read before it becomes
+    /// visible again, and not now.
     fn kept_as(
         &self,
         part: &StagedPart,
@@ -86,7 +87,7 @@ impl Commit<'_> {
         all_is_new: bool,
         readable: &AtomicU64,
     ) -> io::Result<Option<String>> {
-        debug_assert_ne!(from.path(), parts.path(), "what is kept already is not visible");
+        debug_assert_ne!(from.path(), parts.path(), "a kept part is not visible");
         let (staged, visible) = (part.staged_name(), self.visible_name(part));
         debug_assert_ne!(staged, visible, "a loser's part would be taken for the winner's");
         let Some(seen) = if_any(from.stat(&visible))? else { return Ok(None) };
@@ -100,7 +101,7 @@ impl Commit<'_> {
         if all_is_new || !is_elsewhere {
             return Ok(Some(unread(&staged)));
         }
-        // Its job has left another one of its name, or somebody else has put this one there.
+        // The job has left another file of this name, or the visible file is foreign.
         let go_on = || {
             let spend = |left: u64| left.checked_sub(READ);
             !self.stop.is_stopped()
@@ -109,7 +110,7 @@ impl Commit<'_> {
         match is_of(from.file(&visible)?, part, go_on) {
             true => Ok(Some(staged)),
             false if go_on() => Ok(None),
-            false => Err(io::Error::other("it was not read to see whose it is")),
+            false => Err(io::Error::other("it was not read to see whether it is the job's")),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Takes an output folder for one job, and gives it back.
+//! Reserves an output folder for one job.
 
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
@@ -14,23 +14,22 @@ use super::paths::{self, OutputPaths, sweep};
 use super::{OutputError, SUCCESS, TEMPORARY, lock, manifest, replace};
 use crate::hanging::at;
 
-/// What is made in a folder with this bit is of the folder's group.
+/// Entries of a folder with this bit belong to the folder's group.
 const SETGID: Mode = Mode::SGID;
 const GROUP_ENTERS: Mode = Mode::RGRP.union(Mode::XGRP);
 const GROUP_WRITES: Mode = Mode::RWXG;
 
-/// An output folder that one job has for itself, across all processes that see the same file
+/// An output folder that is reserved for one job, across all processes that see the same file
 /// system.
 #[derive(Debug)]
 pub(crate) struct Reservation {
     paths: OutputPaths,
-    /// `None` where another job has the folder already.
+    /// `None` if another job holds the folder already.
     lock: Option<Lock>,
 }
 
-/// Refuses an output that has something in it already, unless that is a whole output and to be
-/// replaced. Writes nothing. What a killed job left behind does not count. No component of its name
-/// may be a link.
+/// Refuses an output that is not empty, unless it is a complete output that may be replaced. Writes
+/// nothing. Ignores files of killed jobs. No component of the path may be a link.
 pub(crate) fn check(output: &Path, overwrite: bool) -> Result<(), OutputError> {
     at(output, || match Folder::open(output) {
         Ok(folder) => match check_entries(&folder, overwrite) {
@@ -57,13 +56,13 @@ fn check_entries(output: &Folder, overwrite: bool) -> Result<(), OutputError> {
     }
 }
 
-/// Whether a job has written what lies there. Other systems leave a `_SUCCESS`, too.
+/// Whether a job has written the content. Other systems leave a `_SUCCESS`, too.
 fn has_manifest(output: &Folder) -> bool {
     let file = at(&output.at(SUCCESS), || output.file(SUCCESS));
     file.is_ok_and(|file| manifest::is_one(BufReader::new(file)))
 }
 
-/// What is not of a result is not removed with one: somebody's notes, or the output of another job.
+/// Foreign files are not removed with a result: notes, or the output of another job.
 fn refuse_foreign(output: &Folder) -> Result<(), OutputError> {
     match replace::foreign_in(output).map_err(OutputError::not_writable(output.path()))? {
         Some(foreign) => Err(OutputError::Foreign { path: output.path().to_path_buf(), foreign }),
@@ -71,8 +70,8 @@ fn refuse_foreign(output: &Folder) -> Result<(), OutputError> {
     }
 }
 
-/// The jobs of which there is something in an output folder that is not result: they have it, or
-/// have had it when they were killed. Empty where that cannot be read.
+/// The jobs whose unpublished files are in an output folder: they hold it, or held it when they
+/// were killed. Empty if the folder cannot be read.
 pub(crate) fn jobs_in(output: &Path) -> Vec<JobIdentity> {
     at(output, || look_for_jobs(output).unwrap_or_default())
 }
@@ -88,8 +87,8 @@ fn look_for_jobs(output: &Path) -> io::Result<Vec<JobIdentity>> {
 }
 
 impl Reservation {
-    /// Takes `output`, which [`check`] must allow, for a job, and creates its staging folder. What
-    /// a killed job left there is put right or removed. With an `owner`, the folder stays taken
+    /// Takes `output`, which [`check`] must allow, for a job, and creates its staging folder.
+    /// Finishes or removes the work of killed jobs there. With an `owner`, the folder stays taken
     /// when this process dies. Blocks on the file system.
     pub(crate) fn take_for(
         job: JobIdentity,
@@ -104,7 +103,7 @@ impl Reservation {
             .inspect_err(|_| paths.remove_output())
     }
 
-    /// For a job that nobody has heard of.
+    /// Takes the folder for a new job.
     #[cfg(test)]
     pub(crate) fn take(
         output: &Path,
@@ -143,12 +142,12 @@ impl Reservation {
         Ok(Self { paths: paths.clone(), lock: Some(lock) })
     }
 
-    /// Takes the folder again for a job that had it under another process of the same owner. Blocks
+    /// Takes the folder again for a job of the same owner, which held it in another process. Blocks
     /// on the file system.
     pub(crate) fn resume(paths: &OutputPaths, owner: Owner) -> Result<Self, OutputError> {
         let owner = Owner { unique: paths.unique().to_string(), ..owner };
         let failed = || OutputError::not_writable(paths.output());
-        // All that its tasks have written lies there.
+        // The job's parts are in these folders.
         if !paths.has_parts().map_err(failed())? {
             return Err(OutputError::Gone { path: paths.staging() });
         }
@@ -158,7 +157,7 @@ impl Reservation {
         Ok(Self { paths: paths.clone(), lock: Some(lock) })
     }
 
-    /// For a job that is over, and has left no more than what is to be removed.
+    /// For a job that is over and needs only its cleanup.
     pub(crate) fn of_ended(paths: &OutputPaths, owner: Owner) -> Self {
         let owner = Owner { unique: paths.unique().to_string(), ..owner };
         debug_assert_eq!(owner.unique, paths.unique(), "another job would lose its lock");
@@ -172,23 +171,24 @@ impl Reservation {
         Self { paths: paths.clone(), lock }
     }
 
-    /// Where the job writes.
+    /// The job's folders.
     pub(crate) fn paths(&self) -> &OutputPaths {
         &self.paths
     }
 
-    /// Removes all of this job that is not result. What others have in the temporary folder stays.
+    /// Removes everything of this job but its results. Other jobs' entries in the temporary folder
+    /// stay.
     pub(crate) async fn remove_temporary(&self) -> io::Result<()> {
         let removed = self.paths.remove().await;
-        // What stays is in nobody's way: no two jobs use the same names.
+        // A folder that stays does no harm: names are unique.
         if let Some(lock) = &self.lock {
             lock.remove();
         }
         removed
     }
 
-    /// Gives the folder back as it was: the job has no result. A folder without our lock was put in
-    /// its place by somebody else, and stays.
+    /// Gives the folder back as it was, without a result. A folder without our lock is a foreign
+    /// one in its place, and stays.
     pub(crate) async fn discard(&self) -> io::Result<()> {
         let is_ours = self.lock.as_ref().is_some_and(Lock::is_there);
         self.remove_temporary().await?;
@@ -199,17 +199,17 @@ impl Reservation {
     }
 }
 
-/// Workers that are other users than this process write to the staging folder by its group, if the
-/// output folder says so by its setgid bit: then the group may write whatever the umask is.
+/// Workers of other users write to the staging folder by its group, if the setgid bit of the output
+/// folder asks for it: then the group may write whatever the umask is.
 fn share_staging(output: &Folder, temporary: &Folder, staging: &Folder) -> io::Result<()> {
     debug_assert!(
         staging.path().starts_with(temporary.path()) && temporary.path().starts_with(output.path()),
-        "what is shared is the job's alone"
+        "only the job's own folder is shared"
     );
     if !Mode::from_raw_mode(output.own_stat()?.st_mode).contains(SETGID) {
         return Ok(());
     }
-    // Those above are the user's, who may have shared them in another way.
+    // The folders above are the user's, who may have shared them in another way.
     for above in [output, temporary] {
         let _ = above.allow(GROUP_ENTERS);
     }

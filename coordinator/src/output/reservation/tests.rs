@@ -42,14 +42,14 @@ async fn one_folder_serves_one_job_at_a_time() {
 }
 
 #[tokio::test]
-async fn a_folder_that_was_there_before_stays() {
+async fn an_existing_folder_stays() {
     let dir = tempfile::tempdir().unwrap();
     take(dir.path()).unwrap().discard().await.unwrap();
     assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
 }
 
 #[test]
-fn what_a_killed_job_left_is_swept() {
+fn folders_of_a_killed_job_are_removed() {
     let dir = tempfile::tempdir().unwrap();
     let stale = take(dir.path()).unwrap().paths().staging(); // and dropped, as by a kill
     fs::write(stale.join("part-00000.1"), "x").unwrap();
@@ -73,7 +73,7 @@ fn a_job_that_waits_for_its_coordinator_keeps_its_folder() {
     assert!(matches!(take(dir.path()), Err(OutputError::InUse { .. })));
     drop(resumed);
     assert!(Reservation::resume(&paths, owner("b")).is_err());
-    // It was never accepted: its own coordinator would hold it otherwise.
+    // The job was never accepted: its own coordinator would hold the folder otherwise.
     let next = Reservation::take(dir.path(), false, Some(owner("a"))).unwrap();
     assert!(!paths.staging().exists());
     assert!(Reservation::resume(&paths, owner("a")).is_err(), "the folder is another job's now");
@@ -81,7 +81,7 @@ fn a_job_that_waits_for_its_coordinator_keeps_its_folder() {
 }
 
 #[tokio::test]
-async fn a_job_that_was_replaced_in_its_sleep_leaves_its_successor_the_lock() {
+async fn a_fenced_job_leaves_its_successor_the_lock() {
     let dir = tempfile::tempdir().unwrap();
     let asleep = Reservation::take(dir.path(), false, Some(owner("a"))).unwrap();
     let resumed = Reservation::resume(asleep.paths(), owner("a")).unwrap();
@@ -92,7 +92,7 @@ async fn a_job_that_was_replaced_in_its_sleep_leaves_its_successor_the_lock() {
 }
 
 #[tokio::test]
-async fn a_folder_that_somebody_else_has_put_there_stays() {
+async fn a_foreign_folder_in_its_place_stays() {
     let dir = tempfile::tempdir().unwrap();
     let output = dir.path().join("out");
     let reservation = take(&output).unwrap();
@@ -100,7 +100,7 @@ async fn a_folder_that_somebody_else_has_put_there_stays() {
     fs::create_dir(&output).unwrap();
     reservation.discard().await.unwrap();
     assert!(output.is_dir());
-    // A file is no folder, and is not touched either.
+    // A file in its place is not touched either.
     let reservation = take(&output).unwrap();
     fs::remove_dir_all(&output).unwrap();
     fs::write(&output, "mine").unwrap();
@@ -109,7 +109,7 @@ async fn a_folder_that_somebody_else_has_put_there_stays() {
 }
 
 #[test]
-fn a_job_whose_parts_are_gone_does_not_get_its_folder_again() {
+fn a_job_without_its_parts_cannot_resume() {
     let dir = tempfile::tempdir().unwrap();
     let output = dir.path().join("out");
     let paths = Reservation::take(&output, false, Some(owner("a"))).unwrap().paths().clone();
@@ -121,7 +121,7 @@ fn a_job_whose_parts_are_gone_does_not_get_its_folder_again() {
 }
 
 #[test]
-fn what_a_later_coordinator_has_taken_an_earlier_one_does_not_take() {
+fn an_earlier_coordinator_cannot_take_the_folder_of_a_later_one() {
     let dir = tempfile::tempdir().unwrap();
     let paths = Reservation::take(dir.path(), false, Some(owner("a"))).unwrap().paths().clone();
     let later = Reservation::resume(&paths, Owner { epoch: 3, ..owner("a") }).unwrap();
@@ -131,7 +131,7 @@ fn what_a_later_coordinator_has_taken_an_earlier_one_does_not_take() {
 }
 
 #[test]
-fn only_a_whole_output_can_be_replaced() {
+fn only_a_complete_output_can_be_replaced() {
     let dir = tempfile::tempdir().unwrap();
     fs::write(dir.path().join("part-00000"), "x").unwrap();
     let error = Reservation::take(dir.path(), true, None).unwrap_err();
@@ -142,7 +142,7 @@ fn only_a_whole_output_can_be_replaced() {
 }
 
 #[test]
-fn a_result_beside_which_something_lies_is_not_replaced() {
+fn a_result_beside_foreign_files_is_not_replaced() {
     let entries = [("notes.txt", false), ("sub", true), ("part-x", true), ("_bad-records", false)];
     for (foreign, is_folder) in entries.into_iter().chain([("_bad-records/x", false)]) {
         let dir = tempfile::tempdir().unwrap();
@@ -153,13 +153,13 @@ fn a_result_beside_which_something_lies_is_not_replaced() {
         let made = if is_folder { fs::create_dir(&path) } else { fs::write(&path, "x") };
         made.unwrap();
         let error = Reservation::take(dir.path(), true, None).unwrap_err().to_string();
-        assert!(error.contains(&format!("{} is no part of a result", path.display())), "{error}");
+        assert!(error.contains(&format!("{} is not part of a result", path.display())), "{error}");
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 3, "something was left or removed");
     }
 }
 
 #[test]
-fn what_is_no_lock_stays_as_it_is_and_is_named() {
+fn a_file_that_is_not_a_lock_stays_and_is_named() {
     use std::os::unix::fs::symlink;
 
     let kept = tempfile::tempdir().unwrap();
@@ -173,7 +173,7 @@ fn what_is_no_lock_stays_as_it_is_and_is_named() {
             let kind = rustix::fs::FileType::Fifo;
             rustix::fs::mknodat(rustix::fs::CWD, lock, kind, Mode::RWXU, 0).unwrap();
         }),
-        ("no lock of a job", |lock, file| fs::hard_link(file, lock).unwrap()),
+        ("not a lock of a job", |lock, file| fs::hard_link(file, lock).unwrap()),
         ("irectory", |lock, _| fs::create_dir(lock).unwrap()),
     ];
     for (said, plant) in plants {
@@ -207,7 +207,7 @@ fn a_temporary_folder_that_is_a_link_is_refused() {
 }
 
 #[test]
-fn what_an_embedded_worker_left_is_removed_where_it_was_and_nowhere_else() {
+fn the_folder_of_an_embedded_worker_is_removed_without_following_links() {
     let (dir, elsewhere) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     fs::create_dir_all(elsewhere.path().join("worker/jobs")).unwrap();
     let temporary = dir.path().join(TEMPORARY);
@@ -222,7 +222,7 @@ fn what_an_embedded_worker_left_is_removed_where_it_was_and_nowhere_else() {
 }
 
 #[test]
-fn links_in_what_a_killed_job_left_are_removed_and_not_followed() {
+fn links_in_folders_of_a_killed_job_are_removed_and_not_followed() {
     let (dir, elsewhere) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let kept = elsewhere.path().join("kept");
     fs::write(&kept, "x").unwrap();
@@ -244,7 +244,7 @@ fn mode(path: &Path) -> u32 {
 }
 
 #[test]
-fn a_folder_with_the_setgid_bit_is_shared_with_its_group_whatever_the_umask() {
+fn a_setgid_folder_is_shared_with_its_group_whatever_the_umask() {
     let dir = tempfile::tempdir().unwrap();
     for shared in [false, true] {
         let output = dir.path().join(shared.to_string());
@@ -260,7 +260,7 @@ fn a_folder_with_the_setgid_bit_is_shared_with_its_group_whatever_the_umask() {
 }
 
 #[test]
-fn what_another_system_has_written_is_not_replaced() {
+fn the_output_of_another_system_is_not_replaced() {
     for success in ["", "{}", r#"{"parts": []}"#] {
         let dir = tempfile::tempdir().unwrap();
         fs::write(dir.path().join("part-00000"), "x").unwrap();
@@ -273,7 +273,7 @@ fn what_another_system_has_written_is_not_replaced() {
 
 /// A job may leave any number of files and folders.
 #[tokio::test]
-async fn what_a_job_leaves_is_removed_however_much_and_deep_it_is() {
+async fn large_and_deep_trees_are_removed() {
     let dir = tempfile::tempdir().unwrap();
     let output = dir.path().join("out");
     let reservation = Reservation::take(&output, false, None).unwrap();

@@ -1,4 +1,4 @@
-//! What is replaced comes back, or stays where it is and is named.
+//! The old output comes back, or stays where it is and is named.
 
 use super::death::dies_at;
 use super::*;
@@ -9,7 +9,7 @@ fn own_folder(output: &Path) -> PathBuf {
     output.join(TEMPORARY).join(found.as_mut().unwrap().remove(0).name)
 }
 
-/// Dies in the midst of replacing an output, and the folder of the publication shows this mode.
+/// Dies in the middle of replacing an output; the private folder then has this mode.
 fn dead_with_mode(mode: u32) -> (TempDir, Reservation, Publication, PathBuf) {
     let (dir, reservation, mut publication) = prepared(true);
     assert!(dies_at(reservation.paths(), &publication, FailpointId::PartRenamed, 1));
@@ -19,9 +19,9 @@ fn dead_with_mode(mode: u32) -> (TempDir, Reservation, Publication, PathBuf) {
     (dir, reservation, publication, own)
 }
 
-/// Who may only look into a folder has put nothing there.
+/// Read access to the folder does no harm.
 #[test]
-fn what_is_aside_is_put_back_though_others_may_see_it() {
+fn an_old_output_that_others_may_read_is_put_back() {
     let (dir, reservation, publication, _) = dead_with_mode(0o755);
     publish(reservation.paths(), &publication).unwrap();
     assert_eq!(files(dir.path()), published());
@@ -33,7 +33,7 @@ fn what_is_aside_is_put_back_though_others_may_see_it() {
 }
 
 #[test]
-fn what_is_aside_and_not_believed_stays_and_is_named() {
+fn an_untrusted_old_output_stays_and_is_named() {
     let (dir, reservation, publication, own) = dead_with_mode(0o777);
     let (failpoint, stop) = (Failpoint::default(), Stop::default());
     let failure =
@@ -42,7 +42,7 @@ fn what_is_aside_and_not_believed_stays_and_is_named() {
     for part in [&*own.display().to_string(), "others may write to it", "the only copy"] {
         assert!(text.contains(part), "{text}");
     }
-    assert!(failure.may_pass, "whoever owns it can mend it");
+    assert!(failure.may_pass, "the owner can mend it");
     chmod(&own, 0o700);
     publish(reservation.paths(), &publication).unwrap();
     assert_eq!(files(dir.path()), published());
@@ -60,9 +60,9 @@ fn what_is_aside_and_not_believed_stays_and_is_named() {
     assert_eq!(files(&own.join("replaced")), old());
 }
 
-/// Somebody has put something where the old output was.
+/// A foreign file lies where the old output was.
 #[test]
-fn what_is_aside_and_cannot_be_put_back_stays_and_is_named() {
+fn an_old_output_that_cannot_be_put_back_stays_and_is_named() {
     let (dir, reservation, publication) = prepared(true);
     assert!(dies_at(reservation.paths(), &publication, FailpointId::MovedAside, 1));
     drop(reservation);
@@ -84,7 +84,7 @@ fn a_failure_puts_the_old_output_back() {
     assert_eq!(files(dir.path()), old());
 }
 
-/// While a new one is published, somebody takes the place of the old one.
+/// While the new output is published, a foreign file takes the old one's place.
 #[test]
 fn a_failure_says_where_the_old_output_stays() {
     let (dir, reservation, mut publication) = prepared(true);
@@ -103,7 +103,7 @@ fn a_failure_says_where_the_old_output_stays() {
 }
 
 #[tokio::test]
-async fn what_somebody_has_put_beside_a_result_meanwhile_stays() {
+async fn a_foreign_file_that_appears_beside_a_result_stays() {
     let dir = tempfile::tempdir().unwrap();
     write_old(dir.path());
     let reservation = Reservation::take(dir.path(), true, None).unwrap();

@@ -1,10 +1,10 @@
-//! Whatever it was doing when its process died, it is done again, or undone.
+//! A publication is repeated or undone, wherever its process died.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use super::*;
 
-/// Dies at the n-th of a step; false when it does not come to that.
+/// Dies at the n-th occurrence of a step; false if there are fewer.
 pub(super) fn dies_at(
     paths: &OutputPaths,
     publication: &Publication,
@@ -16,7 +16,7 @@ pub(super) fn dies_at(
     catch_unwind(AssertUnwindSafe(publish)).is_err()
 }
 
-/// Every step of a publication, and how often it comes.
+/// Every step of a publication, and how often it occurs.
 const STEPS: [(FailpointId, u64); 5] = [
     (FailpointId::MovedAside, 4),
     (FailpointId::AllAside, 1),
@@ -41,19 +41,19 @@ fn each_death(mut check: impl FnMut(&Path, Reservation, &mut Publication)) {
 }
 
 #[test]
-fn it_goes_on_wherever_it_stopped() {
+fn a_publication_resumes_wherever_it_stopped() {
     each_death(|output, reservation, publication| {
         publication.epoch = Epoch(2);
         publish(reservation.paths(), publication).unwrap();
         assert_eq!(files(output), published());
-        // And once more, as when nobody has heard that it was done.
+        // And once more, as if its success had not been recorded.
         publication.epoch = Epoch(3);
         publish(reservation.paths(), publication).unwrap();
         assert_eq!(files(output), published());
     });
 }
 
-/// A publication that fell asleep with all its folders open.
+/// A publication that is suspended with all its folders open.
 fn asleep<'a>(
     paths: &OutputPaths,
     publication: &'a Publication,
@@ -70,7 +70,7 @@ fn asleep<'a>(
 }
 
 #[test]
-fn one_that_was_replaced_in_its_sleep_changes_nothing() {
+fn a_fenced_publication_changes_nothing() {
     each_death(|output, reservation, publication| {
         let paths = reservation.paths();
         let (failpoint, stop) = (Failpoint::default(), Stop::default());
@@ -79,7 +79,7 @@ fn one_that_was_replaced_in_its_sleep_changes_nothing() {
         publication.epoch = Epoch(2);
         publish(paths, publication).unwrap();
         let _ = zombie.run().inspect_err(|_| _ = zombie.undo());
-        // Even one that does not ask whether anybody has taken over.
+        // Even without the check whether another coordinator has taken over.
         zombie.take_back().unwrap_err();
         assert!(zombie.replaced().move_aside(&failpoint, &stop).is_err() || !former.overwrite);
         let _ = zombie.replaced().restore();

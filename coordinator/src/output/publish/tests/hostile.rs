@@ -1,6 +1,6 @@
-//! Whoever may write where a publication works puts something else under each name that it touches,
-//! at each of its steps. Nothing outside of the output changes, nothing waits, and the result is
-//! right, or there is none and the old one is back.
+//! An attacker with write access replaces each name that a publication touches, at each of its
+//! steps. Nothing outside of the output changes, nothing hangs, and either the result is right, or
+//! there is none and the old one is back.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -25,7 +25,7 @@ use crate::output::{Publication, Reservation, Stop, TEMPORARY};
 /// Far longer than a publication of two parts takes.
 const DEADLINE: Duration = Duration::from_secs(60);
 
-/// What is put there.
+/// What the attacker plants.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Plant {
     LinkToFolder,
@@ -47,15 +47,15 @@ const PLANTS: [Plant; 7] = [
     Plant::HardLink,
 ];
 
-/// The folder in which it is put, and so who can.
+/// The folder in which it is planted, which decides who can.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Where {
-    /// The job itself, without any declaration.
+    /// Writable for the job itself.
     Staging,
-    /// Who may write to all of the output.
+    /// Writable with access to the whole output.
     Temporary,
     Output,
-    /// Likewise, as the coordinator's own user.
+    /// Writable as the coordinator's own user.
     PrivateFolder,
 }
 
@@ -77,7 +77,7 @@ const NAMES: [(Where, &[&str]); 4] = [
     (Where::PrivateFolder, &["_SUCCESS", "replaced", "replaced.all-aside", "parts"]),
 ];
 
-/// When; before all of it, or at the n-th of a step.
+/// When it is planted: before everything, or at the n-th occurrence of a step.
 const STEPS: [Option<(FailpointId, u64)>; 9] = [
     None,
     Some((FailpointId::MovedAside, 1)),
@@ -90,17 +90,17 @@ const STEPS: [Option<(FailpointId, u64)>; 9] = [
     Some((FailpointId::AfterManifest, 1)),
 ];
 
-/// What happens after that.
+/// What happens afterwards.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Then {
     GoesOn,
-    /// The coordinator dies, and another one goes on.
+    /// The coordinator dies, and another one continues.
     Dies,
-    /// It dies, and another job takes the output.
+    /// The coordinator dies, and another job takes the output.
     NextJob,
 }
 
-/// A tree that nobody may change: names, kinds, modes, times and contents.
+/// A tree that must not change: names, kinds, modes, times and contents.
 type Tree = BTreeMap<PathBuf, (u32, i64, i64, Vec<u8>)>;
 
 fn tree(root: &Path) -> Tree {
@@ -185,7 +185,7 @@ impl Case {
         self.dir.path().canonicalize().unwrap().join("witness")
     }
 
-    /// Whether all of the new output is there, and nothing else under its names.
+    /// Whether the new output is complete, and nothing else has its names.
     fn is_published(&self) -> bool {
         let is = |name: &str, text: &str| {
             let path = self.output.join(name);
@@ -198,7 +198,7 @@ impl Case {
             && is("_bad-records/reduce-00007.jsonl", "{}\n")
     }
 
-    /// Whether what is visible is what was visible before.
+    /// Whether the visible content is as before.
     fn is_restored(&self) -> bool {
         let names = fs::read_dir(&self.output).unwrap().map(|entry| entry.unwrap().file_name());
         let names = names.filter(|name| name != TEMPORARY).count();
@@ -233,7 +233,7 @@ fn staging(output: &Path, unique: &str) -> Option<PathBuf> {
     })
 }
 
-/// Puts something there; what was there is moved elsewhere.
+/// Plants something; the former entry is moved elsewhere.
 fn put(path: &Path, output: &Path, witness: &Path, plant: Plant) {
     if fs::symlink_metadata(path).is_ok() {
         fs::rename(path, output.with_file_name("moved-away")).unwrap();
@@ -253,7 +253,7 @@ fn put(path: &Path, output: &Path, witness: &Path, plant: Plant) {
     }
 }
 
-/// Of a thread that does not come back within the deadline.
+/// Panics if the thread does not end within the deadline.
 pub(super) fn in_time<T: Send + 'static>(
     what: &str,
     act: impl FnOnce() -> T + Send + 'static,
@@ -262,7 +262,7 @@ pub(super) fn in_time<T: Send + 'static>(
     let thread = std::thread::spawn(move || sender.send(act()));
     match receiver.recv_timeout(DEADLINE) {
         Ok(done) => done,
-        Err(mpsc::RecvTimeoutError::Timeout) => panic!("{what}: it waits for something"),
+        Err(mpsc::RecvTimeoutError::Timeout) => panic!("{what}: it hangs"),
         Err(mpsc::RecvTimeoutError::Disconnected) => panic!("{what}: {:?}", thread.join().err()),
     }
 }
@@ -275,7 +275,7 @@ fn run(
     then: Then,
 ) {
     let what = format!("{plant:?} as {name} in {place:?} at {step:?}, {overwrite}, {then:?}");
-    // To force thousands of files to disk takes long.
+    // Forcing thousands of files to disk takes long.
     let mut case = Case::new(overwrite, plant == Plant::Pipe);
     let planting = case.planting(place, name, plant);
     let failpoint = match step {
@@ -286,7 +286,7 @@ fn run(
         Some((step, times)) => Failpoint::acting(step, times, move || {
             planting();
             if then != Then::GoesOn {
-                // Without a word: it happens thousands of times.
+                // Without the panic's message: this happens thousands of times.
                 std::panic::resume_unwind(Box::new("the coordinator dies"));
             }
         }),
@@ -316,7 +316,7 @@ fn run(
         }
         None => assert!(case.nothing_is_lost() || case.is_published(), "{what}"),
     }
-    // Whoever comes next finds all of that, too.
+    // The next job finds all of that, too.
     let Case { dir, output, reservation, before, .. } = case;
     let witness = dir.path().canonicalize().unwrap().join("witness");
     drop(reservation);
@@ -329,7 +329,7 @@ fn run(
 
 fn all(place: Where) {
     let (_, names) = NAMES.iter().find(|(there, _)| *there == place).unwrap();
-    // What jobs can do is tried with everything; for the others, that would take minutes.
+    // Jobs' own access is tried with every combination; for the others, that would take minutes.
     let of = |odd: usize| if place == Where::Staging { 1 } else { odd };
     for name in *names {
         for plant in PLANTS.into_iter().step_by(of(2)) {
@@ -349,21 +349,21 @@ fn all(place: Where) {
 }
 
 #[test]
-fn whatever_a_job_puts_into_its_staging_folder() {
+fn plants_in_the_staging_folder_do_no_harm() {
     all(Where::Staging);
 }
 
 #[test]
-fn whatever_somebody_puts_into_the_temporary_folder() {
+fn plants_in_the_temporary_folder_do_no_harm() {
     all(Where::Temporary);
 }
 
 #[test]
-fn whatever_somebody_puts_into_the_output() {
+fn plants_in_the_output_do_no_harm() {
     all(Where::Output);
 }
 
 #[test]
-fn whatever_somebody_puts_where_nobody_may() {
+fn plants_in_the_private_folder_do_no_harm() {
     all(Where::PrivateFolder);
 }

@@ -1,4 +1,4 @@
-//! What a publication makes visible, by theme.
+//! Tests of publications, by theme.
 
 mod aside;
 mod death;
@@ -56,7 +56,7 @@ fn staged(paths: &OutputPaths, overwrite: bool) -> Publication {
     Publication { epoch: Epoch(1), job: job(), parts, bad_records, overwrite, durable: true }
 }
 
-/// An output, empty or with the old one in it, that a job has, all of whose parts are written.
+/// A reserved output, empty or with the old output in it, and a publication with all its parts.
 fn prepared(overwrite: bool) -> (TempDir, Reservation, Publication) {
     let dir = tempfile::tempdir().unwrap();
     if overwrite {
@@ -85,7 +85,7 @@ fn stage(paths: &OutputPaths, kind: PartKind, index: u32, number: u32, text: &st
     part
 }
 
-/// All files in the output folder with their contents, but the manifest's.
+/// All files of the output folder but the manifest, with their contents.
 fn files(output: &Path) -> Vec<(String, String)> {
     let mut files: Vec<_> = fs::read_dir(output)
         .unwrap()
@@ -109,7 +109,7 @@ fn published() -> Vec<(String, String)> {
     named(&[("_SUCCESS", "new"), ("part-00000", "first\n"), ("part-00001", "second\n")])
 }
 
-/// An older output, with one part of the same size as the new one, and one more.
+/// The old output: one part of the same size as the new one, and one more.
 fn old() -> Vec<(String, String)> {
     named(&[
         ("_SUCCESS", OF_ANOTHER_JOB),
@@ -129,7 +129,7 @@ fn chmod(path: &Path, mode: u32) {
     fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
 }
 
-/// Whatever stops a publication, nothing of it may stay.
+/// A publication that fails leaves nothing behind.
 fn fails_and_leaves_nothing(spoil: impl Fn(&OutputPaths, &mut Publication)) -> FailureCause {
     let (dir, reservation, mut publication) = prepared(false);
     spoil(reservation.paths(), &mut publication);
@@ -171,7 +171,7 @@ async fn an_output_is_replaced_as_a_whole() {
 }
 
 #[test]
-fn a_file_in_the_way_stops_it_and_stays() {
+fn a_foreign_file_fails_the_publication_and_stays() {
     for name in ["part-00001", "_SUCCESS"] {
         let cause = fails_and_leaves_nothing(|paths, _| {
             fs::write(paths.output().join(name), "somebody's").unwrap();
@@ -181,7 +181,7 @@ fn a_file_in_the_way_stops_it_and_stays() {
 }
 
 #[tokio::test]
-async fn what_was_skipped_comes_and_goes_with_the_parts() {
+async fn bad_records_are_published_and_taken_back_with_the_parts() {
     let (dir, reservation, mut publication) = prepared(false);
     let skipped = stage(reservation.paths(), PartKind::BadRecords, 7, 3, "{}\n");
     publication.bad_records.push(StagedPart { bytes: 99, ..skipped });
@@ -198,7 +198,7 @@ async fn what_was_skipped_comes_and_goes_with_the_parts() {
 }
 
 #[test]
-fn many_parts_are_placed_side_by_side_and_taken_back_all_the_same() {
+fn many_parts_are_published_and_taken_back() {
     const PARTS: u32 = 1_000;
     let dir = tempfile::tempdir().unwrap();
     let output = dir.path().join("out");
@@ -208,7 +208,7 @@ fn many_parts_are_placed_side_by_side_and_taken_back_all_the_same() {
     let part = |index| stage(paths, PartKind::Output, index, 1, &format!("{index}\n"));
     publication.parts = (0..PARTS).map(part).collect();
     let wrong = paths.staging().join(publication.parts[700].staged_name());
-    fs::write(&wrong, "longer than was said").unwrap();
+    fs::write(&wrong, "longer than reported").unwrap();
     let cause = publish(paths, &publication).unwrap_err().to_string();
     assert!(cause.contains("part-00700"), "{cause}");
     assert_eq!(files(&output), []);
@@ -227,7 +227,7 @@ fn many_parts_are_placed_side_by_side_and_taken_back_all_the_same() {
 }
 
 #[tokio::test]
-async fn what_may_pass_is_told_from_what_stays_and_all_can_be_done_once_more() {
+async fn transient_faults_are_told_apart_and_the_publication_can_be_repeated() {
     let (dir, reservation, publication) = prepared(false);
     let (failpoint, stop) = (Failpoint::default(), Stop::default());
     let again = || super::publish(reservation.paths(), &publication, &failpoint, &stop);

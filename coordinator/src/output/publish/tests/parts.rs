@@ -1,4 +1,4 @@
-//! What is no part of the job does not become visible.
+//! Files that are not parts of the job do not become visible.
 
 use std::os::unix::fs::MetadataExt;
 
@@ -6,7 +6,7 @@ use super::death::dies_at;
 use super::*;
 
 #[test]
-fn a_part_that_is_missing_stops_it() {
+fn a_missing_part_fails_the_publication() {
     let cause = fails_and_leaves_nothing(|paths, _| {
         fs::remove_file(paths.staging().join("part-00001.2")).unwrap();
     });
@@ -14,12 +14,12 @@ fn a_part_that_is_missing_stops_it() {
 }
 
 #[test]
-fn a_part_of_another_size_stops_it() {
+fn a_part_of_another_size_fails_the_publication() {
     let cause = fails_and_leaves_nothing(|_, publication| publication.parts[1].bytes += 1);
     assert!(matches!(cause, FailureCause::Corrupt { .. }), "{cause}");
 }
 
-/// A program that runs as the worker's user is no part.
+/// A program that would run as the worker's user is refused.
 #[test]
 fn a_part_with_a_special_bit_is_refused() {
     for bits in [0o4755, 0o2755, 0o1644] {
@@ -31,7 +31,7 @@ fn a_part_with_a_special_bit_is_refused() {
     }
 }
 
-/// Whatever happens to the first part between the look at it and the rename.
+/// Changes the first part between its check and its rename.
 fn with_the_first_part(
     act: impl Fn(&Path) + Send + Sync + 'static,
 ) -> (bool, Vec<(String, String)>) {
@@ -55,7 +55,7 @@ fn with_the_first_part(
     (true, files(dir.path()))
 }
 
-/// Some file systems give a file another number when it is renamed.
+/// Some file systems give a file another inode number when it is renamed.
 #[test]
 fn a_part_with_another_number_is_known_by_its_bytes() {
     let exchange = |text: &'static str| {
@@ -68,7 +68,7 @@ fn a_part_with_another_number_is_known_by_its_bytes() {
     assert_eq!(with_the_first_part(exchange("FIRST\n")), (false, Vec::new()));
 }
 
-/// As a backup by links does, before and while it is published.
+/// As a backup by hard links does, before and during the publication.
 #[test]
 fn a_part_with_another_name_is_copied() {
     let (dir, reservation, publication) = prepared(false);
@@ -83,7 +83,7 @@ fn a_part_with_another_name_is_copied() {
     assert_eq!(with_the_first_part(link), (true, published()));
 }
 
-/// What was taken back unread is read before it is visible again.
+/// A part that was taken back unread is read before it becomes visible again.
 #[test]
 fn a_part_that_was_torn_before_it_was_taken_back_is_not_published() {
     for text in ["first\n", "fir\0\0\0"] {

@@ -1,14 +1,13 @@
-//! A publication that is stopped, or fails, takes back what it did, in a time that nobody else
-//! decides.
+//! A publication that is stopped or fails is undone, in a time that nobody else decides.
 
 use super::death::dies_at;
 use super::hostile::in_time;
 use super::*;
 
-/// Stopped at each of its files, nothing of it stays, and it could be done once more; stopped
-/// later, it is too late.
+/// Stopped at any of its files, it leaves nothing behind and can be repeated; after that, it is too
+/// late.
 #[test]
-fn one_that_is_stopped_takes_back_what_it_did() {
+fn a_stopped_publication_is_undone() {
     let steps = [
         (FailpointId::MovedAside, 1),
         (FailpointId::PartRenamed, 1),
@@ -40,7 +39,7 @@ fn one_that_is_stopped_takes_back_what_it_did() {
 }
 
 #[test]
-fn one_that_was_stopped_before_it_began_does_nothing() {
+fn a_publication_stopped_before_it_begins_does_nothing() {
     let (dir, reservation, publication) = prepared(false);
     let stop = Stop::default();
     assert!(stop.stop());
@@ -50,7 +49,7 @@ fn one_that_was_stopped_before_it_began_does_nothing() {
 }
 
 #[test]
-fn what_is_stopped_moves_nothing_aside() {
+fn a_stopped_publication_moves_nothing_aside() {
     let (dir, reservation, publication) = prepared(true);
     let (failpoint, stop) = (Failpoint::default(), Stop::default());
     let commit = Commit::begin(reservation.paths(), &publication, &failpoint, &stop).unwrap();
@@ -59,9 +58,9 @@ fn what_is_stopped_moves_nothing_aside() {
     assert_eq!(files(dir.path()), old());
 }
 
-/// What a former try has placed may be of any size by now.
+/// A part that an earlier try has placed may have any size by now.
 #[test]
-fn what_is_undone_is_not_read_to_its_end() {
+fn undoing_does_not_read_parts_to_their_end() {
     const BYTES: u64 = 1 << 42;
     for (overwrite, decoy, is_stopped) in
         [(false, false, false), (false, true, true), (false, true, false), (true, true, false)]
@@ -85,7 +84,7 @@ fn what_is_undone_is_not_read_to_its_end() {
             }
             commit.undo();
             let may_stay = decoy && !overwrite;
-            // What was to be replaced is back.
+            // The old output is back.
             let left = fs::metadata(&visible).map_or(0, |file| file.len());
             assert!(may_stay || left < BYTES, "{overwrite} {decoy} {is_stopped}");
             assert_eq!(!may_stay && visible.exists(), overwrite, "{decoy} {is_stopped}");
@@ -93,9 +92,9 @@ fn what_is_undone_is_not_read_to_its_end() {
     }
 }
 
-/// A part that its job has spoiled since it was placed is taken back all the same.
+/// A part that its job has changed since it was placed is taken back all the same.
 #[test]
-fn what_this_try_has_placed_is_taken_back_whatever_it_is_by_now() {
+fn a_placed_part_is_taken_back_even_if_it_has_changed() {
     let (dir, reservation, publication) = prepared(false);
     let visible = dir.path().join("part-00000");
     let failpoint = Failpoint::acting(FailpointId::PartRenamed, 1, move || chmod(&visible, 0o4755));
