@@ -120,9 +120,7 @@ impl Driver {
     /// journal has accepted a record.
     fn look_at_clock(&mut self) {
         if let Some(stopped) = self.clock.look(self.real) {
-            tracing::warn!(
-                "the coordinator was suspended for {stopped:.1?}; leases were suspended with it"
-            );
+            tracing::warn!("the coordinator was suspended for {stopped:.1?}, as were all leases");
             if self.is_shared {
                 self.handle(Event::Beat);
             } else {
