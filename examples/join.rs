@@ -39,7 +39,7 @@ impl Mapper for Visits {
     }
 }
 
-/// Gets the user first, then the visits, since the inputs are in this order.
+/// Receives the user first, then the visits: values come in the order of the inputs.
 struct NameVisits;
 
 impl Reducer<str, Tagged<str>> for NameVisits {

@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use serde::Deserialize;
 use windrow::prelude::*;
 
-/// Other fields are ignored.
+/// The fields that the job needs; others are ignored.
 #[derive(Deserialize)]
 struct Request {
     status: u16,

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use windrow::prelude::*;
 
 struct Words {
-    /// Not counted.
+    /// Words that are not counted.
     stop: HashSet<String>,
 }
 
@@ -27,7 +27,7 @@ impl Mapper for Words {
     }
 }
 
-/// The job takes no parameters, but it is built where it runs, so that each worker reads the list
+/// The job takes no parameters, but is built where it runs, so that each worker reads the list
 /// once.
 #[derive(clap::Args, Serialize, Deserialize)]
 struct None {}

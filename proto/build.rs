@@ -1,4 +1,4 @@
-//! Compiles the .proto files with `protox`, so that no protoc has to be installed.
+//! Compiles the .proto files with `protox`, so that no protoc need be installed.
 
 use protox::prost::Message;
 

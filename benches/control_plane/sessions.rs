@@ -11,7 +11,7 @@ use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval, sleep_until};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Streaming;
-use windrow_proto::pieces::Pieces;
+use windrow_proto::fragments::Fragments;
 use windrow_proto::v1;
 use windrow_proto::v1::coordinator_message::Message as Order;
 use windrow_proto::v1::sessions_client::SessionsClient;
@@ -65,7 +65,7 @@ impl Sessions {
 struct Session {
     reports: mpsc::Sender<v1::WorkerMessage>,
     orders: Streaming<v1::CoordinatorMessage>,
-    pieces: Pieces,
+    fragments: Fragments,
     heartbeat: Duration,
     /// Folders for parts, by job.
     staging: BTreeMap<u64, PathBuf>,
@@ -95,7 +95,7 @@ impl Session {
         Ok(Self {
             reports,
             orders,
-            pieces: Pieces::default(),
+            fragments: Fragments::default(),
             heartbeat,
             staging: BTreeMap::new(),
             waits: Arc::clone(waits),
@@ -143,8 +143,8 @@ impl Session {
 
     fn obey(&mut self, order: v1::CoordinatorMessage) -> Option<Report> {
         match order.message? {
-            Order::Piece(piece) => {
-                let whole = self.pieces.add(&piece).ok()??;
+            Order::Fragment(fragment) => {
+                let whole = self.fragments.add(&fragment).ok()??;
                 self.obey(whole)
             }
             Order::JobContext(context) => {

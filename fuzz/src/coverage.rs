@@ -1,12 +1,12 @@
-//! Which code a try has run.
+//! The code that an input runs.
 //!
-//! A build by `fuzz/run` has a counter of eight bits in each branch of Windrow's own crates but
-//! this one, which LLVM puts there and tells us of before `main`. Any other build has none; then
-//! nothing is ever new, and inputs are changed blindly.
+//! In a build by `fuzz/run`, LLVM puts an 8-bit counter into each branch of Windrow's own crates,
+//! except this one, and registers the counters before `main`. Other builds have none: then no input
+//! is ever new, and mutation is blind.
 
 use std::sync::{Mutex, PoisonError};
 
-/// Counters of all modules. One fuzzer at a time uses them.
+/// The counters of all modules, used by one fuzzer at a time.
 static REGIONS: Mutex<Vec<Region>> = Mutex::new(Vec::new());
 
 /// Counters that were linked together.
@@ -15,36 +15,36 @@ struct Region {
     bytes: usize,
 }
 
-// SAFETY: it points to what belongs to no thread.
+// SAFETY: the pointer is to memory that belongs to no thread.
 #[allow(unsafe_code)]
 unsafe impl Send for Region {}
 
 impl Region {
-    /// The counters, at rest.
+    /// The counters, while no fuzzed code runs.
     #[allow(unsafe_code)]
     fn counters(&mut self) -> &mut [u8] {
-        // SAFETY: they are there as long as the process, as whoever told of them has promised. Code
-        // that counts in them is what is fuzzed: it runs on the fuzzer's thread, which is here now,
-        // and no code of this crate counts.
+        // SAFETY: the counters live as long as the process, as their registration promises. Only
+        // fuzzed code changes them; it runs on this thread, which is here now, and this crate has
+        // no counters.
         unsafe { std::slice::from_raw_parts_mut(self.start, self.bytes) }
     }
 }
 
-/// Called by each instrumented module before `main`, with where its counters begin and end.
+/// Called by each instrumented module before `main`, with the bounds of its counters.
 ///
 /// # Safety
-/// The two must enclose counters that exist for as long as the process.
+/// The bounds must enclose counters that live as long as the process.
 #[allow(unsafe_code)] // The name is what LLVM calls.
 #[unsafe(no_mangle)]
 unsafe extern "C" fn __sanitizer_cov_8bit_counters_init(start: *mut u8, end: *mut u8) {
     let mut regions = REGIONS.lock().unwrap_or_else(PoisonError::into_inner);
-    // Modules that were linked together share one region, and each tells of it.
+    // Modules that were linked together share one region, and each registers it.
     if start < end && regions.iter().all(|known| known.start != start) {
         regions.push(Region { start, bytes: end.addr() - start.addr() });
     }
 }
 
-/// What has been seen so far: for each counter, the orders of magnitude that it has had.
+/// What has been seen so far: for each counter, its orders of magnitude.
 #[derive(Default)]
 pub(crate) struct Coverage {
     seen: Vec<u8>,
@@ -52,13 +52,13 @@ pub(crate) struct Coverage {
 }
 
 impl Coverage {
-    /// Begins a try.
+    /// Resets the counters before an input.
     pub(crate) fn reset() {
         let mut regions = REGIONS.lock().unwrap_or_else(PoisonError::into_inner);
         regions.iter_mut().for_each(|region| region.counters().fill(0));
     }
 
-    /// Whether the try has done what none has done before.
+    /// Whether the input did something new.
     pub(crate) fn is_new(&mut self) -> bool {
         let mut regions = REGIONS.lock().unwrap_or_else(PoisonError::into_inner);
         let mut is_new = false;
@@ -75,7 +75,7 @@ impl Coverage {
         self.branches
     }
 
-    /// Takes in counters of which the first has number `start`. Nearly all of them are zero.
+    /// Adds the counters from number `start` on. Nearly all are zero.
     fn take_in(&mut self, start: usize, counters: &[u8]) -> bool {
         let mut is_new = false;
         self.seen.resize(self.seen.len().max(start + counters.len()), 0);
@@ -84,7 +84,7 @@ impl Coverage {
             counters.chunks(64).zip(seen).filter(|(counts, _)| counts.iter().any(|n| *n != 0))
         {
             for (count, seen) in counts.iter().zip(seen).filter(|(count, _)| **count > 0) {
-                // The number of its bits: 1, 2 to 3, 4 to 7 and so on.
+                // The bit for its order of magnitude: 1, 2 to 3, 4 to 7 and so on.
                 let magnitude = 1 << (7 - count.leading_zeros());
                 self.branches += usize::from(*seen == 0);
                 is_new |= *seen & magnitude == 0;

@@ -1,5 +1,4 @@
-//! The loop: takes an input, changes it, tries it, and keeps it where it has run code that none
-//! before it has.
+//! The loop: takes an input, mutates it, tries it, and keeps it if it ran new code.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -10,7 +9,7 @@ use crate::heap::peak_bytes;
 use crate::mutate::{INPUT_BYTES_MAX, mutate};
 use crate::random::Random;
 
-/// An input that its target cannot cope with.
+/// An input on which its target fails.
 #[derive(Debug)]
 pub struct Found {
     /// The input.
@@ -19,18 +18,18 @@ pub struct Found {
     pub message: String,
 }
 
-/// How far a fuzzer has come.
+/// The progress of a fuzzer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Progress {
-    /// Inputs that were tried.
+    /// Inputs tried.
     pub tries: u64,
-    /// Inputs that are kept, to be changed.
+    /// Inputs kept for mutation.
     pub kept: usize,
-    /// Branches that were taken; 0 where the build does not count them.
+    /// Branches covered; 0 in a build without counters.
     pub branches: usize,
 }
 
-/// Tries one target with one input after the other.
+/// Tries inputs on one target.
 pub struct Fuzzer {
     target: Target,
     random: Random,
@@ -40,7 +39,7 @@ pub struct Fuzzer {
 }
 
 impl Fuzzer {
-    /// One that starts from the target's own seeds, and does the same for the same `seed`.
+    /// Starts from the target's own seeds; deterministic for a `seed`.
     pub fn new(target: Target, seed: u64) -> Self {
         let mut corpus = (target.seeds)();
         corpus.push(Vec::new());
@@ -48,10 +47,10 @@ impl Fuzzer {
         Self { target, random: Random::new(seed), corpus, coverage: Coverage::default(), tries: 0 }
     }
 
-    /// Tries the seeds, each as it is.
+    /// Tries the seeds, unchanged.
     ///
     /// # Errors
-    /// The first that the target cannot cope with.
+    /// The first input on which the target fails.
     pub fn try_seeds(&mut self) -> Result<(), Found> {
         for input in self.corpus.clone() {
             self.try_new(input)?;
@@ -59,10 +58,10 @@ impl Fuzzer {
         Ok(())
     }
 
-    /// Tries so many more inputs.
+    /// Tries this many more inputs.
     ///
     /// # Errors
-    /// The first that the target cannot cope with.
+    /// The first input on which the target fails.
     pub fn run(&mut self, tries: u64) -> Result<(), Found> {
         for _ in 0..tries {
             let mut input = self.any_input().clone();
@@ -73,7 +72,7 @@ impl Fuzzer {
         Ok(())
     }
 
-    /// How far it has come.
+    /// Its progress.
     pub fn progress(&self) -> Progress {
         let (tries, kept) = (self.tries, self.corpus.len());
         Progress { tries, kept, branches: self.coverage.branches() }
@@ -100,14 +99,14 @@ impl Fuzzer {
 /// Tries one input.
 ///
 /// # Errors
-/// The message of the panic, or how much memory the target took and should not have taken.
+/// The message of the panic, or how much memory the target used beyond its limit.
 pub fn try_input(target: &Target, input: &[u8]) -> Result<(), String> {
     let (tried, bytes) =
         peak_bytes(|| catch_unwind(AssertUnwindSafe(|| (target.check)(input))).map_err(text_of));
     tried?;
     let bytes_max = target.heap.bytes_max(input.len());
     if bytes > bytes_max {
-        return Err(format!("it took {bytes} bytes of memory, and {bytes_max} are the most"));
+        return Err(format!("it used {bytes} bytes of memory, more than its limit of {bytes_max}"));
     }
     Ok(())
 }
@@ -130,20 +129,20 @@ mod tests {
     }
 
     #[test]
-    fn a_planted_panic_is_found_with_an_input_that_shows_it_again() {
-        let target = target(|input| assert!(!input.ends_with(b"hayaw"), "what was planted"));
+    fn a_planted_panic_is_found_with_an_input_that_reproduces_it() {
+        let target = target(|input| assert!(!input.ends_with(b"hayaw"), "the planted panic"));
         let mut fuzzer = Fuzzer::new(target, 1);
         fuzzer.try_seeds().unwrap();
         let found = fuzzer.run(1_000_000).unwrap_err();
-        assert!(found.message.contains("what was planted"), "{found:?}");
+        assert!(found.message.contains("the planted panic"), "{found:?}");
         assert_eq!(try_input(&target, &found.input), Err(found.message));
     }
 
     #[test]
-    fn too_much_memory_for_the_input_is_found() {
+    fn memory_beyond_the_limit_for_the_input_is_found() {
         let target = target(|input| drop(vec![1u8; usize::from(input[0]) * 100]));
         let found = try_input(&target, &[100]).unwrap_err();
-        assert!(found.contains("10000 bytes of memory, and 1026"), "{found}");
+        assert!(found.contains("10000 bytes of memory, more than its limit of 1026"), "{found}");
         assert_eq!(try_input(&target, &[5]), Ok(()));
         assert!(Fuzzer::new(target, 1).try_seeds().is_err());
     }

@@ -1,7 +1,5 @@
-//! How much memory a try holds at once: what the thread has allocated and not freed, at its
-//! highest.
-//!
-//! Targets use no other threads.
+//! The peak memory of one input: what its thread has allocated and not freed. Targets use no other
+//! threads.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
@@ -17,7 +15,7 @@ thread_local! {
 struct Counting;
 
 fn count(bytes: i64) {
-    // A thread that is about to end is not in the middle of a try.
+    // A thread that is ending runs no input.
     let _ = HELD.try_with(|held| {
         let now = held.get() + bytes;
         held.set(now);
@@ -25,7 +23,7 @@ fn count(bytes: i64) {
     });
 }
 
-/// Runs `work`, and returns with its result the most bytes that it has held at once.
+/// Runs `work`, and returns its result with the peak of the bytes that it held.
 pub(crate) fn peak_bytes<T>(work: impl FnOnce() -> T) -> (T, usize) {
     let before = HELD.get();
     PEAK.set(before);
@@ -33,13 +31,13 @@ pub(crate) fn peak_bytes<T>(work: impl FnOnce() -> T) -> (T, usize) {
     (result, usize::try_from(PEAK.get() - before).unwrap_or(0))
 }
 
-// SAFETY: all calls go to the system's allocator as they are. Counting does not allocate, unwind or
-// change what is returned.
+// SAFETY: all calls are passed to the system's allocator unchanged. Counting does not allocate or
+// unwind.
 #[allow(unsafe_code)]
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         count(layout.size() as i64);
-        // SAFETY: the caller keeps the contract, which is the same.
+        // SAFETY: the caller keeps the same contract.
         unsafe { System.alloc(layout) }
     }
 

@@ -9,10 +9,9 @@
 //!  heap      how much memory a try has held
 //! ```
 //!
-//! A target is a function that panics where an input is neither refused nor what it should be. The
-//! engine is small because the well-known ones need a nightly compiler, or a C++ compiler, or
-//! cannot start from inputs that make sense; it does not shrink what it finds, and keeps nothing
-//! from one run to the next.
+//! A target is a function that panics if an input is neither refused nor read correctly. The engine
+//! is small: the well-known ones need a nightly compiler or a C++ compiler, or cannot start from
+//! valid seeds. It does not minimize what it finds, and keeps nothing between runs.
 
 mod coverage;
 mod fuzzer;

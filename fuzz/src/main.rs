@@ -9,30 +9,30 @@ use clap::Parser;
 use windrow_fuzz::{Found, Fuzzer, all, try_input};
 use windrow_jobs::fuzzing::Target;
 
-/// Tries to find inputs that Windrow cannot cope with. Stops at the first.
+/// Searches for inputs on which Windrow fails. Stops at the first.
 #[derive(Parser)]
 #[command(bin_name = "fuzz/run")]
 struct Args {
     /// What to fuzz [default: all targets].
     targets: Vec<String>,
-    /// How long, for each target.
+    /// Seconds for each target.
     #[arg(long, default_value_t = 60)]
     seconds: u64,
-    /// Another number makes other inputs.
+    /// The seed: another number makes other inputs.
     #[arg(long, default_value_t = 1)]
     seed: u64,
     /// Lists the targets.
     #[arg(long)]
     list: bool,
-    /// Tries this one input, which was found before.
+    /// Try this one input, found before.
     #[arg(long, value_name = "FILE", requires = "targets")]
     input: Option<PathBuf>,
-    /// Where to write what is found.
+    /// Folder for inputs that fail.
     #[arg(long, default_value = "target/fuzz")]
     found: PathBuf,
 }
 
-/// Tries between two looks at the clock.
+/// Inputs between two looks at the clock.
 const BATCH: u64 = 200;
 
 fn main() -> ExitCode {
@@ -53,7 +53,7 @@ fn run(args: &Args) -> Result<(), String> {
         } else if let Some(path) = &args.input {
             let input = std::fs::read(path).map_err(|e| format!("{}: {e}", path.display()))?;
             try_input(&target, &input)?;
-            say(&format!("{}: the input is refused, or taken for what it is", target.name));
+            say(&format!("{}: the input is refused, or read correctly", target.name));
         } else {
             fuzz(target, args)?;
         }
@@ -83,7 +83,7 @@ fn fuzz(target: Target, args: &Args) -> Result<(), String> {
     tried.or_else(|found| Err(save(target, &found, &args.found)?))
 }
 
-/// Keeps what was found, and says how to try it again.
+/// Writes a failing input to a file, and says how to try it again.
 fn save(target: Target, found: &Found, folder: &Path) -> Result<String, String> {
     let path = folder.join(format!("{}-{:016x}", target.name, fingerprint(&found.input)));
     std::fs::create_dir_all(folder)
@@ -93,7 +93,7 @@ fn save(target: Target, found: &Found, folder: &Path) -> Result<String, String> 
     Ok(format!("{name}: {message}\nagain: fuzz/run {name} --input {path}"))
 }
 
-/// FNV-1a: tells inputs apart by name.
+/// FNV-1a, for the name of the input's file.
 fn fingerprint(bytes: &[u8]) -> u64 {
     bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
         (hash ^ u64::from(*byte)).wrapping_mul(0x100_0000_01b3)

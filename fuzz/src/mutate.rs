@@ -1,18 +1,18 @@
-//! Changes inputs: a few bytes here and there, numbers at their limits, pieces that move, double,
-//! go, or come from another input.
+//! Mutations: bytes changed, numbers at limits, chunks moved, duplicated, removed, or taken from
+//! another input.
 
 use crate::random::Random;
 
-/// Largest input that is made.
+/// Largest input made.
 pub(crate) const INPUT_BYTES_MAX: usize = 16 << 10;
 
-/// Most changes at once.
+/// Most mutations at once.
 const CHANGES_MAX: usize = 4;
 
-/// Longest piece that is moved at once.
+/// Longest chunk moved at once.
 const PIECE_BYTES_MAX: usize = 64;
 
-/// Changes `input` a little, sometimes with a piece of `other`.
+/// Mutates `input` a little, sometimes with a chunk of `other`.
 pub(crate) fn mutate(random: &mut Random, input: &mut Vec<u8>, other: &[u8]) {
     for _ in 0..=random.below(CHANGES_MAX) {
         change(random, input, other);
@@ -43,7 +43,7 @@ fn change(random: &mut Random, input: &mut Vec<u8>, other: &[u8]) {
     }
 }
 
-/// Puts in a piece of another input, or any bytes.
+/// Inserts a chunk of another input, or random bytes.
 fn insert(random: &mut Random, input: &mut Vec<u8>, other: &[u8]) {
     let at = random.below(input.len() + 1);
     let piece = if other.is_empty() || random.below(4) == 0 {
@@ -54,22 +54,21 @@ fn insert(random: &mut Random, input: &mut Vec<u8>, other: &[u8]) {
     input.splice(at..at, piece);
 }
 
-/// Some of the bytes, which are not none.
+/// A non-empty chunk of the bytes.
 fn piece<'a>(random: &mut Random, bytes: &'a [u8]) -> &'a [u8] {
     let start = random.below(bytes.len());
     let len = 1 + random.below(PIECE_BYTES_MAX);
     &bytes[start..bytes.len().min(start + len)]
 }
 
-/// Writes as much of `piece` as fits.
+/// Overwrites with as much of `piece` as fits.
 fn overwrite(input: &mut [u8], at: usize, piece: &[u8]) {
     let rest = &mut input[at..];
     let len = rest.len().min(piece.len());
     rest[..len].copy_from_slice(&piece[..len]);
 }
 
-/// A number at which something may end: a power of two or beside one, in one of the usual
-/// encodings.
+/// A number at a likely limit: a power of two or one beside it, in one of the usual encodings.
 fn limit(random: &mut Random) -> Vec<u8> {
     let power = 1u64 << random.below(64);
     let number = power.wrapping_add(random.below(3) as u64).wrapping_sub(1);
@@ -93,7 +92,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn inputs_differ_stay_bounded_and_are_the_same_for_the_same_seed() {
+    fn mutations_differ_stay_bounded_and_are_deterministic() {
         let grow = |seed| {
             let mut random = Random::new(seed);
             let mut input = b"seed".to_vec();
@@ -109,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn any_byte_can_become_any_other_and_any_length_can_be_reached() {
+    fn any_byte_and_any_length_can_be_reached() {
         let mut random = Random::new(3);
         let (mut values, mut lengths) = ([false; 256], [false; 9]);
         for _ in 0..20_000 {

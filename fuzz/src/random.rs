@@ -1,6 +1,6 @@
-//! Numbers that look random and are the same for the same seed.
+//! Pseudo-random numbers, deterministic for a seed.
 
-/// An xorshift64: any mixture serves.
+/// An xorshift64: quality does not matter here.
 pub(crate) struct Random(u64);
 
 impl Random {
@@ -15,7 +15,7 @@ impl Random {
         self.0
     }
 
-    /// One of the numbers below `n`, which is at least 1.
+    /// A number below `n`, which is at least 1.
     pub(crate) fn below(&mut self, n: usize) -> usize {
         ((self.next() >> 16) % n as u64) as usize
     }

@@ -1,4 +1,4 @@
-//! What is fuzzed: what the crates bring, and what of security anybody may call.
+//! The targets: those of the crates, and what security reads from strangers.
 
 use std::time::SystemTime;
 
@@ -72,7 +72,7 @@ mod tests {
     }
 
     #[test]
-    fn the_seeds_of_this_file_are_taken_for_what_they_are() {
+    fn the_seeds_of_this_file_are_read_correctly() {
         let certified = Certified::read(&CertificateDer::from(CERTIFICATE)).unwrap();
         assert_eq!(certified.identity.name(), "barn");
         let seeds = join_token_seeds().into_iter().map(|seed| String::from_utf8(seed).unwrap());

@@ -1,12 +1,12 @@
-//! A short run of each target, always with the same inputs. `fuzz/run` looks longer, and further.
+//! A short run of each target with deterministic inputs. `fuzz/run` searches longer.
 
 use windrow_fuzz::{Fuzzer, all};
 
-/// A third of a second of most targets.
+/// A third of a second for most targets.
 const TRIES: u64 = 30_000;
 
 #[test]
-fn no_target_fails_at_its_seeds_or_at_what_is_made_of_them() {
+fn no_target_fails_on_its_seeds_or_their_mutations() {
     for target in all() {
         let mut fuzzer = Fuzzer::new(target, 1);
         let found = fuzzer.try_seeds().and_then(|()| fuzzer.run(TRIES));

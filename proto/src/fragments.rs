@@ -1,27 +1,27 @@
-//! Large messages in pieces: encoded and compressed once for all who get them, sent so that small
-//! messages can go between, and put together again.
+//! Fragmentation and reassembly of large messages. A message is encoded and compressed once for all
+//! receivers, and small messages may be sent between its fragments.
 
 use std::io::Read;
 
 use bytes::Bytes;
 use prost::Message;
 
-use crate::v1::{CoordinatorMessage, Piece};
+use crate::v1::{CoordinatorMessage, Fragment};
 
-/// Bytes of a piece. A small message waits for one of them at most.
-pub const PIECE_BYTES_MAX: usize = 64 << 10;
+/// The size of a fragment: a small message waits for at most one.
+pub const FRAGMENT_BYTES_MAX: usize = 64 << 10;
 
-/// Longest message, packed or not: where the outputs of a million maps lie, or the ranges of a
-/// hundred thousand reduces.
+/// The longest message, packed or not: the locations of a million map outputs, or the ranges of a
+/// hundred thousand reducers.
 pub const PACKED_BYTES_MAX: usize = 64 << 20;
 
-/// A shorter message is not worth being compressed.
+/// Shorter messages are not compressed.
 const COMPRESSED_BYTES_MIN: usize = 512;
 
-/// The usual level of zstd: the highest planes and lists of names shrink to little with any.
+/// The default level of zstd; higher planes and lists of names compress well at any level.
 const LEVEL: i32 = 3;
 
-/// A message that has been encoded, to be sent to many.
+/// An encoded message, to be sent to many workers.
 #[derive(Clone, Debug)]
 pub struct Packed {
     bytes: Bytes,
@@ -30,7 +30,7 @@ pub struct Packed {
 }
 
 impl Packed {
-    /// Encodes a message, and compresses it if that pays.
+    /// Encodes a message, and compresses it if that makes it smaller.
     pub fn of(message: &CoordinatorMessage) -> Self {
         let encoded = message.encode_to_vec();
         if encoded.len() >= COMPRESSED_BYTES_MIN
@@ -42,94 +42,97 @@ impl Packed {
         Self { bytes: encoded.into(), unpacked_bytes: 0 }
     }
 
-    /// Bytes that are sent, but for what each piece adds.
+    /// The bytes to send, without the headers of fragments.
     pub fn bytes(&self) -> usize {
         self.bytes.len()
     }
 
-    /// The piece that begins at this byte, and where the next one begins; `None` at the end.
-    pub fn piece(&self, from: usize) -> Option<(Piece, usize)> {
-        // An empty message has one piece, which says so.
+    /// The fragment at this offset, and the offset of the next; `None` at the end.
+    pub fn fragment(&self, from: usize) -> Option<(Fragment, usize)> {
+        // An empty message has one empty fragment.
         if from >= self.bytes.len() && from > 0 {
             return None;
         }
-        let until = self.bytes.len().min(from + PIECE_BYTES_MAX);
+        let until = self.bytes.len().min(from + FRAGMENT_BYTES_MAX);
         let data = self.bytes.slice(from..until);
         let (bytes, unpacked_bytes) =
             if from == 0 { (self.bytes.len() as u64, self.unpacked_bytes) } else { (0, 0) };
-        Some((Piece { bytes, unpacked_bytes, data }, until.max(1)))
+        Some((Fragment { bytes, unpacked_bytes, data }, until.max(1)))
     }
 
-    /// All pieces, in order.
-    pub fn pieces(&self) -> impl Iterator<Item = Piece> {
+    /// All fragments, in order.
+    pub fn fragments(&self) -> impl Iterator<Item = Fragment> {
         let mut from = 0;
         std::iter::from_fn(move || {
-            let (piece, next) = self.piece(from)?;
+            let (fragment, next) = self.fragment(from)?;
             from = next;
-            Some(piece)
+            Some(fragment)
         })
     }
 }
 
-/// Pieces that make no message.
+/// Fragments that do not make up a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum PieceError {
-    /// Longer than any message is.
-    #[error("a message in pieces is longer than 64 MiB")]
+pub enum FragmentError {
+    /// The announced length exceeds the limit.
+    #[error("a message in fragments is longer than 64 MiB")]
     TooLong,
-    /// More came than was announced.
-    #[error("the pieces of a message are longer than it")]
+    /// The fragments exceed the announced length.
+    #[error("the fragments of a message are longer than it")]
     Overlong,
-    /// They are not what the first one says.
-    #[error("a message in pieces is damaged")]
+    /// The fragments do not decode to a message of the announced length.
+    #[error("a message in fragments is damaged")]
     Damaged,
 }
 
-/// Puts the pieces of one message after the other together.
+/// Reassembles messages from their fragments, one message after the other.
 #[derive(Debug, Default)]
-pub struct Pieces {
+pub struct Fragments {
     bytes: usize,
     unpacked_bytes: usize,
     data: Vec<u8>,
     has_begun: bool,
 }
 
-impl Pieces {
-    /// Takes the next piece; returns the message when this was its last.
+impl Fragments {
+    /// Adds the next fragment; returns the message if it was the last.
     ///
     /// # Errors
-    /// When the pieces make no message, or one that is too long.
-    pub fn add(&mut self, piece: &Piece) -> Result<Option<CoordinatorMessage>, PieceError> {
+    /// When the fragments make up no message, or one that is too long.
+    pub fn add(
+        &mut self,
+        fragment: &Fragment,
+    ) -> Result<Option<CoordinatorMessage>, FragmentError> {
         if !self.has_begun {
             let length = |bytes: u64| {
                 let bytes = usize::try_from(bytes).ok();
-                bytes.filter(|bytes| *bytes <= PACKED_BYTES_MAX).ok_or(PieceError::TooLong)
+                bytes.filter(|bytes| *bytes <= PACKED_BYTES_MAX).ok_or(FragmentError::TooLong)
             };
-            self.bytes = length(piece.bytes)?;
-            self.unpacked_bytes = length(piece.unpacked_bytes)?;
+            self.bytes = length(fragment.bytes)?;
+            self.unpacked_bytes = length(fragment.unpacked_bytes)?;
             self.has_begun = true;
         }
-        if self.data.len() + piece.data.len() > self.bytes {
-            return Err(PieceError::Overlong);
+        if self.data.len() + fragment.data.len() > self.bytes {
+            return Err(FragmentError::Overlong);
         }
-        // As much as arrives, not as much as is announced.
-        self.data.extend_from_slice(&piece.data);
+        // Memory grows with what arrives, not with what is announced.
+        self.data.extend_from_slice(&fragment.data);
         if self.data.len() < self.bytes {
             return Ok(None);
         }
         let Self { unpacked_bytes, data, .. } = std::mem::take(self);
         let encoded = if unpacked_bytes == 0 { data } else { unpack(&data, unpacked_bytes)? };
         let message = CoordinatorMessage::decode(Bytes::from(encoded));
-        message.map(Some).map_err(|_| PieceError::Damaged)
+        message.map(Some).map_err(|_| FragmentError::Damaged)
     }
 }
 
-fn unpack(data: &[u8], unpacked_bytes: usize) -> Result<Vec<u8>, PieceError> {
+fn unpack(data: &[u8], unpacked_bytes: usize) -> Result<Vec<u8>, FragmentError> {
     let mut unpacked = Vec::new();
-    let decoder = zstd::Decoder::with_buffer(data).map_err(|_| PieceError::Damaged)?;
+    let decoder = zstd::Decoder::with_buffer(data).map_err(|_| FragmentError::Damaged)?;
     let mut bounded = decoder.take(unpacked_bytes as u64 + 1);
-    bounded.read_to_end(&mut unpacked).map_err(|_| PieceError::Damaged)?;
-    if unpacked.len() == unpacked_bytes { Ok(unpacked) } else { Err(PieceError::Damaged) }
+    bounded.read_to_end(&mut unpacked).map_err(|_| FragmentError::Damaged)?;
+    if unpacked.len() == unpacked_bytes { Ok(unpacked) } else { Err(FragmentError::Damaged) }
 }
 
 #[cfg(test)]
@@ -160,9 +163,9 @@ mod tests {
 
     #[test]
     fn messages_survive_the_round_trip_one_after_the_other() {
-        let mut pieces = Pieces::default();
+        let mut fragments = Fragments::default();
         let empty = CoordinatorMessage { message: None };
-        for (message, is_one_piece) in [
+        for (message, is_one_fragment) in [
             (context("short".into()), true),
             (context("long ".repeat(100_000)), true),
             (points(20_000), false),
@@ -171,39 +174,39 @@ mod tests {
         ] {
             let packed = Packed::of(&message);
             let mut heard = Vec::new();
-            let sent: Vec<_> = packed.pieces().collect();
-            assert!(sent.iter().all(|piece| piece.data.len() <= PIECE_BYTES_MAX));
-            for piece in &sent {
-                heard.extend(pieces.add(piece).unwrap());
+            let sent: Vec<_> = packed.fragments().collect();
+            assert!(sent.iter().all(|fragment| fragment.data.len() <= FRAGMENT_BYTES_MAX));
+            for fragment in &sent {
+                heard.extend(fragments.add(fragment).unwrap());
             }
             assert_eq!(heard, [message]);
-            assert_eq!(sent.len(), packed.bytes().div_ceil(PIECE_BYTES_MAX).max(1));
-            assert_eq!(sent.len() == 1, is_one_piece);
+            assert_eq!(sent.len(), packed.bytes().div_ceil(FRAGMENT_BYTES_MAX).max(1));
+            assert_eq!(sent.len() == 1, is_one_fragment);
         }
     }
 
     #[test]
-    fn what_is_no_message_is_refused() {
-        let piece = |bytes, unpacked_bytes, data: &'static [u8]| Piece {
+    fn malformed_fragments_are_refused() {
+        let fragment = |bytes, unpacked_bytes, data: &'static [u8]| Fragment {
             bytes,
             unpacked_bytes,
             data: Bytes::from_static(data),
         };
-        for (piece, error) in [
-            (piece(u64::MAX, 0, b""), PieceError::TooLong),
-            (piece(1, u64::MAX, b""), PieceError::TooLong),
-            (piece(1, 0, b"ab"), PieceError::Overlong),
-            (piece(2, 0, b"\xff\xff"), PieceError::Damaged),
-            (piece(2, 9, b"no"), PieceError::Damaged),
+        for (fragment, error) in [
+            (fragment(u64::MAX, 0, b""), FragmentError::TooLong),
+            (fragment(1, u64::MAX, b""), FragmentError::TooLong),
+            (fragment(1, 0, b"ab"), FragmentError::Overlong),
+            (fragment(2, 0, b"\xff\xff"), FragmentError::Damaged),
+            (fragment(2, 9, b"no"), FragmentError::Damaged),
         ] {
-            assert_eq!(Pieces::default().add(&piece), Err(error), "{piece:?}");
+            assert_eq!(Fragments::default().add(&fragment), Err(error), "{fragment:?}");
         }
-        // It says that it is shorter, or longer, than it is.
+        // The announced length is one byte too short, or too long.
         let Packed { bytes, unpacked_bytes } = Packed::of(&context("x".repeat(10_000)));
         for claimed in [unpacked_bytes - 1, unpacked_bytes + 1] {
             let data = bytes.clone();
-            let piece = Piece { bytes: bytes.len() as u64, unpacked_bytes: claimed, data };
-            assert_eq!(Pieces::default().add(&piece), Err(PieceError::Damaged));
+            let fragment = Fragment { bytes: bytes.len() as u64, unpacked_bytes: claimed, data };
+            assert_eq!(Fragments::default().add(&fragment), Err(FragmentError::Damaged));
         }
     }
 }

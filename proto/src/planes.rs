@@ -1,15 +1,14 @@
-//! Numbers as planes of bytes: the lowest byte of all, then the next one of all, as far as any
+//! Numbers as planes of bytes: the lowest byte of all, then the next byte of all, as long as any
 //! number needs it.
 //!
-//! Where numbers are small, or close to each other, the higher planes hardly vary, and compress to
-//! little.
+//! If numbers are small or close together, the higher planes hardly vary, and compress well.
 
 use bytes::Bytes;
 
-/// Most planes: a number has four bytes.
+/// Most planes: numbers have four bytes.
 const PLANES_MAX: usize = 4;
 
-/// The planes of some numbers; at least one if there is any number.
+/// The planes of some numbers; at least one, unless there are no numbers.
 pub fn planes(numbers: &[u32]) -> Vec<Bytes> {
     let Some(largest) = numbers.iter().max() else { return Vec::new() };
     let planes = (PLANES_MAX - largest.leading_zeros() as usize / 8).max(1);
@@ -17,7 +16,7 @@ pub fn planes(numbers: &[u32]) -> Vec<Bytes> {
     (0..planes).map(plane).collect()
 }
 
-/// The numbers of some planes; `None` if these are too many, or of different lengths.
+/// The numbers of some planes; `None` if there are too many planes, or their lengths differ.
 pub fn numbers(planes: &[Bytes]) -> Option<Vec<u32>> {
     let count = planes.first().map_or(0, Bytes::len);
     if planes.len() > PLANES_MAX || planes.iter().any(|plane| plane.len() != count) {
@@ -33,7 +32,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn numbers_survive_the_round_trip_in_as_few_planes_as_they_need() {
+    fn numbers_survive_the_round_trip_in_the_fewest_planes() {
         for (count, sent) in [
             (0, &[][..]),
             (1, &[0, 0, 0]),
@@ -50,7 +49,7 @@ mod tests {
     }
 
     #[test]
-    fn planes_that_do_not_fit_each_other_are_refused() {
+    fn planes_of_different_lengths_are_refused() {
         assert_eq!(numbers(&[Bytes::from_static(&[1, 2]), Bytes::from_static(&[1])]), None);
         assert_eq!(numbers(&vec![Bytes::from_static(&[1]); 5]), None);
     }

@@ -1,4 +1,4 @@
-//! Which protocol two builds speak with each other.
+//! The protocol that two builds speak with each other.
 
 use std::ops::RangeInclusive;
 
@@ -42,11 +42,11 @@ mod tests {
             ((2, 4), (3, 7), Some(4)),
             ((3, 7), (2, 4), Some(4)),
             ((2, 9), (3, 3), Some(3)),
-            // One that names no lowest speaks one only.
+            // A build without a lowest protocol speaks only one.
             ((0, 3), (2, 4), Some(3)),
             ((0, 1), (2, 4), None),
             ((5, 6), (2, 4), None),
-            // A senseless range has nothing in common with any.
+            // An empty range has nothing in common with any.
             ((6, 5), (1, 9), None),
         ] {
             assert_eq!(common(&build(a.0, a.1), &build(b.0, b.1)), spoken, "{a:?} {b:?}");
@@ -54,7 +54,7 @@ mod tests {
     }
 
     #[test]
-    fn ranges_are_named() {
+    fn a_range_of_protocols_is_printed_for_people() {
         assert_eq!(named(&build(0, 1)), "protocol 1");
         assert_eq!(named(&build(2, 2)), "protocol 2");
         assert_eq!(named(&build(2, 4)), "protocols 2 to 4");

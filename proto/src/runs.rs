@@ -1,10 +1,9 @@
-//! Sets of attempts as runs of neighbouring tasks: what a worker says that it has, in a few bytes
-//! for each run.
+//! Sets of attempts as runs of consecutive tasks: what a worker has, in a few bytes for each run.
 
 use crate::v1::{AttemptId, Attempts};
 
-/// Most attempts that are read of a message: a few bytes may stand for very many. More than any
-/// worker may hold.
+/// Most attempts that are unpacked from one message, since a few bytes may stand for very many. It
+/// is more than any worker holds.
 pub const ATTEMPTS_MAX: usize = 1 << 22;
 
 /// Packs attempts, in any order.
@@ -38,7 +37,7 @@ fn runs(tasks: impl Iterator<Item = u32>) -> Vec<u32> {
     runs
 }
 
-/// All attempts of some packed ones, in order; `None` if they make no sense, or are more than
+/// All attempts of a packed set, in order; `None` if it is malformed, or has more than
 /// [`ATTEMPTS_MAX`].
 pub fn unpacked(packed: &[Attempts]) -> Option<Vec<AttemptId>> {
     let mut all = Vec::new();
@@ -84,7 +83,7 @@ mod tests {
     }
 
     #[test]
-    fn senseless_and_endless_runs_are_refused() {
+    fn malformed_and_oversized_runs_are_refused() {
         let runs =
             |runs: &[u32]| unpacked(&[Attempts { runs: runs.to_vec(), ..Attempts::default() }]);
         assert_eq!(runs(&[1]), None);
@@ -93,7 +92,7 @@ mod tests {
         assert!(runs(&[0, ATTEMPTS_MAX as u32]).is_some());
     }
 
-    /// A million map outputs on three workers: each can say what it has in one message of a worker.
+    /// With a million map outputs on three workers, each can list its own in one message.
     #[test]
     fn a_third_of_a_million_scattered_outputs_fit_into_a_message() {
         let scattered =

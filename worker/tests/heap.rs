@@ -1,4 +1,4 @@
-//! The count of the heap, in a process where nobody else allocates much.
+//! The count of the heap, in a process that allocates little else.
 
 use windrow_worker::{CountingAllocator, heap_bytes};
 
@@ -6,11 +6,11 @@ use windrow_worker::{CountingAllocator, heap_bytes};
 static ALLOCATOR: CountingAllocator = CountingAllocator;
 
 const LARGE: usize = 64 << 20;
-/// What the test's own machinery may take or free meanwhile, and what threads have not told yet.
+/// What the test harness may allocate or free meanwhile, and what threads have not reported yet.
 const TOLERANCE: u64 = 1 << 20;
 
 #[test]
-fn what_any_thread_takes_is_counted_until_it_is_freed() {
+fn allocations_of_all_threads_are_counted_until_they_are_freed() {
     let holds = |expected: u64| heap_bytes().abs_diff(expected) < TOLERANCE;
     let before = heap_bytes();
     let mut memory = std::thread::spawn(|| Vec::<u8>::with_capacity(LARGE)).join().unwrap();
@@ -21,7 +21,7 @@ fn what_any_thread_takes_is_counted_until_it_is_freed() {
     assert!(holds(before));
     let small: Vec<_> = (0..LARGE >> 10).map(|_| Box::new([0u8; 1 << 10])).collect();
     assert!(heap_bytes() > before + LARGE as u64);
-    // Freed by another thread, which tells the rest when it ends.
+    // Freed by another thread, which reports the rest when it ends.
     std::thread::spawn(move || drop(small)).join().unwrap();
     assert!(holds(before));
 }

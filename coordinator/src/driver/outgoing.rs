@@ -3,7 +3,7 @@
 use std::sync::{Arc, OnceLock};
 
 use windrow_jobs::{AttemptId, BadRecord, JobId, WorkerId};
-use windrow_proto::pieces::Packed;
+use windrow_proto::fragments::Packed;
 
 use super::{JobWork, WorkerProfile};
 

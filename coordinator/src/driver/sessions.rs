@@ -1,6 +1,6 @@
 //! The open sessions: their outboxes, and what was sent through them.
 //!
-//! A session has two lanes. Orders are sent in sequence, large ones in pieces; receipts overtake
+//! A session has two lanes. Orders are sent in sequence, large ones in fragments; receipts overtake
 //! all waiting orders, so that no lease expires behind the map outputs of a large job. A session
 //! ends with its connection, and the worker may open another one later. The rest of its outbox is
 //! dropped: the worker's orders are sent again when it returns.

@@ -6,7 +6,7 @@
 //!  worker <--CoordinatorMessage-- Replies <--Receipt, Outgoing-- outbox <-- driver
 //! ```
 //!
-//! Receipts go first, also between the pieces of a large order: workers wait for receipts, and must
+//! Receipts go first, also between the fragments of a large order: workers wait for receipts, and must
 //! not wait behind an order that can.
 //!
 //! Both halves end together. When the worker's half ends, the driver is told how, and drops the
@@ -83,7 +83,7 @@ impl Sessions for SessionsService {
             WorkerLogs { driver: self.driver.clone(), logs: Arc::clone(&self.logs), worker, name };
         let talk = Talk { driver: self.driver.clone(), logs, caller, worker, session };
         tokio::spawn(talk.listen(messages, over));
-        Ok(Response::new(Replies { welcome: Some(welcome), outbox, in_pieces: None }))
+        Ok(Response::new(Replies { welcome: Some(welcome), outbox, sending: None }))
     }
 }
 
@@ -199,16 +199,16 @@ impl Talk {
 pub(crate) struct Replies {
     welcome: Option<v1::CoordinatorMessage>,
     outbox: Outbox,
-    /// The order that is being sent in pieces, and the offset of its next piece.
-    in_pieces: Option<(Arc<Shared>, usize)>,
+    /// The order that is being sent in fragments, and the offset of its next fragment.
+    in_fragments: Option<(Arc<Shared>, usize)>,
 }
 
 impl Replies {
-    fn next_piece(&mut self) -> Option<v1::CoordinatorMessage> {
-        let (shared, from) = self.in_pieces.take()?;
-        let (piece, next) = shared.packed(packed).piece(from)?;
-        self.in_pieces = Some((shared, next));
-        Some(v1::CoordinatorMessage { message: Some(FromCoordinator::Piece(piece)) })
+    fn next_fragment(&mut self) -> Option<v1::CoordinatorMessage> {
+        let (shared, from) = self.sending.take()?;
+        let (fragment, next) = shared.packed(packed).fragment(from)?;
+        self.sending = Some((shared, next));
+        Some(v1::CoordinatorMessage { message: Some(FromCoordinator::Fragment(fragment)) })
     }
 }
 
@@ -224,11 +224,11 @@ impl Stream for Replies {
             return Poll::Ready(Some(Ok(receipt_to(receipt))));
         }
         loop {
-            if let Some(piece) = self.next_piece() {
-                return Poll::Ready(Some(Ok(piece)));
+            if let Some(fragment) = self.next_fragment() {
+                return Poll::Ready(Some(Ok(fragment)));
             }
             match ready!(self.outbox.orders.poll_recv(cx)).map(order_to) {
-                Some(Ok(Sent::Shared(shared))) => self.in_pieces = Some((shared, 0)),
+                Some(Ok(Sent::Shared(shared))) => self.sending = Some((shared, 0)),
                 Some(Ok(Sent::Message(message))) => return Poll::Ready(Some(Ok(*message))),
                 Some(Err(status)) => return Poll::Ready(Some(Err(status))),
                 None => return Poll::Ready(None),

@@ -1,4 +1,4 @@
-//! Programs and side files over the wire.
+//! Executables and side files over the wire.
 
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
@@ -21,7 +21,7 @@ async fn offer(cluster: &Cluster, blob: &v1::Blob) -> Result<v1::OfferReply, Sta
     Ok(cluster.blobs.clone().offer(request).await?.into_inner())
 }
 
-/// Uploads what there is of `bytes` in `range`.
+/// Uploads `bytes`, of which only those in `range` are sent.
 async fn upload(
     cluster: &Cluster,
     blob: &v1::Blob,
@@ -53,7 +53,7 @@ async fn download_from(cluster: &Cluster, digest: &[u8], offset: u64) -> Result<
 }
 
 #[tokio::test]
-async fn an_upload_goes_on_where_a_killed_coordinator_has_left_it() {
+async fn an_upload_resumes_after_the_coordinator_was_killed() {
     let cluster = Cluster::start_with_journal().await;
     let (bytes, blob) = (program(1), blob(&program(1)));
     assert!(!offer(&cluster, &blob).await.unwrap().present);
@@ -72,7 +72,7 @@ async fn an_upload_goes_on_where_a_killed_coordinator_has_left_it() {
 }
 
 #[tokio::test]
-async fn what_is_not_as_it_was_said_is_refused() {
+async fn bytes_that_do_not_fit_their_digest_are_refused() {
     let cluster = Cluster::start().await;
     let large = v1::Blob { bytes: BLOB_BYTES_MAX + 1, ..blob(b"") };
     let refused = offer(&cluster, &large).await.unwrap_err();
@@ -86,7 +86,7 @@ async fn what_is_not_as_it_was_said_is_refused() {
 }
 
 #[tokio::test]
-async fn of_two_uploads_of_the_same_the_later_one_finds_it_there() {
+async fn of_two_concurrent_uploads_the_later_finds_the_blob() {
     let cluster = Cluster::start().await;
     let (bytes, blob) = (program(4), blob(&program(4)));
     let (sender, pieces) = mpsc::channel(4);
@@ -115,7 +115,7 @@ async fn of_two_uploads_of_the_same_the_later_one_finds_it_there() {
 }
 
 #[tokio::test]
-async fn a_job_is_accepted_when_its_files_are_there() {
+async fn a_job_is_accepted_once_its_files_are_uploaded() {
     let cluster = Cluster::start().await;
     let words = b"a side file".to_vec();
     let mut spec = cluster.word_count(1);

@@ -1,4 +1,4 @@
-//! What the code of a job may write to besides: no output, whoever comes first.
+//! Folders that a job declares with `--allow-write`: never an output of another job.
 
 use std::fs;
 
@@ -8,7 +8,7 @@ use windrow_proto::v1::JobState;
 
 use crate::support::{Cluster, numbered};
 
-/// A word count into this folder, whose code may write to these.
+/// A word count into `output` that declares these folders.
 fn job(cluster: &Cluster, output: &str, declared: &[&str]) -> v1::JobSpec {
     let path = |name: &&str| cluster.dir.path().join(name).display().to_string();
     let writable = declared.iter().map(path).collect();
@@ -20,15 +20,15 @@ async fn refusal(cluster: &Cluster, output: &str, declared: &[&str]) -> String {
     let refused = refused.expect_err(&format!("{output}, {declared:?}"));
     assert!(matches!(refused.code(), Code::FailedPrecondition | Code::InvalidArgument));
     let made = cluster.dir.path().join(output);
-    assert!(!made.join("_temporary").exists(), "something is left");
+    assert!(!made.join("_temporary").exists(), "the staging folder is left");
     refused.message().to_string()
 }
 
 #[tokio::test(start_paused = true)]
-async fn nobody_declares_the_output_of_a_job_that_is_not_over() {
+async fn the_output_of_a_running_job_cannot_be_declared() {
     let mut cluster = Cluster::start_with_journal().await;
     let running = cluster.submit(job(&cluster, "a/out", &[])).await.unwrap();
-    // What is known of it is in the journal.
+    // The second round asks a coordinator that has only the journal.
     for _ in 0..2 {
         for declared in ["a/out", "a/out/_temporary", "a/out/missing", "a"] {
             let said = refusal(&cluster, "b/out", &[declared]).await;
@@ -45,7 +45,7 @@ async fn nobody_declares_the_output_of_a_job_that_is_not_over() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn no_output_is_in_reach_of_a_job_that_is_not_over() {
+async fn an_output_inside_a_declared_folder_is_refused() {
     let mut cluster = Cluster::start_with_journal().await;
     fs::create_dir(cluster.dir.path().join("notes")).unwrap();
     let running = cluster.submit(job(&cluster, "out", &["notes", "new/deep/notes"])).await.unwrap();
@@ -57,7 +57,7 @@ async fn no_output_is_in_reach_of_a_job_that_is_not_over() {
         }
         cluster = cluster.take_over().await.0;
     }
-    // Others may write there, too.
+    // Other jobs may declare the same folder.
     let second = cluster.submit(job(&cluster, "b/out", &["notes"])).await.unwrap();
     cluster.cancel(numbered(running)).await.unwrap();
     let said = refusal(&cluster, "notes/a/out", &[]).await;
@@ -67,7 +67,7 @@ async fn no_output_is_in_reach_of_a_job_that_is_not_over() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn nobody_declares_the_output_of_a_job_that_is_over() {
+async fn the_output_of_an_ended_job_cannot_be_declared() {
     let cluster = Cluster::start_with_journal().await;
     let mut worker = cluster.worker("/w").await;
     let first = cluster.submit(job(&cluster, "a/deep/out", &[])).await.unwrap();
@@ -84,9 +84,9 @@ async fn nobody_declares_the_output_of_a_job_that_is_over() {
     assert!(refusal(&cluster, "b/out", &["l"]).await.contains("is an output"));
 }
 
-/// Neither of them is known when the other one is looked at first.
+/// Neither job is known when the other is checked first.
 #[tokio::test]
-async fn of_two_that_come_at_once_one_is_refused() {
+async fn of_two_concurrent_submissions_one_is_refused() {
     let cluster = Cluster::start_with_journal().await;
     for n in 0..20 {
         let output = format!("{n}/out");

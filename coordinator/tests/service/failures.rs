@@ -1,4 +1,4 @@
-//! Jobs that fail say why and leave nothing.
+//! Failed jobs say why, and leave nothing behind.
 
 use std::time::Duration;
 
@@ -37,7 +37,7 @@ async fn a_task_that_fails_too_often_fails_its_job() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_part_that_is_not_there_fails_its_job() {
+async fn a_missing_part_fails_its_job() {
     let cluster = Cluster::start().await;
     let mut worker = cluster.worker("/w").await;
     let job = cluster.submit(cluster.word_count(1)).await.unwrap();
@@ -59,7 +59,7 @@ async fn a_part_that_is_not_there_fails_its_job() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_job_without_workers_waits_says_so_and_gives_up() {
+async fn a_job_without_workers_says_so_and_fails_after_its_wait() {
     let cluster = Cluster::start().await;
     let mut spec = cluster.word_count(1);
     spec.options.as_mut().unwrap().worker_wait_ms = 30_000;

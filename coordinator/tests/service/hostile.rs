@@ -1,5 +1,5 @@
-//! What jobs, and others who may write there, put into an output: nothing outside of it changes,
-//! nothing waits for what they have put there, and the message names it.
+//! Hostile contents of an output folder, by a job or another user who may write there: nothing
+//! outside changes, nothing blocks, and the message names the file.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -13,7 +13,7 @@ use windrow_proto::v1::worker_message::Message as FromWorker;
 
 use crate::support::{Cluster, Worker, numbered};
 
-/// A folder with something that only the coordinator's user may write to.
+/// A folder with a file that only the coordinator's user may write.
 struct Kept(tempfile::TempDir);
 
 impl Kept {
@@ -45,7 +45,7 @@ impl Kept {
     }
 }
 
-/// A job with two reduce tasks, all of whose maps are done.
+/// A job with two reduce tasks, whose maps are all done.
 async fn reducing(cluster: &Cluster, overwrite: bool) -> (u64, Worker, [v1::AssignReduce; 2]) {
     let mut worker = cluster.worker("/w").await;
     let mut spec = cluster.word_count(2);
@@ -62,7 +62,7 @@ fn staging(worker: &Worker, job: u64) -> PathBuf {
     PathBuf::from(&worker.contexts[&job].staging)
 }
 
-/// Reports a part of this size, of which it has written nothing.
+/// Reports a part of this size without having written it.
 async fn claim(worker: &Worker, assign: &v1::AssignReduce, bytes: u64) {
     let part =
         v1::Part { location: "/etc/passwd".into(), bytes, records: 1, crc64: 1, upload: None };
@@ -77,7 +77,7 @@ async fn claim(worker: &Worker, assign: &v1::AssignReduce, bytes: u64) {
     worker.say(FromWorker::ReduceDone(done)).await;
 }
 
-/// The message with which the job fails, of which nothing is visible then.
+/// The message with which the job fails; nothing of it is visible.
 async fn failure(cluster: &Cluster, job: u64) -> String {
     let status = cluster.final_status(job).await;
     assert_eq!(status.state(), JobState::Failed);
@@ -90,7 +90,7 @@ fn pipe(path: &Path) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_manifest_is_written_where_no_job_can_put_a_link() {
+async fn a_link_in_place_of_the_manifest_is_not_followed() {
     let kept = Kept::new();
     let cluster = Cluster::start_with_journal().await;
     let (job, worker, reduces) = reducing(&cluster, false).await;
@@ -106,7 +106,7 @@ async fn a_manifest_is_written_where_no_job_can_put_a_link() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn nothing_is_restored_that_was_not_moved_aside() {
+async fn only_files_that_were_moved_aside_are_restored() {
     for is_link in [true, false] {
         let kept = Kept::new();
         let cluster = Cluster::start_with_journal().await;
@@ -128,7 +128,7 @@ async fn nothing_is_restored_that_was_not_moved_aside() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_replaced_is_moved_nowhere_else() {
+async fn a_replaced_output_is_not_moved_through_a_link() {
     let kept = Kept::new();
     let cluster = Cluster::start_with_journal().await;
     fs::create_dir(cluster.output()).unwrap();
@@ -175,10 +175,9 @@ async fn a_temporary_folder_that_is_a_link_is_refused_and_not_swept() {
     assert_eq!(fs::read_dir(victim.path()).unwrap().count(), 3);
 }
 
-/// Neither a publication nor what is undone after it waits for the other end of a pipe, or reads a
-/// device without an end.
+/// Neither publication nor its undoing blocks on a pipe, or reads an endless device.
 #[tokio::test(start_paused = true)]
-async fn what_is_no_file_is_no_part() {
+async fn only_a_regular_file_is_a_part() {
     type Plant = fn(&Path);
     let plants: [(&str, Plant); 4] = [
         ("a pipe", pipe),
@@ -201,7 +200,7 @@ async fn what_is_no_file_is_no_part() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn another_name_of_a_file_is_no_part() {
+async fn a_hard_link_is_no_part() {
     let kept = Kept::new();
     let cluster = Cluster::start_with_journal().await;
     let (job, worker, reduces) = reducing(&cluster, false).await;
@@ -213,7 +212,7 @@ async fn another_name_of_a_file_is_no_part() {
     kept.assert_untouched();
 }
 
-/// The name under which the output was looked at leads elsewhere by now.
+/// The output folder became a link after it was checked.
 #[tokio::test(start_paused = true)]
 async fn an_output_that_has_become_a_link_is_not_followed() {
     let victim = tempfile::tempdir().unwrap();
@@ -232,7 +231,7 @@ async fn an_output_that_has_become_a_link_is_not_followed() {
     assert_eq!(status.state(), JobState::Failed);
     assert!(status.failure_message.contains("it is a link"), "{}", status.failure_message);
     assert_eq!(fs::read_dir(victim.path()).unwrap().count(), 1);
-    assert_eq!(fs::read_dir(&there).unwrap().count(), 2, "what its worker has written");
+    assert_eq!(fs::read_dir(&there).unwrap().count(), 2, "only what its worker has written");
     let cancelled = cluster.cancel(numbered(job)).await.unwrap();
-    assert!(cancelled.too_late, "it has ended");
+    assert!(cancelled.too_late, "it was over");
 }

@@ -1,4 +1,4 @@
-//! A job from submission to its visible output.
+//! A job from its submission to its visible output.
 
 use std::fs;
 
@@ -10,7 +10,7 @@ use windrow_proto::v1::coordinator_message::Message as FromCoordinator;
 use crate::support::{Cluster, numbered, submission_of};
 
 #[tokio::test(start_paused = true)]
-async fn a_job_becomes_visible_when_it_has_succeeded() {
+async fn an_output_becomes_visible_when_its_job_succeeds() {
     let cluster = Cluster::start().await;
     let mut worker = cluster.worker("/w").await;
     let job = cluster.submit(cluster.word_count(2)).await.unwrap();
@@ -31,7 +31,7 @@ async fn a_job_becomes_visible_when_it_has_succeeded() {
     assert_eq!(second.outputs_version, outputs.version);
 
     worker.finish_reduce(&first, "a\t2\n").await;
-    assert_eq!(cluster.output_names().unwrap(), ["_temporary"], "visible before its end");
+    assert_eq!(cluster.output_names().unwrap(), ["_temporary"], "the output was visible too early");
     worker.finish_reduce(&second, "b\t1\n").await;
 
     let status = cluster.final_status(job).await;
@@ -60,7 +60,7 @@ async fn a_late_worker_gets_the_outputs_of_the_others() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn watching_ends_with_the_final_status_and_a_pause_between_the_others() {
+async fn watching_is_rate_limited_and_ends_with_the_final_status() {
     let cluster = Cluster::start().await;
     let mut worker = cluster.worker("/w").await;
     let job = cluster.submit(cluster.word_count(1)).await.unwrap();
@@ -93,12 +93,12 @@ async fn watching_ends_with_the_final_status_and_a_pause_between_the_others() {
             .windows(2)
             .all(|pair| pair[1] - pair[0] >= std::time::Duration::from_millis(100))
     );
-    // Whoever comes late gets the final status alone.
+    // A late watcher gets only the final status.
     assert_eq!(cluster.watch(job).await.len(), 1);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_cancelled_job_leaves_nothing_and_its_workers_are_told() {
+async fn a_cancelled_job_leaves_nothing_and_is_released() {
     let cluster = Cluster::start().await;
     let mut worker = cluster.worker("/w").await;
     let job = cluster.submit(cluster.word_count(1)).await.unwrap();
@@ -135,7 +135,7 @@ async fn stopping_cancels_jobs_and_ends_sessions() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_map_only_job_whose_worker_has_written_no_part_goes_on_with_another_attempt() {
+async fn a_map_without_its_part_is_attempted_again() {
     let cluster = Cluster::start().await;
     let mut worker = cluster.worker("/w").await;
     let shape = Some(v1::JobShape { map_only: true, ..Default::default() });
@@ -145,7 +145,7 @@ async fn a_map_only_job_whose_worker_has_written_no_part_goes_on_with_another_at
     cluster.jobs.clone().submit(request).await.unwrap();
     let map = worker.next_map().await;
     worker.finish_map(&map).await;
-    // Else the job would fail at its end, when its parts are made visible.
+    // Otherwise the job would fail at its publication.
     let again = worker.next_map().await;
     assert_eq!(again.attempt.unwrap().attempt, 2);
 }

@@ -1,7 +1,7 @@
-//! The coordinator as its peers see it: over gRPC in memory, with workers that are scripted message
-//! by message. Time is virtual.
+//! The coordinator as its peers see it, over gRPC in memory, with scripted workers. Time is
+//! virtual.
 
-// Allowed in tests; clippy does not see that the helpers belong to them.
+// Allowed in tests, but clippy does not count helper functions as tests.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod blobs;

@@ -1,4 +1,4 @@
-//! What is refused, before anything runs, and with which words.
+//! Submissions that are refused before anything runs, and the messages.
 
 use std::fs;
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use windrow_proto::v1;
 
 use crate::support::{Cluster, build, numbered, submission_of};
 
-/// The refusal of a word count that is spoiled in some way.
+/// The refusal of a word count that `spoil` has made invalid.
 async fn refusal(cluster: &Cluster, spoil: impl FnOnce(&mut v1::JobSpec)) -> Status {
     let mut spec = cluster.word_count(1);
     spoil(&mut spec);
@@ -50,7 +50,7 @@ async fn wrong_submissions_are_refused_and_leave_nothing() {
 }
 
 #[tokio::test]
-async fn an_ordered_job_is_told_its_number_of_ranges_and_must_bring_them() {
+async fn an_ordered_job_must_have_the_planned_number_of_ranges() {
     let cluster = Cluster::start().await;
     let ranges = v1::job_shape::Ranges { within_keys: true };
     let shape = Some(v1::JobShape { ranges: Some(ranges), ..Default::default() });
@@ -63,7 +63,7 @@ async fn an_ordered_job_is_told_its_number_of_ranges_and_must_bring_them() {
     };
     let reply = cluster.jobs.clone().plan(request).await.unwrap().into_inner();
     assert_eq!(reply.partitions, 3);
-    // Nothing is kept of a question.
+    // Planning stores nothing.
     assert_eq!(cluster.output_names(), None);
 
     let without = v1::SubmitRequest { shape, ..submission_of(spec) };
@@ -129,7 +129,7 @@ async fn unknown_jobs_are_named() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn half_a_request_ends_in_time_and_keeps_nobody_waiting() {
+async fn a_truncated_request_times_out_without_delaying_others() {
     let cluster = Arc::new(Cluster::start().await);
     let declared = 250_000_u32.to_be_bytes();
     let half = [vec![0], declared.to_vec(), vec![0; 100]].concat();
@@ -146,9 +146,9 @@ async fn half_a_request_ends_in_time_and_keeps_nobody_waiting() {
     }
 }
 
-/// Whether they run or not.
+/// Running jobs and ended ones.
 #[tokio::test(start_paused = true)]
-async fn jobs_are_listed_by_number_page_by_page() {
+async fn jobs_are_listed_in_pages_by_number() {
     let cluster = Cluster::start().await;
     let mut spec = cluster.word_count(1);
     for job in 1..=5 {

@@ -1,4 +1,4 @@
-//! A coordinator dies at any moment, and another one goes on with its journal.
+//! A coordinator dies at any moment, and another continues with its journal.
 
 use std::fs;
 
@@ -10,7 +10,7 @@ use windrow_proto::v1::JobState;
 use crate::support::{Cluster, identified, numbered, submission_of};
 
 #[tokio::test(start_paused = true)]
-async fn a_job_goes_on_and_keeps_what_its_worker_kept() {
+async fn a_job_continues_with_the_outputs_of_its_returning_worker() {
     let cluster = Cluster::start_with_journal().await;
     let mut worker = cluster.worker("/w").await;
     let job = cluster.submit(cluster.word_count(1)).await.unwrap();
@@ -29,13 +29,13 @@ async fn a_job_goes_on_and_keeps_what_its_worker_kept() {
 
     let status = cluster.final_status(job).await;
     assert_eq!(status.state(), JobState::Succeeded);
-    assert_eq!(status.map.unwrap().attempts, 1, "the map was done again");
+    assert_eq!(status.map.unwrap().attempts, 1, "the map ran again");
     assert_eq!(cluster.output_names().unwrap(), ["_SUCCESS", "part-00000"]);
     assert_eq!(fs::read_to_string(cluster.output().join("part-00000")).unwrap(), "a\t2\n");
 }
 
 #[tokio::test(start_paused = true)]
-async fn ended_jobs_are_still_known_and_ids_go_on() {
+async fn ended_jobs_are_still_known_and_ids_are_not_reused() {
     let cluster = Cluster::start_with_journal().await;
     let first = cluster.submit(cluster.word_count(1)).await.unwrap();
     cluster.cancel(numbered(first)).await.unwrap();
@@ -52,11 +52,11 @@ async fn ended_jobs_are_still_known_and_ids_go_on() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_submission_that_is_told_again_is_the_same_job() {
+async fn a_repeated_submission_is_the_same_job() {
     let cluster = Cluster::start_with_journal().await;
     let name = [7; 16];
     let spec = cluster.word_count(1);
-    // Both at the same time, as when a submitter has lost patience.
+    // Concurrently, as when a submitter retries after a timeout.
     let (first, again) = tokio::join!(
         cluster.accepted_as(&name, spec.clone()),
         cluster.accepted_as(&name, spec.clone())
@@ -71,20 +71,20 @@ async fn a_submission_that_is_told_again_is_the_same_job() {
     let get = v1::GetRequest { job: identified(&accepted) };
     let status = cluster.jobs.clone().get(get).await.unwrap().into_inner();
     assert_eq!((status.id, &status.identity), (accepted.job, &accepted.identity));
-    // Another one is another job, and the output is not its own.
+    // Another submission is another job, and may not use the same output.
     let refused = cluster.submit_as(&[8; 16], spec).await.unwrap_err();
     assert_eq!(refused.code(), Code::FailedPrecondition);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_report_that_is_told_again_gets_the_same_answer() {
+async fn a_repeated_report_gets_the_same_answer() {
     let cluster = Cluster::start_with_journal().await;
     let mut worker = cluster.worker("/w").await;
     cluster.submit(cluster.word_count(1)).await.unwrap();
     let map = worker.next_map().await;
     worker.finish_map(&map).await;
     assert!(worker.next_noted().await.won);
-    // As if it had not heard that.
+    // As if the worker had not received the answer.
     let (cluster, _former) = cluster.take_over().await;
     let maps = [map.clone()];
     let mut back = cluster.come_back("/w", worker.returning(&maps, &maps)).await;
@@ -93,7 +93,7 @@ async fn a_report_that_is_told_again_gets_the_same_answer() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_a_worker_does_not_bring_back_is_done_again() {
+async fn outputs_that_a_returning_worker_lacks_are_computed_again() {
     let cluster = Cluster::start_with_journal().await;
     let mut worker = cluster.worker("/w").await;
     cluster.submit(cluster.word_count(1)).await.unwrap();
@@ -108,7 +108,7 @@ async fn what_a_worker_does_not_bring_back_is_done_again() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn workers_that_do_not_come_back_are_lost_after_their_lease() {
+async fn workers_that_do_not_return_are_lost_after_their_lease() {
     let cluster = Cluster::start_with_journal().await;
     let _gone = cluster.worker("/w").await;
     let (cluster, _former) = cluster.take_over().await;
@@ -117,10 +117,10 @@ async fn workers_that_do_not_come_back_are_lost_after_their_lease() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_coordinator_that_was_replaced_acknowledges_nothing_and_ends() {
+async fn a_fenced_coordinator_acknowledges_nothing_and_ends() {
     let cluster = Cluster::start_with_journal().await;
-    // Workers are welcomed once its log has begun. Before, the takeover could end it before it has
-    // taken a job's output.
+    // Workers are welcomed once its log has begun. Without one, the takeover could come before the
+    // coordinator has reserved the job's output.
     let _worker = cluster.worker("/w").await;
     let former_jobs = cluster.jobs.clone();
     let spec = cluster.word_count(1);
@@ -131,8 +131,8 @@ async fn a_coordinator_that_was_replaced_acknowledges_nothing_and_ends() {
         matches!(error, ServeError::Driver(DriverError::Journal(JournalError::Fenced(_)))),
         "{error}"
     );
-    // It does not know whether its successor has the job, and must not remove what that one writes
-    // to.
+    // The fenced coordinator cannot know whether its successor has the job, so it must not remove
+    // the staging folder.
     assert_eq!(cluster.output_names().unwrap(), ["_temporary"]);
     assert!(
         cluster
@@ -145,12 +145,12 @@ async fn a_coordinator_that_was_replaced_acknowledges_nothing_and_ends() {
             .jobs
             .is_empty()
     );
-    // Nor does what it has left in the output folder keep its successor out.
+    // What the fenced coordinator left in the output folder does not block its successor.
     cluster.submit(cluster.word_count(1)).await.unwrap();
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_folder_is_kept_for_a_job_whose_coordinator_is_gone() {
+async fn an_output_stays_reserved_when_its_coordinator_is_gone() {
     let cluster = Cluster::start_with_journal().await;
     let spec = cluster.word_count(1);
     cluster.submit(spec.clone()).await.unwrap();
@@ -162,13 +162,13 @@ async fn a_folder_is_kept_for_a_job_whose_coordinator_is_gone() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_job_of_another_coordinator_is_never_meant() {
+async fn a_job_of_another_coordinator_is_never_mistaken() {
     let former = Cluster::start().await;
     let name = [7; 16];
     let ours = former.accepted_as(&name, former.word_count(1)).await.unwrap();
     former.shutdown.cancel();
-    // Started again without a journal, it gives the same number, to whoever comes; a submission
-    // that is told again, too.
+    // Restarted without a journal, the coordinator gives the same number to the next submission,
+    // also to a repeated one.
     let cluster = Cluster::start().await;
     let theirs = cluster.accepted_as(&name, cluster.word_count(1)).await.unwrap();
     assert_eq!(theirs.job, ours.job);
@@ -190,7 +190,7 @@ async fn a_job_of_another_coordinator_is_never_meant() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_submission_is_not_told_to_two_clusters() {
+async fn a_submission_is_refused_by_a_second_cluster() {
     let former = Cluster::start().await;
     let in_charge = former.jobs.clone().in_charge(v1::InChargeRequest {}).await.unwrap();
     let told = in_charge.into_inner().cluster;
@@ -204,7 +204,7 @@ async fn a_submission_is_not_told_to_two_clusters() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_key_is_one_job_whoever_tells_it_again() {
+async fn a_key_names_one_job_across_submissions() {
     let cluster = Cluster::start_with_journal().await;
     let spec = cluster.word_count(1);
     let keyed =
@@ -217,7 +217,7 @@ async fn a_key_is_one_job_whoever_tells_it_again() {
     assert!(!first.before);
     cluster.cancel(identified(&first)).await.unwrap();
     let (cluster, _former) = cluster.take_over().await;
-    // It has ended, and is not run again, whatever became of it.
+    // An ended job is not run again, however it ended.
     let again = submit(&cluster, keyed("nightly", spec.clone())).await.unwrap();
     assert_eq!(again, v1::SubmitReply { before: true, ..first.clone() });
     let plan = v1::PlanRequest {
@@ -229,7 +229,7 @@ async fn a_key_is_one_job_whoever_tells_it_again() {
     };
     let planned = cluster.jobs.clone().plan(plan).await.unwrap().into_inner();
     assert_eq!(planned.accepted, Some(again));
-    // A key means one thing.
+    // A key names one spec.
     let other = v1::JobSpec { params: "{\"other\": 1}".into(), ..spec.clone() };
     let refused = submit(&cluster, keyed("nightly", other)).await.unwrap_err();
     assert_eq!(refused.code(), Code::AlreadyExists);
@@ -243,7 +243,7 @@ async fn a_key_is_one_job_whoever_tells_it_again() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_output_folder_that_cannot_be_had_again_at_once_stays_its_jobs() {
+async fn an_output_that_cannot_be_reserved_again_at_once_stays_its_jobs() {
     let cluster = Cluster::start_with_journal().await;
     let mut worker = cluster.worker("/w").await;
     let spec = cluster.word_count(1);
@@ -252,7 +252,7 @@ async fn an_output_folder_that_cannot_be_had_again_at_once_stays_its_jobs() {
     worker.finish_map(&map).await;
     worker.next_reduce_with_outputs().await;
     let returning = worker.returning(&[map], &[]);
-    // A folder in the place of the file by which the next coordinator replaces the lock.
+    // A folder in place of the file with which the next coordinator replaces the lock.
     let temporary = cluster.output().join("_temporary");
     let staging = std::path::Path::new(&worker.contexts[&job].staging).file_name().unwrap();
     let unique = staging.to_str().unwrap().strip_prefix("attempts-").unwrap();
@@ -260,9 +260,9 @@ async fn an_output_folder_that_cannot_be_had_again_at_once_stays_its_jobs() {
     fs::create_dir_all(obstacle.join("full")).unwrap();
     cluster.serving.abort();
     let (cluster, _former) = cluster.take_over().await;
-    // Not before: the former one would write down that the worker has left.
+    // Only now: otherwise the first coordinator would journal that the worker has left.
     drop(worker);
-    // By its own name, and by another one.
+    // By its own path, and through a link.
     let alias = cluster.dir.path().join("alias");
     std::os::unix::fs::symlink(cluster.output(), &alias).unwrap();
     let by_alias = v1::JobSpec { output: alias.display().to_string(), ..spec.clone() };
@@ -275,7 +275,7 @@ async fn an_output_folder_that_cannot_be_had_again_at_once_stays_its_jobs() {
     }
 
     let lock = fs::read_to_string(temporary.join("lock")).unwrap();
-    assert!(lock.contains("\"epoch\": 1"), "it is not in the way: {lock}");
+    assert!(lock.contains("\"epoch\": 1"), "the lock was replaced after all: {lock}");
     fs::remove_dir_all(obstacle).unwrap();
     let mut back = cluster.come_back("/w", returning).await;
     let reduce = back.next_reduce_with_outputs().await;

@@ -1,4 +1,4 @@
-//! How sessions begin, and how they end.
+//! How sessions begin and end.
 
 use std::time::Duration;
 
@@ -25,14 +25,14 @@ async fn workers_of_another_protocol_are_refused_by_name_of_both_and_those_of_an
     let other = v1::Build { digest: "feedfeedfeedfeed".into(), version: "0.1.1".into(), ..build() };
     let _worker = cluster.open(v1::Hello { build: Some(other), ..hello("/w") }).await.unwrap();
     assert_eq!(cluster.workers().await.len(), 1);
-    // One that also speaks newer protocols is spoken to in the highest that is common.
+    // With a build that also speaks newer protocols, the highest common protocol is used.
     let newer = v1::Build { protocol_version: 99, ..build() };
     let newer = cluster.open(v1::Hello { build: Some(newer), ..hello("/newer") }).await.unwrap();
     assert_eq!(newer.welcome.protocol, build().protocol_version);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_message_of_an_unknown_kind_is_passed_over() {
+async fn a_message_of_an_unknown_kind_is_ignored() {
     let cluster = Cluster::start().await;
     let mut worker = cluster.worker("/w").await;
     for sequence in 1..=3 {
@@ -56,7 +56,7 @@ async fn a_second_worker_in_the_same_folder_is_refused() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_restarted_worker_waits_for_its_predecessor_to_be_noticed() {
+async fn a_restarted_worker_is_refused_until_its_predecessor_is_lost() {
     let cluster = Cluster::start().await;
     let first = cluster.worker("/w").await;
     let second = v1::Hello { instance: "its successor".into(), ..hello("/w") };
@@ -69,7 +69,7 @@ async fn a_restarted_worker_waits_for_its_predecessor_to_be_noticed() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_worker_that_comes_back_replaces_its_old_session() {
+async fn a_returning_worker_replaces_its_old_session() {
     let cluster = Cluster::start().await;
     let mut old = cluster.worker("/w").await;
     let new = cluster.worker("/w").await;
@@ -79,7 +79,7 @@ async fn a_worker_that_comes_back_replaces_its_old_session() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_end_of_a_session_loses_the_worker_at_once() {
+async fn a_worker_is_lost_as_soon_as_its_session_ends() {
     let cluster = Cluster::start().await;
     let mut first = cluster.worker("/first").await;
     cluster.submit(cluster.word_count(1)).await.unwrap();
@@ -88,7 +88,7 @@ async fn the_end_of_a_session_loses_the_worker_at_once() {
     let before = tokio::time::Instant::now();
     drop(first);
     let again = second.next_map().await;
-    assert!(before.elapsed() < Duration::from_secs(2), "that was the lease");
+    assert!(before.elapsed() < Duration::from_secs(2), "only the end of the lease was noticed");
     assert_eq!(again.ranges, map.ranges);
     assert_eq!(again.attempt.unwrap().attempt, 2);
     assert_eq!(cluster.workers().await.len(), 1);
@@ -110,7 +110,7 @@ async fn a_silent_worker_is_lost_when_its_lease_runs_out() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_worker_that_talks_nonsense_is_lost() {
+async fn a_worker_that_sends_invalid_messages_is_lost() {
     let cluster = Cluster::start().await;
     let mut worker = cluster.worker("/w").await;
     worker.say(FromWorker::MapDone(v1::MapDone::default())).await;
@@ -119,26 +119,26 @@ async fn a_worker_that_talks_nonsense_is_lost() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_worker_whose_connection_broke_comes_back_with_what_it_had() {
+async fn a_worker_keeps_its_work_when_its_connection_breaks() {
     let cluster = Cluster::start().await;
     let mut worker = cluster.worker("/w").await;
     cluster.submit(cluster.word_count(1)).await.unwrap();
     let map = worker.next_map().await;
     worker.finish_map(&map).await;
     worker.next_reduce_with_outputs().await;
-    // It has not heard of the reduce attempt.
+    // The worker has not received the reduce assignment.
     let mut back = cluster.come_back("/w", worker.returning(&[map], &[])).await;
     assert!(back.welcome.returned);
     assert_eq!(back.welcome.worker, worker.welcome.worker);
     let reduce = back.next_reduce_with_outputs().await;
     assert_eq!(reduce.attempt.unwrap().attempt, 1, "nothing was lost, so nothing is redone");
-    // The old session is over, and its end does not touch the new one.
+    // The end of the old session does not affect the new one.
     drop(worker);
     cluster.wait_for_workers(1).await;
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_worker_of_another_process_or_cluster_has_nothing_to_come_back_to() {
+async fn a_worker_of_another_process_or_cluster_starts_anew() {
     let cluster = Cluster::start().await;
     let worker = cluster.worker("/w").await;
     let returning = worker.returning(&[], &[]);
@@ -185,7 +185,7 @@ async fn a_draining_worker_finishes_and_may_leave() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_machine_with_many_slots_is_told_of_all_its_attempts_at_once() {
+async fn a_worker_with_many_slots_gets_all_assignments_at_once() {
     const SLOTS: u32 = 4_096;
     let cluster = Cluster::start().await;
     let many = v1::Hello { reduce_slots: SLOTS, ..hello("/w") };
@@ -193,7 +193,7 @@ async fn a_machine_with_many_slots_is_told_of_all_its_attempts_at_once() {
     let job = cluster.submit(cluster.word_count(SLOTS)).await.unwrap();
     let map = worker.next_map().await;
     worker.finish_map(&map).await;
-    // It reads nothing before all have been assigned.
+    // The worker reads nothing until all have been assigned.
     let assigned = async {
         loop {
             let get = v1::GetRequest { job: numbered(job) };

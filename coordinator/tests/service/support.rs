@@ -1,4 +1,4 @@
-//! A coordinator in memory, a client, and workers that do as a test says.
+//! A coordinator in memory, a client, and workers that the test scripts.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -23,7 +23,7 @@ use tonic::{Status, Streaming};
 use tower::{Service, ServiceExt};
 use windrow_coordinator::{Coordinator, CoordinatorConfig, ServeError};
 use windrow_jobs::Blob;
-use windrow_proto::pieces::Pieces;
+use windrow_proto::fragments::Fragments;
 use windrow_proto::v1::blobs_client::BlobsClient;
 use windrow_proto::v1::coordinator_message::Message as FromCoordinator;
 use windrow_proto::v1::jobs_client::JobsClient;
@@ -31,10 +31,10 @@ use windrow_proto::v1::sessions_client::SessionsClient;
 use windrow_proto::v1::worker_message::Message as FromWorker;
 use windrow_proto::{runs, v1};
 
-/// Longest wait for anything, in virtual time.
+/// Longest wait, in virtual time.
 const DEADLINE: Duration = Duration::from_secs(60);
 
-/// Largest program that coordinators take here.
+/// The largest executable that coordinators accept here.
 pub const BLOB_BYTES_MAX: u64 = 1 << 20;
 
 pub fn build() -> v1::Build {
@@ -46,7 +46,7 @@ pub fn build() -> v1::Build {
     }
 }
 
-/// How a coordinator ends.
+/// The end of a coordinator.
 pub type Serving = tokio::task::JoinHandle<Result<(), ServeError>>;
 
 /// A running coordinator, with a folder for inputs and outputs.
@@ -64,15 +64,15 @@ impl Cluster {
         Self::start_in(tempfile::tempdir().unwrap(), None).await
     }
 
-    /// With a journal, for which there is a place in the cluster's folder.
+    /// With a journal in the cluster's folder.
     pub async fn start_with_journal() -> Self {
         let dir = tempfile::tempdir().unwrap();
         let state = dir.path().join("state");
         Self::start_in(dir, Some(state)).await
     }
 
-    /// Another coordinator takes over, as after a kill: the former one hears nothing of it, and
-    /// nobody hears of that one any more. Returns how the former one ends, if it does.
+    /// Another coordinator takes over, as if the first had been killed: neither it nor its peers
+    /// notice. Returns the end of the first one, too.
     pub async fn take_over(self) -> (Self, Serving) {
         let state = self.dir.path().join("state");
         (Self::start_in(self.dir, Some(state)).await, self.serving)
@@ -120,7 +120,7 @@ impl Cluster {
         Some(names)
     }
 
-    /// Word count over one small file.
+    /// A word count over one small file.
     pub fn word_count(&self, reducers: u32) -> v1::JobSpec {
         let input = self.dir.path().join("in");
         fs::write(&input, "a b a\n").unwrap();
@@ -143,12 +143,12 @@ impl Cluster {
         self.submit_as(&[], spec).await
     }
 
-    /// Submits under this name, of 16 bytes.
+    /// Submits with this 16-byte submission name.
     pub async fn submit_as(&self, name: &[u8], spec: v1::JobSpec) -> Result<u64, Status> {
         Ok(self.accepted_as(name, spec).await?.job)
     }
 
-    /// Likewise, with all that the coordinator says of the job.
+    /// As `submit_as`, with the whole reply.
     pub async fn accepted_as(
         &self,
         name: &[u8],
@@ -164,7 +164,7 @@ impl Cluster {
         Ok(self.jobs.clone().cancel(v1::CancelRequest { job }).await?.into_inner())
     }
 
-    /// All statuses of a job until its last.
+    /// All statuses of a job, until the final one.
     pub async fn watch(&self, job: u64) -> Vec<v1::JobStatus> {
         let request = v1::WatchRequest { job: numbered(job) };
         let stream = self.jobs.clone().watch(request).await.unwrap().into_inner();
@@ -190,7 +190,7 @@ impl Cluster {
         timeout(DEADLINE, joined).await.expect("workers");
     }
 
-    /// A call of which no more comes than these bytes.
+    /// A call whose request ends after these bytes.
     pub async fn half_a_call(&self, method: &str, bytes: &[u8]) -> Status {
         let first = tokio_stream::once(Ok::<_, Status>(Frame::data(Bytes::from(bytes.to_vec()))));
         let body = Body::new(StreamBody::new(first.chain(tokio_stream::pending())));
@@ -198,11 +198,11 @@ impl Cluster {
         let request = request.header("content-type", "application/grpc").body(body).unwrap();
         let mut channel = self.channel.clone();
         let answer = channel.ready().await.unwrap().call(request);
-        let answer = timeout(DEADLINE * 100, answer).await.expect("it waits for ever").unwrap();
+        let answer = timeout(DEADLINE * 100, answer).await.expect("the call does not end").unwrap();
         Status::from_header_map(answer.headers()).unwrap()
     }
 
-    /// Opens a session with this hello.
+    /// Opens a session with this Hello.
     pub async fn open(&self, hello: v1::Hello) -> Result<Worker, Status> {
         let (sender, messages) = mpsc::channel(16);
         let hello = v1::WorkerMessage { message: Some(FromWorker::Hello(hello)) };
@@ -213,7 +213,7 @@ impl Cluster {
             sender,
             replies,
             welcome: v1::Welcome::default(),
-            pieces: Pieces::default(),
+            fragments: Fragments::default(),
             contexts: BTreeMap::new(),
         };
         match worker.next().await {
@@ -223,12 +223,12 @@ impl Cluster {
         Ok(worker)
     }
 
-    /// Opens another session of the worker with this folder.
+    /// Opens another session of the worker in this folder.
     pub async fn come_back(&self, directory: &str, returning: v1::Return) -> Worker {
         self.open(v1::Hello { r#return: Some(returning), ..hello(directory) }).await.unwrap()
     }
 
-    /// Opens the session of the worker with this folder.
+    /// Opens the session of the worker in this folder.
     pub async fn worker(&self, directory: &str) -> Worker {
         self.open(hello(directory)).await.unwrap()
     }
@@ -244,13 +244,13 @@ pub fn identified(accepted: &v1::SubmitReply) -> Option<v1::JobName> {
     Some(v1::JobName { name: Some(v1::job_name::Name::Identity(accepted.identity.clone())) })
 }
 
-/// The program of which the coordinator is one.
+/// The executable of this test, as the coordinator's own.
 fn own_program() -> v1::JobExecutable {
     let executable = v1::Blob { digest: Blob::default().digest.0.to_vec().into(), bytes: 0 };
     v1::JobExecutable { executable: Some(executable), ..Default::default() }
 }
 
-/// A submission of a word count, as its submitter would make it.
+/// A submission of a job, as a submitter makes it.
 pub fn submission_of(spec: v1::JobSpec) -> v1::SubmitRequest {
     v1::SubmitRequest {
         build: Some(build()),
@@ -284,8 +284,8 @@ pub struct Worker {
     sender: mpsc::Sender<v1::WorkerMessage>,
     replies: Streaming<v1::CoordinatorMessage>,
     pub welcome: v1::Welcome,
-    pieces: Pieces,
-    /// What it was told of each job.
+    fragments: Fragments,
+    /// The contexts that it received, by job.
     pub contexts: BTreeMap<u64, v1::JobContext>,
 }
 
@@ -294,12 +294,12 @@ impl Worker {
         self.sender.send(v1::WorkerMessage { message: Some(message) }).await.unwrap();
     }
 
-    /// Says something of a kind that no coordinator knows yet.
+    /// Sends a message of a kind that coordinators do not know.
     pub async fn say_unknown(&self) {
         self.sender.send(v1::WorkerMessage { message: None }).await.unwrap();
     }
 
-    /// The next message that is no mere receipt, nor the context of a job.
+    /// The next message that is neither a receipt nor a job's context.
     pub async fn next(&mut self) -> FromCoordinator {
         loop {
             match self.next_of_all().await {
@@ -311,7 +311,7 @@ impl Worker {
         }
     }
 
-    /// The next receipt of a report; what else comes before is dropped.
+    /// The next receipt of a report; other messages before it are dropped.
     pub async fn next_noted(&mut self) -> v1::Noted {
         loop {
             if let FromCoordinator::Noted(noted) = self.next_of_all().await {
@@ -320,13 +320,13 @@ impl Worker {
         }
     }
 
-    /// The next message, whole.
+    /// The next message, reassembled from fragments.
     pub async fn next_of_all(&mut self) -> FromCoordinator {
         loop {
             let reply = timeout(DEADLINE, self.replies.message()).await.expect("no message");
             let message = reply.unwrap().expect("the session has ended").message.unwrap();
-            let FromCoordinator::Piece(piece) = message else { return message };
-            let Some(whole) = self.pieces.add(&piece).unwrap() else { continue };
+            let FromCoordinator::Fragment(fragment) = message else { return message };
+            let Some(whole) = self.fragments.add(&fragment).unwrap() else { continue };
             let message = whole.message.unwrap();
             if let FromCoordinator::JobContext(context) = &message {
                 self.contexts.insert(context.id, context.clone());
@@ -335,8 +335,7 @@ impl Worker {
         }
     }
 
-    /// What it says when it comes back with these map outputs, the reports on which were answered
-    /// or not.
+    /// What it says when it returns with these map outputs, whose reports were noted or not.
     pub fn returning(&self, outputs: &[v1::AssignMap], unanswered: &[v1::AssignMap]) -> v1::Return {
         let attempts =
             |maps: &[v1::AssignMap]| runs::packed(maps.iter().filter_map(|map| map.attempt));
@@ -350,7 +349,7 @@ impl Worker {
         }
     }
 
-    /// How the session ends; whatever comes before is dropped.
+    /// How the session ends; messages before are dropped.
     pub async fn end(&mut self) -> Result<(), Status> {
         loop {
             match timeout(DEADLINE, self.replies.message()).await.expect("no end") {
@@ -375,7 +374,7 @@ impl Worker {
         }
     }
 
-    /// A reduce assignment, and the outputs that come before it.
+    /// A reduce assignment, and the map outputs that come before it.
     pub async fn next_reduce_with_outputs(&mut self) -> v1::AssignReduce {
         let outputs = self.next_outputs().await;
         let reduce = self.next_reduce().await;

@@ -9,7 +9,7 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval, sleep_until};
 use tonic::Status;
 use windrow_jobs::WorkerId;
-use windrow_proto::pieces::Pieces;
+use windrow_proto::fragments::Fragments;
 use windrow_proto::v1;
 use windrow_proto::v1::worker_message::Message;
 
@@ -47,8 +47,8 @@ struct Session<'a> {
     lease: Lease,
     heartbeat: Interval,
     draining: Draining,
-    /// Of an order that comes in pieces.
-    pieces: Pieces,
+    /// The fragments of an order so far.
+    fragments: Fragments,
     /// Orders of kinds that are not known here.
     unknown: u64,
 }
@@ -100,8 +100,8 @@ impl<'a> Session<'a> {
         let mut heartbeat =
             interval(Duration::from_millis(welcome.heartbeat_ms).max(HEARTBEAT_MIN));
         heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let pieces = Pieces::default();
-        Self { agent, call, lease, heartbeat, draining: Draining::No, pieces, unknown: 0 }
+        let fragments = Fragments::default();
+        Self { agent, call, lease, heartbeat, draining: Draining::No, fragments, unknown: 0 }
     }
 
     /// Goes on where the last call broke, or starts from nothing.
@@ -228,8 +228,8 @@ impl<'a> Session<'a> {
         let malformed = |error: Malformed| error.to_string();
         let Agent { attempts, jobs, reader, executor, .. } = &mut *self.agent;
         match order {
-            Order::Piece(piece) => {
-                return match self.pieces.add(&piece).map_err(|error| error.to_string())? {
+            Order::Fragment(fragment) => {
+                return match self.fragments.add(&fragment).map_err(|error| error.to_string())? {
                     Some(whole) => self.follow_whole(whole),
                     None => Ok(None),
                 };
@@ -268,10 +268,10 @@ impl<'a> Session<'a> {
         Ok(None)
     }
 
-    /// Of an order that came in pieces. Pieces of pieces make no sense.
+    /// Takes an order that came in fragments. Fragments must not be nested.
     fn follow_whole(&mut self, whole: v1::CoordinatorMessage) -> Result<Option<End>, String> {
         match wire::order_from(whole).map_err(|error| error.to_string())? {
-            Order::Piece(_) => Err("a piece of a piece came".to_string()),
+            Order::Fragment(_) => Err("a fragment inside a fragment came".to_string()),
             order => self.follow(order),
         }
     }

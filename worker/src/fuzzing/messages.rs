@@ -7,7 +7,7 @@ use std::time::Duration;
 use prost::Message;
 use tokio::net::UnixStream;
 use windrow_jobs::{AttemptId, FailureCause, JobId, JobIdentity, RecordPlace, StageId, TaskId};
-use windrow_proto::pieces::{Packed, Pieces};
+use windrow_proto::fragments::{Fragments, Packed};
 use windrow_proto::planes::planes;
 use windrow_proto::v1;
 use windrow_proto::v1::coordinator_message::Message as Order;
@@ -84,7 +84,7 @@ fn order_messages() -> Vec<Order> {
         Order::JobContext(context),
         Order::SplitPoints(v1::JobSplitPoints { job: 1, points }),
         Order::MapOutputs(change),
-        Order::Piece(v1::Piece { bytes: 2, data: "ab".into(), ..Default::default() }),
+        Order::Fragment(v1::Fragment { bytes: 2, data: "ab".into(), ..Default::default() }),
         Order::Welcome(v1::Welcome { worker: 1, lease_ms: 1_000, ..Default::default() }),
         Order::AssignMap(v1::AssignMap {
             attempt: attempt(StageId::MAP),
@@ -165,7 +165,7 @@ fn context() -> JobContext {
     }
 }
 
-pub(super) fn piece_seeds() -> Vec<Vec<u8>> {
+pub(super) fn fragment_seeds() -> Vec<Vec<u8>> {
     let points = (0..200_u32)
         .map(|n| v1::SplitPoint { key: n.to_be_bytes().to_vec().into(), value: "v".into() });
     let points = v1::JobSplitPoints { job: 1, points: points.collect() };
@@ -173,20 +173,20 @@ pub(super) fn piece_seeds() -> Vec<Vec<u8>> {
         .map(|order| {
             let message = v1::CoordinatorMessage { message: Some(order) };
             let packed = Packed::of(&message);
-            packed.pieces().map(|piece| framed(&piece)).collect::<Vec<_>>().concat()
+            packed.fragments().map(|fragment| framed(&fragment)).collect::<Vec<_>>().concat()
         })
         .to_vec()
 }
 
-/// What pieces make is a message, or refused; and it is made of the same pieces again.
-pub(super) fn pieces(bytes: &[u8]) {
-    let mut pieces = Pieces::default();
-    for piece in read_all::<v1::Piece>(bytes, TO_CHILD_BYTES_MAX) {
-        match pieces.add(&piece) {
+/// Fragments make up a message or are refused; the message has the same fragments again.
+pub(super) fn fragments(bytes: &[u8]) {
+    let mut fragments = Fragments::default();
+    for fragment in read_all::<v1::Fragment>(bytes, TO_CHILD_BYTES_MAX) {
+        match fragments.add(&fragment) {
             Ok(None) => {}
             Ok(Some(message)) => {
-                let (packed, mut again) = (Packed::of(&message), Pieces::default());
-                let added = packed.pieces().map(|piece| certain(again.add(&piece)));
+                let (packed, mut again) = (Packed::of(&message), Fragments::default());
+                let added = packed.fragments().map(|fragment| certain(again.add(&fragment)));
                 assert_eq!(added.last().flatten(), Some(message));
             }
             Err(_) => return,

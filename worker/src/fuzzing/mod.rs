@@ -60,9 +60,9 @@ pub const TARGETS: &[Target] = &[
         heap: HeapBound::MESSAGES,
     },
     Target {
-        name: "pieces",
-        seeds: messages::piece_seeds,
-        check: messages::pieces,
+        name: "fragments",
+        seeds: messages::fragment_seeds,
+        check: messages::fragments,
         // Few bytes may stand for the longest message, packed and unpacked, and be packed again.
         heap: HeapBound { fixed: 512 << 20, times: 1 << 10 },
     },

@@ -24,7 +24,7 @@ pub(crate) enum Order {
     /// Where a job's map outputs lie.
     Outputs(ToldOutputs),
     /// Part of another order.
-    Piece(v1::Piece),
+    Fragment(v1::Fragment),
     /// Run a map attempt.
     Map(MapOrder),
     /// Run a reduce attempt on outputs that were named before.
@@ -86,7 +86,7 @@ pub(crate) fn order_from(message: v1::CoordinatorMessage) -> Result<Order, Malfo
             Order::SplitPoints(JobId(job), SplitPoints::new(points))
         }
         FromCoordinator::MapOutputs(told) => Order::Outputs(outputs_from(told)?),
-        FromCoordinator::Piece(piece) => Order::Piece(piece),
+        FromCoordinator::Fragment(fragment) => Order::Fragment(fragment),
         FromCoordinator::AssignMap(assign) => Order::Map(MapOrder {
             attempt: attempt_from(assign.attempt)?,
             input: assign.input,

@@ -1,4 +1,4 @@
-//! How a worker gets to its coordinator, and which ones it takes.
+//! How a worker joins a coordinator, and which coordinators it accepts.
 
 use tonic::Status;
 use windrow_proto::v1;
@@ -35,13 +35,13 @@ async fn a_worker_that_is_refused_ends_and_says_why() {
 }
 
 #[tokio::test]
-async fn a_worker_keeps_trying_while_nobody_answers() {
+async fn a_worker_retries_while_no_coordinator_answers() {
     let mut fixture = Fixture::start_with_failures(3);
     fixture.session().await.welcome(1).await;
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_coordinator_that_does_not_answer_is_given_up_for_the_next_one() {
+async fn a_worker_tries_the_next_coordinator_when_one_does_not_answer() {
     let deaf = Connector::new("deaf", std::future::pending);
     let mut fixture = Fixture::start_with(|scripted| deaf.or(&scripted), 0);
     let mut session = fixture.session().await;
@@ -59,7 +59,7 @@ async fn a_worker_ends_when_all_coordinators_refuse_it() {
 }
 
 #[tokio::test]
-async fn a_coordinator_that_has_been_replaced_is_not_obeyed() {
+async fn a_fenced_coordinator_is_not_obeyed() {
     let mut fixture = Fixture::start();
     let job = fixture.job("gated", "a\n");
     let mut session = fixture.session().await;
@@ -68,7 +68,7 @@ async fn a_coordinator_that_has_been_replaced_is_not_obeyed() {
     fixture.heartbeat_names(&mut session, 1).await;
     drop(session);
 
-    // The former coordinator answers, which has epoch 4.
+    // The fenced coordinator, of epoch 4, answers.
     let mut former = fixture.session().await;
     let welcome = v1::Welcome { epoch: 4, ..welcome(2) };
     former.say(FromCoordinator::Welcome(welcome)).await;
@@ -83,7 +83,7 @@ async fn a_coordinator_that_has_been_replaced_is_not_obeyed() {
 }
 
 #[tokio::test]
-async fn a_folder_serves_one_worker() {
+async fn a_second_worker_in_one_folder_is_refused() {
     let mut first = Fixture::start();
     first.session().await.welcome(1).await;
     let config = windrow_worker::WorkerConfig::embedded(first.dir.path().join("worker"));

@@ -1,4 +1,4 @@
-//! What a worker does whose lease has run out.
+//! A worker whose lease has expired.
 
 use hyper_util::rt::TokioIo;
 use tokio::io::AsyncWriteExt;
@@ -14,7 +14,7 @@ use windrow_proto::v1::worker_message::Message as FromWorker;
 
 use crate::support::{Fixture, JOB, attempt_id, welcome};
 
-/// The first message for who fetches from this worker.
+/// The first message of a fetch from this worker.
 async fn fetch(address: &str, cluster: &str) -> Result<Fetched, Status> {
     let address = address.to_string();
     let connect = tower::service_fn(move |_| {
@@ -61,7 +61,7 @@ async fn a_worker_without_a_lease_neither_reports_nor_serves_and_then_goes_on() 
     fixture.heartbeat_names(&mut session, 1).await;
     drop(session);
 
-    // A lease that is so short that it has run out when the worker returns: no heartbeat of it is
+    // The lease is so short that it has expired when the worker returns: no heartbeat is
     // acknowledged.
     let session = fixture.session().await;
     let short = v1::Welcome { lease_ms: 30, returned: true, ..welcome(1) };
@@ -70,7 +70,7 @@ async fn a_worker_without_a_lease_neither_reports_nor_serves_and_then_goes_on() 
     let refused = fetch(&address, "c").await.unwrap_err();
     assert_eq!((refused.code(), refused.details()), (Code::Unavailable, &b"lease"[..]));
 
-    // The attempt went on, and what it does is told to who renews the lease.
+    // The attempt continues, and is reported to the coordinator that renews the lease.
     assert_eq!(next.hello.r#return.as_ref().unwrap().running.len(), 1);
     fixture.gate.open();
     next.welcome_back().await;

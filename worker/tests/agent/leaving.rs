@@ -7,14 +7,14 @@ use windrow_proto::v1::worker_message::Message as FromWorker;
 use crate::support::Fixture;
 
 #[tokio::test]
-async fn a_draining_worker_finishes_what_it_has_and_leaves_when_it_may() {
+async fn a_draining_worker_finishes_its_attempts_and_leaves_when_drained() {
     let mut fixture = Fixture::start();
     let job = fixture.word_count("a\n");
     let mut session = fixture.session().await;
     session.welcome(1).await;
     fixture.drain.cancel();
     assert!(matches!(session.next_report().await, Some(FromWorker::Draining(_))));
-    // It may still be needed: a reducer of its own, say.
+    // The output may still be needed, by a reducer of its own, say.
     session.say(job.map(1)).await;
     assert!(matches!(session.next_report().await, Some(FromWorker::MapDone(_))));
     session.say(FromCoordinator::Drained(v1::Drained {})).await;

@@ -1,7 +1,6 @@
-//! The worker as its coordinator sees it: a whole worker, and a coordinator that is scripted
-//! message by message.
+//! The worker as its coordinator sees it: a whole worker, and a scripted coordinator.
 
-// Allowed in tests; clippy does not see that the helpers belong to them.
+// Allowed in tests, but clippy does not count helper functions as tests.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod joining;

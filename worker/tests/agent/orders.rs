@@ -1,9 +1,9 @@
-//! What a worker does with its orders.
+//! How a worker carries out its orders.
 
 use std::fs;
 
 use windrow_jobs::StageId;
-use windrow_proto::pieces::Packed;
+use windrow_proto::fragments::Packed;
 use windrow_proto::v1;
 use windrow_proto::v1::coordinator_message::Message as FromCoordinator;
 use windrow_proto::v1::failure::Cause;
@@ -40,11 +40,11 @@ async fn a_job_is_mapped_reduced_and_released() {
     session.say(FromCoordinator::ReleaseJob(v1::ReleaseJob { job: 1, ticket: 5 })).await;
     let released = v1::JobReleased { job: 1, ticket: 5 };
     assert_eq!(session.next_report().await, Some(FromWorker::JobReleased(released)));
-    // The folder goes last; until then, heartbeats are what time goes by.
+    // The folder is removed last; heartbeats pass the time until then.
     while fixture.job_folders() > 0 {
         session.next().await;
     }
-    // Nothing is left in memory either.
+    // Nothing is left in memory, either.
     session.say(job.outputs(7, 2)).await;
     session.say(job.reduce(2)).await;
     let Some(FromWorker::AttemptFailed(failed)) = session.next_report().await else {
@@ -77,7 +77,7 @@ async fn a_reduce_without_its_outputs_ends_the_session() {
     session.welcome(1).await;
     session.say(job.outputs(1, 1)).await;
     session.say(job.reduce(2)).await;
-    // Nothing is lost by it but the call.
+    // Only the call is lost.
     let mut next = fixture.session().await;
     next.welcome_back().await;
     assert!(session.next_report().await.is_none());
@@ -85,26 +85,26 @@ async fn a_reduce_without_its_outputs_ends_the_session() {
 }
 
 #[tokio::test]
-async fn orders_come_in_pieces_with_others_between_them_and_unknown_ones_are_passed_over() {
+async fn other_orders_may_come_between_fragments_and_unknown_ones_are_ignored() {
     let mut fixture = Fixture::start();
     let job = fixture.word_count("a\n");
     let mut session = fixture.session().await;
     session.welcome(1).await;
     let [context, assign] = job.map(1);
     let packed = Packed::of(&v1::CoordinatorMessage { message: Some(context) });
-    let whole = packed.pieces().next().unwrap();
+    let whole = packed.fragments().next().unwrap();
     let (start, end) = (whole.data.slice(..9), whole.data.slice(9..));
-    session.say(FromCoordinator::Piece(v1::Piece { data: start, ..whole })).await;
+    session.say(FromCoordinator::Fragment(v1::Fragment { data: start, ..whole })).await;
     session.say_unknown().await;
     session.note(attempt_id(StageId::MAP, 9), true).await;
-    let rest = v1::Piece { data: end, ..v1::Piece::default() };
-    session.say([FromCoordinator::Piece(rest), assign]).await;
+    let rest = v1::Fragment { data: end, ..v1::Fragment::default() };
+    session.say([FromCoordinator::Fragment(rest), assign]).await;
     let Some(FromWorker::MapDone(done)) = session.next_report().await else { panic!("it failed") };
     assert_eq!(done.attempt, attempt_id(StageId::MAP, 1));
 }
 
 #[tokio::test]
-async fn an_attempt_before_what_its_job_needs_ends_the_session() {
+async fn an_attempt_before_its_jobs_context_ends_the_session() {
     let mut fixture = Fixture::start();
     let job = fixture.word_count("a\n");
     let mut session = fixture.session().await;

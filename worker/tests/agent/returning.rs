@@ -1,4 +1,4 @@
-//! What becomes of a worker's work when its connection breaks, and of its reports.
+//! A worker's work and reports when its connection breaks.
 
 use windrow_jobs::StageId;
 use windrow_proto::v1;
@@ -7,7 +7,7 @@ use windrow_proto::v1::worker_message::Message as FromWorker;
 
 use crate::support::{Fixture, Session, attempt_id, packed};
 
-/// The attempt that the next report says has succeeded.
+/// The attempt of the next report of success.
 async fn next_done(session: &mut Session) -> Option<v1::AttemptId> {
     match session.next_report().await {
         Some(FromWorker::MapDone(done)) => done.attempt,
@@ -17,7 +17,7 @@ async fn next_done(session: &mut Session) -> Option<v1::AttemptId> {
 }
 
 #[tokio::test]
-async fn an_attempt_goes_on_while_the_connection_is_broken_and_is_reported_once() {
+async fn an_attempt_continues_while_the_connection_is_broken_and_is_reported_once() {
     let mut fixture = Fixture::start();
     let job = fixture.job("gated", "a\n");
     let mut session = fixture.session().await;
@@ -34,20 +34,20 @@ async fn an_attempt_goes_on_while_the_connection_is_broken_and_is_reported_once(
     assert_eq!(back.running, packed([attempt_id(StageId::MAP, 1)]));
     assert!(back.unanswered.is_empty() && back.outputs.is_empty());
     session.welcome_back().await;
-    // The order may be told again, too.
+    // The order may be repeated, too.
     session.say(job.map(1)).await;
     fixture.gate.open();
     assert_eq!(next_done(&mut session).await, attempt_id(StageId::MAP, 1));
     session.note(attempt_id(StageId::MAP, 1), true).await;
 
-    // The output is still there, and nothing was told twice.
+    // The output is still held, and nothing was reported twice.
     session.say(job.outputs(1, 1)).await;
     session.say(job.reduce(1)).await;
     assert_eq!(next_done(&mut session).await, attempt_id(StageId::REDUCE, 1));
 }
 
 #[tokio::test]
-async fn a_report_is_told_until_it_is_noted() {
+async fn a_report_is_repeated_until_it_is_noted() {
     let mut fixture = Fixture::start();
     let job = fixture.word_count("a\n");
     let mut session = fixture.session().await;
@@ -61,13 +61,13 @@ async fn a_report_is_told_until_it_is_noted() {
         let attempt = packed([attempt_id(StageId::MAP, 1)]);
         assert_eq!((&back.unanswered[..], &back.outputs[..]), (&attempt[..], &attempt[..]));
         session.welcome_back().await;
-        // An order for what is over and not noted changes nothing.
+        // Repeating the order of a finished but unnoted attempt changes nothing.
         session.say(job.map(1)).await;
         assert_eq!(next_done(&mut session).await, attempt_id(StageId::MAP, 1));
     }
     session.note(attempt_id(StageId::MAP, 1), true).await;
     session.note(attempt_id(StageId::MAP, 1), true).await;
-    // Orders are obeyed in order: once this one is, the report has been noted.
+    // Orders are carried out in order: once this one is, the report was noted.
     session.say(job.map(2)).await;
     assert_eq!(next_done(&mut session).await, attempt_id(StageId::MAP, 2));
     drop(session);
@@ -78,7 +78,7 @@ async fn a_report_is_told_until_it_is_noted() {
 }
 
 #[tokio::test]
-async fn failures_are_told_until_they_are_noted() {
+async fn failures_are_repeated_until_they_are_noted() {
     let mut fixture = Fixture::start();
     let job = fixture.job("no such job", "a\n");
     let mut session = fixture.session().await;
@@ -89,13 +89,13 @@ async fn failures_are_told_until_they_are_noted() {
     let mut session = fixture.session().await;
     session.welcome_back().await;
     let Some(FromWorker::AttemptFailed(failed)) = session.next_report().await else {
-        panic!("it is not told again")
+        panic!("the failure is not repeated")
     };
     assert_eq!(failed.attempt, attempt_id(StageId::MAP, 1));
 }
 
 #[tokio::test]
-async fn what_a_loser_has_left_is_deleted() {
+async fn the_output_of_a_losing_attempt_is_deleted() {
     let mut fixture = Fixture::start();
     let job = fixture.word_count("a\n");
     let mut session = fixture.session().await;
@@ -110,7 +110,7 @@ async fn what_a_loser_has_left_is_deleted() {
     session.note(attempt_id(StageId::REDUCE, 1), false).await;
     fixture.until(&mut session, |_| !job.part(1).exists()).await;
 
-    // The map output was wanted, and then it is not.
+    // The map output is needed first, and then not.
     session.say(job.reduce_attempt(2, 1)).await;
     assert_eq!(next_done(&mut session).await, attempt_id(StageId::REDUCE, 2));
     session
@@ -120,7 +120,7 @@ async fn what_a_loser_has_left_is_deleted() {
         .await;
     assert_fetch_fails_from(&mut session, &job, 3).await;
 
-    // Another one loses at once.
+    // Another attempt loses at once.
     session.say(job.map(2)).await;
     next_done(&mut session).await;
     session.note(attempt_id(StageId::MAP, 2), false).await;
@@ -130,8 +130,8 @@ async fn what_a_loser_has_left_is_deleted() {
     assert!(back.outputs.is_empty(), "{:?}", back.outputs);
 }
 
-/// Runs reduce attempts from this number on until one fails: outputs are deleted while the session
-/// goes on.
+/// Runs reduce attempts from this number until one fails: outputs are deleted while the session
+/// continues.
 async fn assert_fetch_fails_from(
     session: &mut Session,
     job: &crate::support::SmallJob,
@@ -146,7 +146,7 @@ async fn assert_fetch_fails_from(
 }
 
 #[tokio::test]
-async fn a_worker_that_returns_too_late_drops_everything_and_starts_anew() {
+async fn a_worker_that_returns_after_its_lease_drops_everything() {
     let mut fixture = Fixture::start();
     let job = fixture.job("gated", "a b a\n");
     let mut session = fixture.session().await;
@@ -170,11 +170,11 @@ async fn a_worker_that_returns_too_late_drops_everything_and_starts_anew() {
     assert_eq!(back.outputs, packed([attempt_id(StageId::MAP, 1)]));
     assert_eq!(fixture.job_folders(), 1);
     session.welcome(2).await;
-    // Its reports were the former one's: the next one is of what the new one does.
+    // Its earlier reports are dropped: the next one is of new work.
     fixture.gate.open();
     session.say(job.map(3)).await;
     assert_eq!(next_done(&mut session).await, attempt_id(StageId::MAP, 3));
-    assert!(job.part(1).exists(), "told, and not answered: it may have won");
+    assert!(job.part(1).exists(), "reported, but unanswered: the part may have won");
 
     drop(session);
     let session = fixture.session().await;
@@ -185,7 +185,7 @@ async fn a_worker_that_returns_too_late_drops_everything_and_starts_anew() {
 }
 
 #[tokio::test]
-async fn a_draining_worker_with_outputs_comes_back_to_ask_whether_it_may_leave() {
+async fn a_draining_worker_with_outputs_returns_until_it_is_drained() {
     let mut fixture = Fixture::start();
     let job = fixture.word_count("a\n");
     let mut session = fixture.session().await;

@@ -1,4 +1,4 @@
-//! A coordinator that does as a test says, and the worker that talks to it.
+//! A scripted coordinator, and the worker that talks to it.
 
 use std::io;
 use std::path::PathBuf;
@@ -28,14 +28,14 @@ use windrow_worker::{Connector, Stops, WorkerConfig, WorkerError};
 
 const DEADLINE: Duration = Duration::from_secs(20);
 
-/// A session as the coordinator sees it, before it has answered.
+/// A session, as the coordinator sees it before its answer.
 pub struct Session {
     pub hello: v1::Hello,
     messages: Streaming<v1::WorkerMessage>,
     replies: mpsc::Sender<Result<v1::CoordinatorMessage, Status>>,
 }
 
-/// What is said at once.
+/// Messages to send at once.
 pub trait Messages {
     fn all(self) -> Vec<FromCoordinator>;
 }
@@ -60,7 +60,7 @@ impl Session {
         }
     }
 
-    /// Says something of a kind that no worker knows yet.
+    /// Sends a message of a kind that workers do not know.
     pub async fn say_unknown(&self) {
         self.replies.send(Ok(v1::CoordinatorMessage { message: None })).await.unwrap();
     }
@@ -71,9 +71,10 @@ impl Session {
         assert!(matches!(self.next().await, Some(FromWorker::Heartbeat(_))));
     }
 
-    /// Goes on with the session that the worker returns to.
+    /// Welcomes a worker that returns to its session.
     pub async fn welcome_back(&self) {
-        let worker = self.hello.r#return.as_ref().expect("it does not return").worker;
+        let worker =
+            self.hello.r#return.as_ref().expect("the worker has no session to return to").worker;
         let welcome = v1::Welcome { returned: true, ..welcome(worker) };
         self.say(FromCoordinator::Welcome(welcome)).await;
     }
@@ -87,14 +88,15 @@ impl Session {
         self.replies.send(Err(status)).await.unwrap();
     }
 
-    /// The next message, or `None` when the worker has hung up. Heartbeats are acknowledged.
+    /// The next message, or `None` when the worker has closed the call. Heartbeats are
+    /// acknowledged.
     pub async fn next(&mut self) -> Option<FromWorker> {
         let message = timeout(DEADLINE, self.messages.message()).await.expect("no message");
         let message = message.ok()??.message.unwrap();
         if let FromWorker::Heartbeat(v1::Heartbeat { sequence, .. }) = message {
             let acknowledged = FromCoordinator::HeartbeatAck(v1::HeartbeatAck { sequence });
             let message = v1::CoordinatorMessage { message: Some(acknowledged) };
-            // The worker may be hanging up.
+            // The worker may be closing the call.
             let _ = self.replies.send(Ok(message)).await;
         }
         Some(message)
@@ -111,7 +113,7 @@ impl Session {
     }
 }
 
-/// As a worker is welcomed that is new in cluster "c", by a coordinator of epoch 5.
+/// The welcome of a new worker in cluster "c", by a coordinator of epoch 5.
 pub fn welcome(worker: u64) -> v1::Welcome {
     v1::Welcome {
         worker,
@@ -153,13 +155,13 @@ pub struct Fixture {
     pub dir: TempDir,
     pub drain: CancellationToken,
     pub kill: CancellationToken,
-    /// Lets the mappers of the job "gated" go.
+    /// Opens the mappers of the job "gated".
     pub gate: Arc<Gate>,
     sessions: mpsc::Receiver<Session>,
     worker: JoinHandle<Result<(), WorkerError>>,
 }
 
-/// Mappers wait here until it is opened.
+/// Mappers wait here until the gate is opened.
 #[derive(Default)]
 pub struct Gate {
     is_open: Mutex<bool>,
@@ -212,7 +214,7 @@ impl Fixture {
         Self::start_with(|connector| connector, failures)
     }
 
-    /// A worker that reaches its coordinator by what `connector` makes of the way to it.
+    /// A worker whose connection to its coordinator is what `connector` makes of it.
     pub fn start_with(connector: impl FnOnce(Connector) -> Connector, failures: u32) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let (sender, sessions) = mpsc::channel(4);
@@ -247,17 +249,17 @@ impl Fixture {
         entries.filter(|entry| entry.as_ref().unwrap().file_type().unwrap().is_dir()).count()
     }
 
-    /// Waits until something holds that the worker does by itself: meanwhile the session goes on.
+    /// Waits until `holds`, while the session continues.
     pub async fn until(&self, session: &mut Session, holds: impl Fn(&Self) -> bool) {
         while !holds(self) {
-            assert!(session.next().await.is_some(), "the worker has hung up");
+            assert!(session.next().await.is_some(), "the worker has closed the call");
         }
     }
 
-    /// Waits until the worker says that it runs so many attempts.
+    /// Waits until the worker says that it runs this many attempts.
     pub async fn heartbeat_names(&self, session: &mut Session, attempts: usize) {
         loop {
-            match session.next().await.expect("the worker has hung up") {
+            match session.next().await.expect("the worker has closed the call") {
                 FromWorker::Heartbeat(heartbeat) if heartbeat.running.len() == attempts => return,
                 FromWorker::Heartbeat(_) => {}
                 report => panic!("unexpected: {report:?}"),
@@ -270,7 +272,7 @@ impl Fixture {
         self.job("word-count", text)
     }
 
-    /// Likewise of any job. One worker has one of them: all have the same id.
+    /// As `word_count`, for any job. A fixture has one: all jobs have the same id.
     pub fn job(&self, name: &'static str, text: &str) -> SmallJob {
         let input = self.dir.path().join("input");
         std::fs::write(&input, text).unwrap();
@@ -338,12 +340,12 @@ impl SmallJob {
         })
     }
 
-    /// The file that the reduce attempt with this number writes.
+    /// The file of the reduce attempt with this number.
     pub fn part(&self, attempt: u32) -> PathBuf {
         self.staging.join(format!("part-00000.{attempt}"))
     }
 
-    /// A map attempt, after what its job needs.
+    /// A map attempt, after its job's context.
     pub fn map(&self, attempt: u32) -> [FromCoordinator; 2] {
         let modified = self.input.metadata().unwrap().modified().unwrap();
         let modified = modified.duration_since(std::time::UNIX_EPOCH).unwrap();
@@ -395,7 +397,7 @@ pub fn attempt_id(stage: StageId, attempt: u32) -> Option<v1::AttemptId> {
     Some(v1::AttemptId { job: 1, stage: stage.into(), task: 0, attempt })
 }
 
-/// Attempts as a worker says that it has them.
+/// Attempts, packed as a worker lists them.
 pub fn packed(attempts: impl IntoIterator<Item = Option<v1::AttemptId>>) -> Vec<v1::Attempts> {
     runs::packed(attempts.into_iter().flatten())
 }

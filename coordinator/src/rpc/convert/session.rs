@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tonic::Status;
 use windrow_jobs::{BadRecord, JobId, Version, WorkerId};
-use windrow_proto::pieces::Packed;
+use windrow_proto::fragments::Packed;
 use windrow_proto::planes::planes;
 use windrow_proto::v1;
 use windrow_proto::v1::coordinator_message::Message;
@@ -110,7 +110,7 @@ pub(in crate::rpc) fn receipt_to(receipt: Receipt) -> v1::CoordinatorMessage {
 pub(in crate::rpc) enum Sent {
     /// A message to one worker.
     Message(Box<v1::CoordinatorMessage>),
-    /// A message to many workers, sent in pieces.
+    /// A message to many workers, sent in fragments.
     Shared(Arc<Shared>),
 }
 

@@ -156,11 +156,11 @@ fn message(order: Outgoing) -> u64 {
 
 fn shared(content: SharedContent) -> u64 {
     let shared = Shared::new(content);
-    let pieces = shared.packed(packed).pieces().map(|piece| {
-        let message = Some(v1::coordinator_message::Message::Piece(piece));
+    let fragments = shared.packed(packed).fragments().map(|fragment| {
+        let message = Some(v1::coordinator_message::Message::Fragment(fragment));
         framed(&v1::CoordinatorMessage { message })
     });
-    pieces.sum()
+    fragments.sum()
 }
 
 #[test]
