@@ -1,5 +1,4 @@
-//! Records that user code cannot cope with are left out, up to a budget, and nothing of them is
-//! seen but in quarantine.
+//! Bad records are skipped up to a budget, and listed in `_bad-records`; nothing else shows them.
 
 use std::fs;
 
@@ -24,7 +23,7 @@ pub fn tests() -> Vec<Trial> {
     .collect()
 }
 
-/// In processes of their own alone: where a record kills, there is nobody else to tell of it.
+/// Only in processes of their own: where a record kills the process, no other is left to report it.
 fn deadly_ones() -> Vec<Trial> {
     vec![
         case("bad_records::records_that_abort", || deadly_records("abort", "SIGABRT")),
@@ -40,8 +39,8 @@ fn deadly_ones() -> Vec<Trial> {
 const LINES: usize = 1_000_000;
 const BAD: [usize; 3] = [0, 500_000, 999_998];
 
-/// A million lines in two files, three of them bad: two for the mapper, one for the format. Returns
-/// where these are.
+/// Writes a million lines in two files, three of them bad: two for the mapper, one for the format.
+/// Returns the places of the bad ones.
 fn write_lines(dir: &Dir, bad: bool) -> Vec<(String, u64)> {
     let mut places = Vec::new();
     for (name, lines) in [("a.txt", 0..LINES / 2), ("b.txt", LINES / 2..LINES)] {
@@ -62,9 +61,9 @@ fn write_lines(dir: &Dir, bad: bool) -> Vec<(String, u64)> {
     places
 }
 
-/// File and offset of every record in quarantine, in order.
-fn quarantined(dir: &Dir) -> Vec<(String, u64)> {
-    let mut places: Vec<_> = quarantine_lines(dir)
+/// File and offset of every listed record, in order.
+fn listed_places(dir: &Dir) -> Vec<(String, u64)> {
+    let mut places: Vec<_> = bad_record_lines(dir)
         .iter()
         .map(|line| (line["file"].as_str().unwrap().to_string(), line["offset"].as_u64().unwrap()))
         .collect();
@@ -72,7 +71,7 @@ fn quarantined(dir: &Dir) -> Vec<(String, u64)> {
     places
 }
 
-fn quarantine_lines(dir: &Dir) -> Vec<Value> {
+fn bad_record_lines(dir: &Dir) -> Vec<Value> {
     let Ok(entries) = fs::read_dir(dir.join("out/_bad-records")) else { return Vec::new() };
     let files = entries.map(|entry| fs::read_to_string(entry.unwrap().path()).unwrap());
     let lines: Vec<_> =
@@ -101,10 +100,10 @@ fn three_of_a_million(mode: &Mode) {
         let said = format!("3 bad records, see {}/_bad-records", path(&dir.join("out")));
         mode.run(arguments("trouble", &dir, &all)).expect_code(0).expect_said(&said);
         assert_eq!(sorted_lines(&dir.join("out")), expected, "{flags:?}");
-        assert_eq!(quarantined(&dir), places, "{flags:?}");
+        assert_eq!(listed_places(&dir), places, "{flags:?}");
         assert_eq!(manifest(&dir)["skipped_records"], 3);
         let panicked =
-            quarantine_lines(&dir).iter().filter(|line| line["source"].is_string()).count();
+            bad_record_lines(&dir).iter().filter(|line| line["source"].is_string()).count();
         assert_eq!(panicked, if flags.contains(&"panic") { 2 } else { 0 });
     }
 }
@@ -142,7 +141,7 @@ fn a_group(mode: &Mode) {
     let flags = ["--in-reduce", "panic", "--skip-bad-records", "1", "--reducers", "2"];
     mode.run(arguments("trouble", &dir, &flags)).expect_code(0).expect_said("1 bad record, see ");
     assert_eq!(sorted_lines(&dir.join("out")), ["oats\t1", "rye\t1"]);
-    let lines = quarantine_lines(&dir);
+    let lines = bad_record_lines(&dir);
     assert_eq!(lines.len(), 1);
     assert_eq!(
         (&lines[0]["key"], &lines[0]["message"]),
@@ -150,8 +149,8 @@ fn a_group(mode: &Mode) {
     );
 }
 
-/// Rows of a table, of which some have line breaks in quotes: each is one bad record, and nothing
-/// of it is summed, wherever files are cut.
+/// Rows with line breaks inside quotes: each is one bad record, and no part of it is summed,
+/// wherever files are split.
 fn fields_with_line_breaks(mode: &Mode) {
     let (mut text, mut places) = (String::new(), Vec::new());
     let dir = Dir::new();
@@ -160,7 +159,7 @@ fn fields_with_line_breaks(mode: &Mode) {
     for n in 0..60_000 {
         if n % 97 == 5 {
             places.push((file.clone(), text.len() as u64));
-            // Two of these lines alone would be good rows.
+            // Two of these lines would be good rows on their own.
             let lines = "hay,1000000\n".repeat(n % 5);
             text += &format!("\"first\nhay,1000000\n{lines}last, \"\"quoted\"\"\",7\n");
         } else {
@@ -176,11 +175,11 @@ fn fields_with_line_breaks(mode: &Mode) {
         flags.extend(["--by", "1", "--column", "2", "--overwrite"]);
         mode.run(arguments("sum", &dir, &flags)).expect_code(0);
         assert_eq!(sorted_lines(&dir.join("out")), [format!("hay\t{sum}")], "{flags:?}");
-        assert_eq!(quarantined(&dir), places, "{flags:?}");
+        assert_eq!(listed_places(&dir), places, "{flags:?}");
         let records = &manifest(&dir)["job"]["map"]["input_records"];
         assert_eq!(records.as_u64().unwrap() as usize, rows + places.len(), "{flags:?}");
     }
-    // Without that flag it is an error with its place.
+    // Without the flag it is an error with its place.
     let place = format!("a.csv at byte {}", places[0].1);
     mode.run(arguments("sum", &dir, &["--by", "1", "--column", "2", "--overwrite"]))
         .expect_code(1)
@@ -198,14 +197,14 @@ fn small_cluster() -> Cluster {
     cluster
 }
 
-/// The deadly job on what is in `in`.
+/// The deadly job over the folder `in`.
 fn deadly(dir: &Dir, flags: &[&str]) -> Vec<String> {
     let marks = dir.join("marks");
     fs::create_dir_all(&marks).unwrap();
     arguments("deadly", dir, &[&["--marks", &path(&marks)], flags].concat())
 }
 
-/// Lines of words, with deadly ones in three places. Returns where these are.
+/// Writes lines of words, with deadly words in three places. Returns these places.
 fn write_deadly_lines(dir: &Dir) -> Vec<(String, u64)> {
     let mut places = Vec::new();
     for (name, deadly) in [("a.txt", &[7, 4_000][..]), ("b.txt", &[1])] {
@@ -222,13 +221,12 @@ fn write_deadly_lines(dir: &Dir) -> Vec<(String, u64)> {
     places
 }
 
-/// Each one ends a process, and goes into quarantine with what it has done; the others are counted.
+/// Each deadly record kills a process, and is listed with what it did; the others are counted.
 fn deadly_records(how: &str, death: &str) {
     let dir = Dir::new();
     let places = write_deadly_lines(&dir);
     let cluster = small_cluster();
-    // The first death says nothing of the place; one for lack of memory is believed the second
-    // time.
+    // The first death does not tell the place; a death for lack of memory counts the second time.
     let flags = ["--how", how, "--skip-bad-records", "3", "--max-attempts", "3"];
     cluster.submit(deadly(&dir, &flags)).expect_code(0).expect_said("3 bad records, see ");
     let good = ["a.txt", "b.txt"].map(|name| {
@@ -237,9 +235,9 @@ fn deadly_records(how: &str, death: &str) {
         dir.write(format!("good/{name}"), good.join("\n"))
     });
     assert_eq!(sorted_lines(&dir.join("out")), count_words(&good));
-    assert_eq!(quarantined(&dir), places);
+    assert_eq!(listed_places(&dir), places);
     assert_eq!(manifest(&dir)["skipped_records"], 3);
-    for line in quarantine_lines(&dir) {
+    for line in bad_record_lines(&dir) {
         assert_eq!(line["record"], format!("oats {WORD} rye"));
         assert!(line["message"].as_str().unwrap().contains(death), "{line}");
     }
@@ -247,14 +245,14 @@ fn deadly_records(how: &str, death: &str) {
 
 fn groups_that_kill() {
     let dir = Dir::new();
-    // Two that differ only beyond what is shown of them.
+    // Two of the keys differ only after the characters that are shown.
     let long = ["a", "b"].map(|end| format!("{WORD}{}{end}", "x".repeat(200)));
     dir.write("in/a.txt", format!("oats {WORD} rye\n{} {}\n", long[0], long[1]));
     let flags = ["--how", "abort", "--in-reduce", "--skip-bad-records", "3", "--reducers", "2"];
     let cluster = small_cluster();
     cluster.submit(deadly(&dir, &flags)).expect_code(0).expect_said("3 bad records, see ");
     assert_eq!(sorted_lines(&dir.join("out")), ["oats\t1", "rye\t1"]);
-    let lines = quarantine_lines(&dir);
+    let lines = bad_record_lines(&dir);
     assert_eq!(lines.iter().filter(|line| line["key"] == WORD).count(), 1);
     let expected = "the process that ran user code was killed by SIGABRT; the last that it printed: the last words";
     assert!(lines.iter().all(|line| line["message"] == expected), "{lines:?}");
@@ -274,7 +272,7 @@ fn more_that_kill_than_allowed() {
     assert!(cluster.worker_list().len() == 1);
 }
 
-/// Even where nothing is to be skipped.
+/// Also without a budget for bad records.
 fn one_that_kills_is_named() {
     let dir = Dir::new();
     dir.write("in/a.txt", format!("all is well\nbut {WORD} it is\n"));

@@ -1,4 +1,4 @@
-//! The contract that scripts may rely on: commands, flags, streams and exit statuses.
+//! The contract that scripts rely on: commands, flags, streams and exit statuses.
 
 use std::fs::File;
 use std::process::{Command, Stdio};
@@ -83,7 +83,7 @@ fn usage_errors_end_with_2() {
     }
 }
 
-/// Refused at once, by the flag and what would do.
+/// Refused at once; the message names the flag and the accepted values.
 fn values_that_cannot_work() {
     let long = "x".repeat(5_000);
     let job = ["word-count", "--input", "x", "--output", "y"];
@@ -108,7 +108,7 @@ fn values_that_cannot_work() {
     }
 }
 
-/// Named by what they were given with.
+/// The message names the flag or variable that gave the path.
 fn paths_that_cannot_be_used() {
     let dir = Dir::new();
     dir.write("file", "x");
@@ -131,7 +131,7 @@ fn paths_that_cannot_be_used() {
     }
 }
 
-/// Whoever keeps a result on a full disk hears of it; whoever wants no more of it does not.
+/// A result on a full disk is an error; a closed pipe is not.
 fn results_that_cannot_be_written() {
     let dir = Dir::new();
     dir.write("in/a", "b a\n");
@@ -146,7 +146,7 @@ fn results_that_cannot_be_written() {
     let mut detached = windrow(["submit"]);
     detached.args(arguments("word-count", &dir, &["--detach"]));
     let detached = says_to(detached, full()).expect_code(1).expect_said("No space left on device");
-    // Whoever heard nothing of it would submit the job again.
+    // Otherwise the user would submit the job again.
     detached.expect_said("job 1 was accepted");
     crate::conformance::wait_until_succeeded(&cluster, 1);
     for command in [
@@ -166,7 +166,7 @@ fn results_that_cannot_be_written() {
     }
     says_to(windrow(["cancel", "1"]), full()).expect_code(4).expect_said("cannot write");
     for command in ["run", "submit"] {
-        // The job is done all the same.
+        // The job has succeeded nevertheless.
         let dir = Dir::new();
         dir.write("in/a", "b a\n");
         let mut job = windrow([command]);
@@ -186,7 +186,7 @@ fn coordinator_wait_is_kept() {
         cluster.submit(flags).expect_code(6).expect_said("no windrow coordinator answers");
         start.elapsed()
     };
-    // It took 5 s where nothing answers, and 9 s where nobody is there.
+    // Measured: 5 s if nothing answers, 9 s if nothing listens.
     let least_and_most = Duration::from_secs(1)..Duration::from_secs(4);
     cluster.coordinator.signal(Signal::STOP);
     let of_hanging = waited(&cluster);
@@ -207,7 +207,7 @@ fn empty_variables_are_not_set() {
     cluster.wait_for_workers(1);
     let mut command = windrow(["jobs"]);
     command.envs(empty.map(|name| (name, "")));
-    // The usual address, whoever is there.
+    // The default address, whatever listens there.
     assert_ne!(Process::start(command).finish().code(), Some(2));
 }
 
@@ -230,8 +230,7 @@ fn started_in_a_folder_that_is_gone() {
     job(&path(&dir.join("out"))).expect_code(0);
 }
 
-/// A script that does not know whether its submission was heard says it again, in a process of its
-/// own.
+/// A script that does not know whether its submission arrived repeats it, in another process.
 fn submitted_again_under_its_name() {
     let dir = Dir::new();
     dir.write("in/a", "b a\n");

@@ -1,4 +1,4 @@
-//! However shuffled data is compressed, in files and on its way, the output is the same.
+//! The output does not depend on the compression of shuffled data, in files and streams.
 
 use libtest_mimic::Trial;
 
@@ -16,8 +16,7 @@ pub fn tests() -> Vec<Trial> {
     ]
 }
 
-/// Word counts without a combiner and with little memory, so that map outputs are files of several
-/// runs.
+/// Word counts without a combiner and with little memory: map outputs are files of several runs.
 fn flags(method: &str) -> [&str; 6] {
     ["--memory", "512KiB", "--reducers", "3", "--compress", method]
 }

@@ -1,5 +1,5 @@
-//! What user code may touch: its own job's, and what its submitter has declared. Real workers, on a
-//! kernel with Landlock.
+//! What user code can access: its own job's files, and what its submitter has declared. With real
+//! workers, on a kernel with Landlock.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -26,7 +26,7 @@ pub fn tests() -> Vec<Trial> {
     ]
 }
 
-/// Has a job do this, and nothing else. It is tried once.
+/// Runs a job that does only this. Its task has one attempt.
 fn reach(cluster: &Cluster, act: &str, flags: &[&str]) -> (Dir, Output) {
     let dir = Dir::new();
     dir.write("in/acts", format!("{act}\n"));
@@ -50,8 +50,7 @@ fn shown(path: &Path) -> std::path::Display<'_> {
     path.display()
 }
 
-/// A job tries to get at its worker's key, at another job's data and output, and at everything
-/// else.
+/// A job tries to reach its worker's key, another job's data and output, and everything else.
 fn jobs_harm_nobody() {
     let (dir, elsewhere) = (Dir::new(), Dir::new());
     let options = ClusterOptions { secured: true, ..ClusterOptions::default() };
@@ -61,7 +60,7 @@ fn jobs_harm_nobody() {
     let job = cluster.submit_detached(gated(&dir, &[]));
     eventually("a running map", || !processes(&gates, "map-").is_empty());
     for process in processes(&gates, "map-") {
-        // Of a worker and its job, the job is to go first when the machine has no memory left.
+        // Of a worker and its job, the kernel should kill the job first when memory runs out.
         let score = fs::read_to_string(format!("/proc/{process}/oom_score_adj")).unwrap();
         assert_eq!(score.trim(), "500");
     }
@@ -126,7 +125,7 @@ fn a_declared_path_is_writable() {
     }
 }
 
-/// Input and output in the folder in which that of the worker lies, too.
+/// Input and output are in the folder that also holds the worker's folder.
 fn beside_the_worker() {
     let cluster = Cluster::start(2);
     let inputs = generated_words(cluster.dir(), 4, 1_000);
@@ -135,7 +134,7 @@ fn beside_the_worker() {
     assert_eq!(sorted_lines(&cluster.dir().join("out")), count_words(&inputs));
 }
 
-/// Whichever of the two workers runs it: a job does not get at the key of either, nor at programs.
+/// On either worker, a job cannot read the keys or programs of both.
 fn neighbours_are_hidden() {
     let options = ClusterOptions { secured: true, ..ClusterOptions::default() };
     let cluster = Cluster::with_options(2, options);
@@ -156,8 +155,8 @@ fn neighbours_are_hidden() {
     }
 }
 
-/// Nobody answers at the address that the workers tell each other: map outputs that are not read
-/// from the neighbour's files are not read at all.
+/// Nothing answers at the address that the workers advertise, so map outputs must be read from the
+/// neighbour's files.
 fn neighbours_outputs_are_read() {
     let gated = GatedJob::new(4, 200_000, &["--reducers", "2", "--memory", "512KiB"]);
     let mut cluster = GatedJob::cluster(0);
@@ -210,8 +209,8 @@ fn declared_paths_are_checked() {
     submit("data/notes").expect_code(0);
 }
 
-/// Where the outputs of all lie, another one's output is taken away and faked, and so is the
-/// staging folder of a job that runs.
+/// In a folder with the outputs of all users, one output is removed and forged, and so is the
+/// staging folder of a running job.
 fn declared_paths_reach_no_outputs() {
     let cluster = Cluster::start(1);
     let dir = Dir::new();

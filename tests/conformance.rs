@@ -1,5 +1,5 @@
-//! After the tests that the MIT distributed-systems course (6.5840) gives its MapReduce lab, on
-//! real processes.
+//! The tests that the MIT distributed-systems course (6.5840) gives its MapReduce lab, on real
+//! processes.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -52,8 +52,7 @@ fn index() {
     assert_eq!(lines, sorted_lines(&alone.join("out")));
 }
 
-/// Both workers have a map task running at the same moment: neither is let go before both have
-/// begun.
+/// Both workers run a map task at the same time: neither may finish before both have begun.
 fn maps_run_in_parallel() {
     let dir = Dir::new();
     let inputs = generated_words(&dir, 2, 1_000);
@@ -67,7 +66,7 @@ fn maps_run_in_parallel() {
     assert_eq!(sorted_lines(&dir.join("out")), count_words(&inputs));
 }
 
-/// Likewise for reduce tasks.
+/// The same for reduce tasks.
 fn reduces_run_in_parallel() {
     let dir = Dir::new();
     let inputs = generated_words(&dir, 2, 1_000);
@@ -107,8 +106,8 @@ fn output_is_final() {
     assert_eq!(read_parts(&dir.join("out")), parts);
 }
 
-/// Map and reduce calls end their process or sleep at random; the workers survive it. The course's
-/// bounds (ten seconds of sleep) apply with `WINDROW_TEST_LONG=1`.
+/// Map and reduce calls exit or sleep at random; the workers survive. With `WINDROW_TEST_LONG=1`,
+/// the course's times apply (ten seconds of sleep).
 fn crashes() {
     let long = std::env::var_os("WINDROW_TEST_LONG").is_some();
     let sleep_ms_max = if long { "10000" } else { "500" };
@@ -137,7 +136,7 @@ fn crashes() {
     assert!(cluster.workers.iter_mut().all(Process::is_running));
 }
 
-/// Job, output `out` and input `in` of `dir`, and further flags.
+/// The job with the input `in` and output `out` of `dir`, and further flags.
 pub fn arguments(job: &str, dir: &Dir, flags: &[&str]) -> Vec<String> {
     let mut all = vec![job.to_string()];
     all.extend(flags.iter().map(ToString::to_string));
@@ -150,20 +149,20 @@ pub fn arguments(job: &str, dir: &Dir, flags: &[&str]) -> Vec<String> {
     all
 }
 
-/// The gated word count with its gates in `dir`.
+/// The gated word count, with its gates in `dir`.
 pub fn gated(dir: &Dir, flags: &[&str]) -> Vec<String> {
     let gates = path(&dir.join("gates"));
     arguments("gated-word-count", dir, &[&["--gates", &gates], flags].concat())
 }
 
-/// The folder of gates, made.
+/// Creates the folder of gates.
 pub fn gates(dir: &Dir) -> PathBuf {
     let gates = dir.join("gates");
     fs::create_dir(&gates).unwrap();
     gates
 }
 
-/// The processes that have marked themselves with `prefix`.
+/// The processes that have left a file with this prefix.
 pub fn processes(gates: &Path, prefix: &str) -> BTreeSet<u32> {
     fs::read_dir(gates)
         .unwrap()
@@ -174,7 +173,7 @@ pub fn processes(gates: &Path, prefix: &str) -> BTreeSet<u32> {
         .collect()
 }
 
-/// A coordinator that has just woken, or whose disk is slow, may say that it does not know yet.
+/// A coordinator that has just resumed, or has a slow disk, may not know the answer yet.
 pub fn wait_until_succeeded(cluster: &Cluster, job: u64) {
     let mut last = serde_json::Value::Null;
     eventually("the job's end", || {

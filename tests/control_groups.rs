@@ -1,6 +1,5 @@
-//! A control group that was given to a worker: what is started for a job ends as one and is limited
-//! as one, whatever else confines it. And groups that were not given to a worker, which it leaves
-//! alone.
+//! A control group that was delegated to a worker: the processes of a job end together and share
+//! its limits, whatever else confines them. A group that was not delegated is left alone.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
@@ -36,7 +35,7 @@ pub fn tests() -> Vec<Trial> {
     ]
 }
 
-/// What is to confine jobs besides.
+/// Switches off all other confinement.
 const NOTHING_ELSE: [&str; 2] = ["--no-landlock", "--no-seccomp"];
 
 /// A cluster with one worker in the group.
@@ -49,8 +48,8 @@ fn cluster(group: &ControlGroup, flags: &[&str]) -> Cluster {
     cluster
 }
 
-/// Each lives for a moment, has a session of its own, and is nobody's child. Without Landlock,
-/// nothing but the group knows them.
+/// Each process is short-lived, in a session of its own, and an orphan. Without Landlock, only the
+/// group finds them.
 fn ends_as_one() {
     let Some(group) = ControlGroup::delegated() else { return };
     let dir = Dir::new();
@@ -64,12 +63,12 @@ fn ends_as_one() {
     fs::write(dir.join("marks/go"), "").unwrap();
     wait_until_succeeded(&cluster, job);
     eventually("the end of the job's group", || group.below() == ["worker"]);
-    // What was in it is gone with it: the kernel removes empty ones only.
+    // The kernel removes only empty groups, so its processes are gone, too.
     assert_eq!(runners(&folder), 0);
 }
 
-/// As process 1, a worker gets orphans that are not its jobs', and leaves those alone which have no
-/// environment of a job's. The group knows them.
+/// As process 1, a worker inherits orphans that are not its jobs', and leaves those without a job's
+/// environment alone. The group finds the job's.
 fn in_a_container() {
     let Some(group) = ControlGroup::delegated() else { return };
     let dir = Dir::new();
@@ -87,7 +86,7 @@ fn in_a_container() {
     eventually("the end of the job's group", || group.below() == ["worker"]);
 }
 
-/// What has left its group and its parents, and has no environment of a job's.
+/// Finds processes that have left their process group and parents, and have no job's environment.
 fn sweeps() {
     let Some(group) = ControlGroup::delegated() else { return };
     let dir = Dir::new();
@@ -95,21 +94,21 @@ fn sweeps() {
     cluster.submit_detached(deadly(&dir, "vanish", &["--max-attempts", "1"]));
     let vanished = wait_for("one that vanishes", || mark(&dir.join("marks"), "vanished-"));
     let (left, child) = (group.of_job(), only_child(&cluster.workers[0]));
-    // Neither of them finds it.
+    // Neither the worker nor its watchdog finds the process.
     cluster.workers[0].signal(Signal::STOP);
     kill_process(child, Signal::KILL).unwrap();
     cluster.workers[0].kill();
     eventually("one process that is left", || processes_in(&left).len() == 1);
     assert!(is_alive(&vanished));
     let next = cluster.worker_command(1);
-    // A group whose groups are limited lets nobody in, but in those.
+    // A group with limits on its child groups takes no processes itself, only in child groups.
     cluster.workers.push(Process::start(group.around_at("worker", &next)));
     eventually("its end", || !is_alive(&vanished));
     eventually("the group's end", || !left.exists());
     assert_eq!(processes_in(&group.path().join("worker")), [cluster.workers[1].id()]);
 }
 
-/// It enters before it becomes that user, who may not.
+/// The process enters the group before it becomes the job's user, who may not enter.
 fn of_jobs_user() {
     let Some(group) = ControlGroup::delegated() else { return };
     let options = ClusterOptions { secured: true, ..ClusterOptions::default() };
@@ -137,7 +136,8 @@ fn of_jobs_user() {
     assert!(!is_alive(&vanished));
 }
 
-/// By a file of the kernel's. (The call that starts a process elsewhere is tried with seccomp.)
+/// Through the kernel's file. (tests of seccomp try the system call that starts a process
+/// elsewhere.)
 fn no_way_out() {
     let Some(group) = ControlGroup::delegated() else { return };
     let cluster = cluster(&group, &["--no-seccomp"]);
@@ -170,11 +170,11 @@ fn exceeds_memory() {
     failed.expect_said("more than 209715200 bytes of memory");
 }
 
-/// The kernel kills the job's process all the same, but not for what that may have.
+/// The kernel kills the job's process, for a limit other than its own.
 fn exceeds_above() {
     let Some(group) = ControlGroup::delegated().filter(|group| group.has("memory")) else { return };
     fs::write(group.path().join("memory.max"), (256 << 20).to_string()).unwrap();
-    // Where it counts swap: then it would be filled first.
+    // If the group counts swap, swap would be filled first.
     let _ = fs::write(group.path().join("memory.swap.max"), "0");
     let dir = Dir::new();
     let mut cluster = cluster(&group, &[]);
@@ -204,17 +204,17 @@ fn limits() {
     wait_until_succeeded(&cluster, job);
 }
 
-/// Some user that is not root.
+/// A user that is not root.
 const ORDINARY: u32 = 42_011;
 
-/// Starts a worker that is not to join, and waits until it has said what it has to say of groups.
+/// Starts a worker that does not join, and waits for its message about groups.
 fn starts(command: Command, says: &str) -> Process {
     let worker = Process::start(command);
     eventually(says, || worker.stderr().contains(says));
     worker
 }
 
-/// As on systems whose systemd does not mark what it gives to users.
+/// As on systems whose systemd does not mark the groups that it delegates to users.
 fn of_own_user() {
     let Some(group) = ControlGroup::make() else { return };
     let dir = Dir::new();
@@ -230,7 +230,7 @@ fn of_own_user() {
     }
     let worker = starts(command(), "each process of a job has a control group");
     assert_eq!(processes_in(&group.path().join("worker")), [worker.id()]);
-    // What lies in a group of one's own was made by a program of one's own, such as a session.
+    // Groups inside a user's own group belong to the user's programs, such as a session.
     let inner = group.path().join("session");
     fs::create_dir(&inner).unwrap();
     for file in ["", "cgroup.procs", "cgroup.subtree_control", "cgroup.threads"] {
@@ -259,7 +259,7 @@ fn subgroup() {
     eventually("the end of the job's group", || group.below() == ["worker"]);
 }
 
-/// Of root's own user, and nobody has said that it is for the worker.
+/// The group is root's own, but not marked as delegated to the worker.
 fn not_given() {
     let Some(group) = ControlGroup::make() else { return };
     let dir = Dir::new();
@@ -287,7 +287,7 @@ fn shared() {
     drop(worker);
 }
 
-/// It finds the group empty, but for the first one below.
+/// Finds the group empty, except for the first worker's child group.
 fn second_worker() {
     let Some(group) = ControlGroup::delegated() else { return };
     let dir = Dir::new();
@@ -297,7 +297,7 @@ fn second_worker() {
     let before = group.below();
     let second = group.around(&Cluster::command_of_lone_worker(&dir.join("second")));
     if group.has("memory") {
-        // A group whose groups are limited lets nobody in.
+        // A group with limits on its child groups takes no processes.
         Process::start(second).finish().expect_code(1);
     } else {
         let first = cluster.workers[0].id();

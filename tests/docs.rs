@@ -1,4 +1,4 @@
-//! What the documents show is true. That the paths they name exist is in `tidy.rs`.
+//! The examples in the documents are true. `tidy.rs` checks the paths that they name.
 
 use std::fs;
 use std::path::Path;
@@ -11,7 +11,7 @@ pub fn tests() -> Vec<Trial> {
     vec![case("docs::readme_shows_the_example", readme_shows_the_example)]
 }
 
-/// The README's first program is the example, whole but for the comment at its top.
+/// The README's first program is the example without its header comment.
 fn readme_shows_the_example() {
     let readme = read("README.md");
     let shown = readme.split("```rust\n").nth(1).unwrap().split("```").next().unwrap();

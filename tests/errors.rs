@@ -1,5 +1,4 @@
-//! Everything that can go wrong says so clearly, names the place, loses nothing and leaves nothing
-//! half-written.
+//! Every error is clear, names the place, loses nothing and leaves nothing half-written.
 
 use std::fs;
 use std::io::{self, Write};
@@ -88,7 +87,7 @@ fn unreadable_file(mode: &Mode) {
     assert_nothing_written(&dir);
 }
 
-/// Permissions do not stop root; a link that leads nowhere does.
+/// Permissions do not stop root; a dangling link does.
 fn unreadable_to_root(mode: &Mode) {
     let dir = Dir::new();
     dir.write("in/a.txt", "x");
@@ -113,7 +112,7 @@ fn output_exists(mode: &Mode) {
 fn output_not_writable(mode: &Mode) {
     let dir = Dir::new();
     dir.write("in/a.txt", "x");
-    // A file where a folder should be stops root too.
+    // A file in place of the folder stops root, too.
     let file = dir.write("file", "x");
     let flags =
         ["word-count", "--output", &path(&file.join("out")), "--input", &path(&dir.join("in"))];
@@ -186,7 +185,7 @@ fn hanging_task(mode: &Mode) {
     assert_nothing_written(&dir);
 }
 
-/// The input is rewritten while its first record is being mapped.
+/// The input is rewritten while its first record is mapped.
 fn input_changes(mode: &Mode, text: &str) {
     let dir = Dir::new();
     let inputs = crate::support::generated_words(&dir, 1, 100_000);
@@ -205,7 +204,7 @@ fn input_changes(mode: &Mode, text: &str) {
     assert_nothing_written(&dir);
 }
 
-/// The output does not fit.
+/// The output does not fit on the disk.
 fn disk_full_embedded() {
     let dir = Dir::new();
     crate::support::generated_words(&dir, 1, 1_000_000);
@@ -226,7 +225,7 @@ fn disk_full_embedded() {
     assert!(!small.path().join("out").exists(), "left behind: {:?}", dir.tree());
 }
 
-/// The same worker process that ran failing, panicking and hanging tasks runs the next job.
+/// The process that ran failing, panicking and hanging tasks runs the next job.
 fn worker_survives_a_panic() {
     let cluster = Cluster::start(1);
     let dir = Dir::new();
@@ -270,7 +269,7 @@ fn bad_regex() {
 }
 
 fn coordinator_not_reachable() {
-    // A port that was free a moment ago, and that nobody else is told.
+    // A port that was free a moment ago, and is given to nobody else.
     let url = format!("http://127.0.0.1:{}", free_port());
     for command in [&["jobs"][..], &["status", "1"], &["workers"]] {
         let mut process = windrow(command);
@@ -292,8 +291,7 @@ fn coordinator_not_reachable() {
         .expect_said("no windrow coordinator answers at");
 }
 
-/// A wrong port: whatever answers there, or does not, the address is named, and nobody is left
-/// waiting.
+/// At a wrong port, whatever answers or stays silent, the error names the address, and comes soon.
 fn another_service() {
     let http = b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
     for (greeting, why) in [
@@ -315,7 +313,7 @@ fn another_service() {
     }
 }
 
-/// A service that greets whoever connects, and takes whatever they say.
+/// A server that sends a greeting, and reads whatever it is sent.
 fn service(greeting: &'static [u8]) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
@@ -323,7 +321,7 @@ fn service(greeting: &'static [u8]) -> String {
         for stream in listener.incoming() {
             std::thread::spawn(move || {
                 let mut stream = stream.unwrap();
-                // They may have hung up.
+                // The client may have closed the connection.
                 let _ = stream
                     .write_all(greeting)
                     .and_then(|()| io::copy(&mut stream, &mut io::sink()));
@@ -410,7 +408,7 @@ fn open_address_without_insecure() {
     output.expect_code(2).expect_said("--insecure");
 }
 
-/// Who listens on all addresses must say by which one others reach it.
+/// A server that listens on all addresses must advertise one that others can reach.
 fn address_that_says_nothing() {
     let cluster = Cluster::start(0);
     let worker = |flags: &[&str]| {

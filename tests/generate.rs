@@ -1,4 +1,4 @@
-//! `windrow gen` writes the same bytes for everybody, or nothing.
+//! `windrow gen` writes the same bytes everywhere, or nothing.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -42,8 +42,8 @@ fn read(folder: &Path) -> BTreeMap<String, Vec<u8>> {
         .collect()
 }
 
-/// Whoever repeats a measurement of last year needs last year's data: a change here is a breaking
-/// one.
+/// Last year's measurements must be repeatable with the same data: a change here is a breaking
+/// change.
 fn bytes_are_promised() {
     let digest = |kind, more: &[&str]| {
         let flags = [&["--bytes", "1MB", "--seed", "1", "--files", "2"], more].concat();
@@ -84,7 +84,7 @@ fn seeds_differ_and_sizes_are_kept() {
             let bytes: usize = files.values().map(Vec::len).sum();
             assert!((299_500..=300_000).contains(&bytes), "{kind}: {bytes}");
         }
-        // Neither from seed to seed nor from file to file.
+        // Contents differ between seeds and between files.
         let all: Vec<&Vec<u8>> = one.values().chain(two.values()).collect();
         for (n, file) in all.iter().enumerate() {
             assert!(all[..n].iter().all(|other| other[..1000] != file[..1000]), "{kind} repeats");
@@ -99,7 +99,7 @@ fn refuses_a_folder_in_use() {
         .expect_code(1)
         .expect_said("data exists and is not empty");
     assert_eq!(dir.tree(), ["data", "data/mine"]);
-    // An empty one is taken, and so is one whose parent is missing.
+    // An empty folder is accepted, and so is one whose parent is missing.
     std::fs::create_dir(dir.join("empty")).unwrap();
     for name in ["empty", "new/deeper"] {
         generate("records", &dir.join(name), &["--bytes", "1MB", "--files", "1"]).expect_code(0);
@@ -108,12 +108,12 @@ fn refuses_a_folder_in_use() {
     }
 }
 
-/// The limit on the size of files stands for a full disk.
+/// A limit on the size of files takes the place of a full disk.
 fn leaves_nothing_after_a_failure() {
     let dir = Dir::new();
     let gen_windrow = windrow(["gen"]);
     let mut command = std::process::Command::new("sh");
-    // Ignored, the signal turns into an error of `write`.
+    // With the signal ignored, `write` returns an error.
     command
         .args(["-c", "trap '' XFSZ; ulimit -f 4096; exec \"$0\" \"$@\""])
         .arg(gen_windrow.get_program())

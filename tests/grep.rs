@@ -23,7 +23,7 @@ fn lines_with_places(mode: &Mode) {
             .chain(books().iter().map(|book| book.display().to_string())),
     )
     .expect_code(0);
-    // Map-only output comes in input order, so that the parts joined are what grep prints.
+    // Map-only output is in input order, so the joined parts are what grep prints.
     let found: Vec<u8> = read_parts(&output).into_values().flatten().collect();
     let expected: String = books().iter().map(|book| plain_grep(book)).collect();
     assert_eq!(String::from_utf8(found).unwrap(), expected);
@@ -43,7 +43,7 @@ fn counts_by_file(mode: &Mode) {
     assert_eq!(String::from_utf8(found).unwrap(), expected);
 }
 
-/// Lines that hold "tha", "the", "that" or "thet", without a regex engine.
+/// The lines that contain "tha", "the", "that" or "thet", found without a regex engine.
 fn plain_grep(book: &Path) -> String {
     let text = std::fs::read_to_string(book).unwrap();
     let mut offset = 0;

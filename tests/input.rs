@@ -1,4 +1,4 @@
-//! Which files are read, and how they are cut into lines.
+//! Which files are read, and how they are split into lines.
 
 use libtest_mimic::Trial;
 use xxhash_rust::xxh3::xxh3_64;
@@ -28,8 +28,8 @@ fn line_endings(mode: &Mode) {
     assert_eq!(sorted_lines(&dir.join("out")), ["a\t2", "b\t2", "c\t2", "d\t1"]);
 }
 
-/// Folders are read whole, files whose names begin with '.' or '_' are not, and no file is read
-/// twice.
+/// Folders are read recursively, except files whose names begin with '.' or '_', and no file is
+/// read twice.
 fn folders_and_patterns(mode: &Mode) {
     let dir = Dir::new();
     dir.write("in/a.txt", "plain");
@@ -53,11 +53,11 @@ fn folders_and_patterns(mode: &Mode) {
         ["deep\t1", "log\t1", "plain\t1"]
     );
     assert_eq!(run("o3", &[&all]), ["deep\t1", "plain\t1", "skipped\t1"]);
-    // A file that is named is meant.
+    // A file that is named explicitly is read.
     assert_eq!(run("o4", &[&path(&dir.join("in/.hidden"))]), ["hidden\t1"]);
 }
 
-/// A URL of a file is its path, nothing of it is decoded, and no store is taken for a path.
+/// A file URL is its path, without decoding, and a URL of a store is never taken for a path.
 fn locations(mode: &Mode) {
     let dir = Dir::new();
     dir.write("in/a%20b", "percent");
@@ -100,7 +100,7 @@ fn empty_files(mode: &Mode) {
     assert_eq!(sorted_lines(&dir.join("out2")), [format!("{}:0\tx", path(&dir.join("in/full")))]);
 }
 
-/// Wherever splits fall, each line is processed exactly once.
+/// Each line is processed exactly once, wherever splits end.
 fn every_split_size() {
     let dir = Dir::new();
     let text = "one two\r\nthree\n\nfour five six\nseven";
@@ -131,7 +131,7 @@ fn many_small_files_share_a_split() {
     assert_eq!(lines[0], "common\t500");
 }
 
-/// Relative patterns are meant from the current folder, whatever signs its name has.
+/// Relative patterns start from the current folder, whatever characters its name has.
 fn relative_paths() {
     let dir = Dir::new();
     dir.write("odd [name]*/in/a.txt", "x");
@@ -142,8 +142,8 @@ fn relative_paths() {
     assert_eq!(sorted_lines(&dir.join("odd [name]*/out")), ["x\t1"]);
 }
 
-/// Files that are not cut are one record each, whatever their sizes and those of splits and chunks;
-/// one that is too large is refused before anything runs.
+/// A whole file is one record, whatever the sizes of files, splits and chunks; one that is too
+/// large is refused before anything runs.
 fn whole_files(mode: &Mode) {
     let dir = Dir::new();
     let mut expected = Vec::new();

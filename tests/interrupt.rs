@@ -56,7 +56,7 @@ fn waiting_submit_cancels_its_job() {
     fs::write(gates.join("map-go"), "").unwrap();
 }
 
-/// The coordinator hangs before it has taken the job.
+/// The coordinator hangs before it has accepted the job.
 fn submit_that_gets_no_answer() {
     let dir = Dir::new();
     generated_words(&dir, 1, 1_000);
@@ -65,12 +65,12 @@ fn submit_that_gets_no_answer() {
     let submit = cluster.start_submit(crate::conformance::arguments("word-count", &dir, &[]));
     eventually("the command to listen for signals", || submit.catches(Signal::INT));
     submit.signal(Signal::INT);
-    // Whether the coordinator knows of it or not, nothing is said that may be wrong.
+    // The command cannot know whether the job was accepted, and must not claim either.
     submit.finish().expect_code(130).expect_said("interrupted: ");
 }
 
-/// A shell without job control ignores SIGINT and SIGQUIT for what it starts with `&`, and `nohup`
-/// SIGHUP for good.
+/// A shell without job control starts `&` commands with SIGINT and SIGQUIT ignored, and `nohup`
+/// ignores SIGHUP for good.
 fn signals_that_a_shell_ignores() {
     let dir = Dir::new();
     let state = dir.join("state");
@@ -87,7 +87,7 @@ fn signals_that_a_shell_ignores() {
     coordinator.finish().expect_code(130);
 }
 
-/// Its jobs are in the journal: they go on with the next one, and nothing is done twice.
+/// The jobs are in the journal: they continue on the next coordinator, and nothing runs twice.
 fn coordinator_leaves_its_jobs() {
     let dir = Dir::new();
     let inputs = generated_words(&dir, 2, 1_000);
@@ -105,7 +105,7 @@ fn coordinator_leaves_its_jobs() {
     assert_eq!(sorted_lines(&dir.join("out")), count_words(&inputs));
 }
 
-/// A job of which a map runs, and waits at its gate.
+/// A job with a map that waits at its gate.
 fn held_job() -> (Dir, PathBuf, Cluster, u64) {
     let dir = Dir::new();
     generated_words(&dir, 2, 1_000);
@@ -137,7 +137,7 @@ fn cancel_command() {
     waiting.finish().expect_code(1).expect_said("gated-word-count cancelled");
     eventually("the output to be gone", || !dir.join("out").exists());
     fs::write(gates.join("map-go"), "").unwrap();
-    // The worker's slots are free again, although its user code ignored the cancellation.
+    // The worker's slots are free again, although the user code ignored the cancellation.
     let other = Dir::new();
     other.write("in/a", "x\n");
     cluster.submit(crate::conformance::arguments("word-count", &other, &[])).expect_code(0);

@@ -1,11 +1,10 @@
-//! Jobs of all kinds run one after the other and beside each other, while workers and the
-//! coordinator are killed, stopped and started again at random. Every job ends with the output of a
-//! run without faults.
+//! Jobs of all kinds, some at the same time, while workers and the coordinator are killed, stopped
+//! and restarted at random. Every job ends with the output of a run without faults.
 //!
-//! It ends when it has seen enough: each kind of job, enough faults of each kind, and work that was
-//! redone. With `WINDROW_CHAOS_SECONDS` it goes on for so long. `WINDROW_CHAOS_SEED` says which
-//! faults: the same seed gives the same faults in the same order; what they meet is up to the
-//! machine. A failure names its seed.
+//! It ends after every kind of job, enough faults of each kind, and some redone work; with
+//! `WINDROW_CHAOS_SECONDS` it runs for that long. `WINDROW_CHAOS_SEED` chooses the faults: the same
+//! seed gives the same faults in the same order, but what they hit depends on the machine. A
+//! failure prints its seed.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -25,18 +24,18 @@ pub fn tests() -> Vec<Trial> {
 }
 
 const WORKERS: usize = 4;
-/// The journal begins anew every few jobs.
+/// A new checkpoint every few jobs.
 const COORDINATOR_ENV: Environment = &[("WINDROW_SNAPSHOT_AFTER", "50")];
 /// Shorter than some of the stops.
 const LEASE: &str = "2s";
 const JOBS_AT_ONCE: usize = 3;
-/// Longest pause between two faults, and before one is undone, in milliseconds.
+/// Longest pause between two faults, and longest fault, in milliseconds.
 const PAUSE_MS_MAX: u64 = 2_000;
 const DOWN_MS_MAX: u64 = 3_000;
 
-/// What must have happened before it may end.
+/// The least number of faults.
 const FAULTS_MIN: usize = 15;
-/// If that does not happen by itself, something is wrong.
+/// If these have not happened by then, something is wrong.
 const SECONDS_MAX: u64 = 180;
 
 fn chaos() {
@@ -95,13 +94,13 @@ fn chaos() {
         "chaos: {ended} jobs over {kills} kills and {stops} stops, {coordinators} of them of the coordinator; {redone} \
          attempts were lost and redone"
     );
-    // However long it ran: less than this proves nothing.
+    // Fewer jobs would prove nothing, however long it ran.
     assert!(ended >= kinds.kinds.len(), "{ended} jobs");
     assert!(kills > 0 && stops > 0 && coordinators > 0, "{kills}, {stops}, {coordinators}");
     assert!(redone > 0, "no fault met any work");
 }
 
-/// Says how, if the test fails.
+/// Prints how to repeat the test, if it fails.
 struct HowToRepeat(u64);
 
 impl Drop for HowToRepeat {
@@ -119,7 +118,7 @@ fn from_environment(name: &str) -> Option<u64> {
     std::env::var(name).ok().map(|text| text.parse().unwrap())
 }
 
-/// What may run, and what it gives without faults.
+/// The kinds of jobs, and their outputs without faults.
 struct Kinds {
     _input: Dir,
     kinds: Vec<Kind>,
@@ -130,7 +129,7 @@ struct Kind {
     parts: BTreeMap<String, Vec<u8>>,
 }
 
-/// A submitter that waits, and where its output goes.
+/// A waiting submit, and the folder of its output.
 struct Running {
     kind: usize,
     submit: Process,
@@ -169,7 +168,7 @@ impl Kinds {
         Self { _input: input, kinds }
     }
 
-    /// The kinds take turns.
+    /// Takes the kinds in turn.
     fn start(&self, cluster: &Cluster, number: usize) -> Running {
         let kind = number % self.kinds.len();
         let dir = Dir::new();
@@ -177,7 +176,7 @@ impl Kinds {
         Running { kind, submit, dir }
     }
 
-    /// Returns the number of attempts that were lost with a worker.
+    /// Returns how many attempts were lost with a worker.
     #[track_caller]
     fn judge(&self, job: Running, cluster: &Cluster) -> u64 {
         let Kind { arguments, parts } = &self.kinds[job.kind];
@@ -217,16 +216,16 @@ impl Kind {
     }
 }
 
-/// The processes of a cluster, of which some are down.
+/// The processes of a cluster, some of them down.
 struct Victims {
     cluster: Cluster,
     random: Random,
     next_fault: Instant,
-    /// What is to be undone, and when.
+    /// The faults to undo, and when.
     down: Vec<(Instant, Victim, Fault)>,
     kills: usize,
     stops: usize,
-    /// Those of the faults that were the coordinator's.
+    /// The faults of the coordinator.
     coordinators: usize,
 }
 
@@ -255,13 +254,13 @@ impl Victims {
         kills + stops >= FAULTS_MIN && [kills, stops, coordinators].iter().all(|count| **count > 0)
     }
 
-    /// Whether [`Self::hurt`] or [`Self::heal`] has anything to do.
+    /// Whether [`Self::hurt`] or [`Self::heal`] has something to do.
     fn is_time(&self) -> bool {
         let now = Instant::now();
         now >= self.next_fault || self.down.iter().any(|(until, ..)| now >= *until)
     }
 
-    /// Does what it is time for.
+    /// Injects a fault, if it is time.
     fn hurt(&mut self) {
         self.heal();
         if Instant::now() < self.next_fault {
@@ -273,7 +272,7 @@ impl Victims {
             n => Victim::Worker(n as usize - 1),
         };
         let fault = if self.random.below(4) == 0 { Fault::Stop } else { Fault::Kill };
-        // At once, often: whoever comes back must find no trace of its former self in the way.
+        // Often restarted at once: leftovers of the killed process must not be in the way.
         let until =
             if self.random.below(2) == 0 { Instant::now() } else { self.after(DOWN_MS_MAX) };
         if self.down.iter().all(|(_, other, _)| *other != victim) {
@@ -290,14 +289,14 @@ impl Victims {
         }
     }
 
-    /// Brings back whoever is down, before their time.
+    /// Undoes all faults, before their time.
     fn heal_all(&mut self) {
         self.down.iter_mut().for_each(|(until, ..)| *until = Instant::now());
         self.heal();
-        assert!(self.down.is_empty(), "somebody stays down");
+        assert!(self.down.is_empty(), "a process stays down");
     }
 
-    /// Brings back whose time has come.
+    /// Undoes the faults whose time is over.
     fn heal(&mut self) {
         let now = Instant::now();
         let (back, still): (Vec<_>, Vec<_>) =

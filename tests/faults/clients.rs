@@ -1,4 +1,4 @@
-//! Those who submit: at the same instant, killed while they wait, and over hasty restarts.
+//! Submitters: simultaneous, killed while they wait, and during quick restarts.
 
 use libtest_mimic::Trial;
 
@@ -16,7 +16,7 @@ pub fn tests() -> Vec<Trial> {
     ]
 }
 
-/// One of several gets the folder; the others are told whose it is.
+/// One of several gets the folder; the others are told which job has it.
 fn same_output() {
     let job = SmallJob::new();
     let cluster = Cluster::with_options(2, all_at_once());
@@ -25,7 +25,7 @@ fn same_output() {
     assert_eq!(job_count(&cluster), 1);
 }
 
-/// Likewise where they know nothing of each other but what is in the folder.
+/// The same across clusters, which share nothing but the folder.
 fn same_output_of_other_clusters() {
     let job = SmallJob::new();
     let clusters =
@@ -38,7 +38,7 @@ fn same_output_of_other_clusters() {
     exactly_one(&job, submits);
 }
 
-/// All but one are refused while that one still runs, which then ends well.
+/// All but one are refused while that job still runs; it succeeds.
 fn exactly_one(job: &SmallJob, mut submits: Vec<Process>) {
     eventually("all but one to be refused", || {
         submits.iter_mut().map(Process::is_running).filter(|runs| *runs).count() == 1
@@ -67,7 +67,7 @@ fn other_outputs() {
     assert_eq!(job_count(&cluster), jobs.len());
 }
 
-/// Its job goes on without it.
+/// Its job continues.
 fn submitter_killed() {
     let job = SmallJob::new();
     let cluster = Cluster::with_options(2, all_at_once());
@@ -80,7 +80,7 @@ fn submitter_killed() {
     assert_none_failed(&cluster, 1);
 }
 
-/// The second time, it has hardly begun.
+/// The second restart comes when the coordinator has hardly begun.
 fn coordinator_restarted_twice() {
     let job = SmallJob::new();
     let mut cluster = Cluster::with_options(2, all_at_once());

@@ -18,7 +18,7 @@ pub fn tests() -> Vec<Trial> {
     tests
 }
 
-/// Only differences of one's own clock count: leases last, and no task is slow.
+/// Processes use only differences of their own clock: leases last, and no task seems slow.
 fn hours_apart() {
     let job = SmallJob::new();
     let mut cluster = Cluster::with_options(1, all_at_once());
@@ -37,12 +37,12 @@ fn hours_apart() {
     let status = cluster.status(1);
     assert_eq!(status["map"]["attempts"], MAPS, "{status}");
     assert_eq!(status["reduce"]["attempts"], REDUCES, "{status}");
-    // Neither the hour that passed at once, nor the one that never came.
+    // Neither the hour that the clock jumped ahead, nor the hour that it jumped back.
     assert!(status["elapsed_ms"].as_u64().unwrap() < 3_600_000, "{status}");
     assert_eq!(cluster.worker_list().len(), 2);
 }
 
-/// Whoever wrote the input has a clock that is an hour ahead.
+/// The input was written on a machine whose clock is an hour ahead.
 fn input_from_the_future(mode: &Mode) {
     let dir = Dir::new();
     let inputs = generated_words(&dir, 2, 1_000);

@@ -1,4 +1,4 @@
-//! A coordinator that dies at given steps, one death after the other, while a job runs.
+//! A coordinator that dies at given failpoints, one death after the other, while a job runs.
 
 use std::os::unix::process::ExitStatusExt;
 
@@ -9,10 +9,10 @@ use super::small_job::{SmallJob, all_at_once, assert_none_failed};
 use crate::conformance::arguments;
 use crate::support::{Cluster, Environment, Mode, case, eventually};
 
-/// Names as of `WINDROW_FAILPOINT`. Each coordinator but the last dies at one.
+/// Failpoints, as in `WINDROW_FAILPOINT`. Each coordinator but the last dies at one.
 pub type Deaths = &'static [&'static str];
 
-/// A trial of its own for each row.
+/// One trial for each row.
 pub fn trials(name: &str, rows: &[Deaths], test: fn(Deaths)) -> Vec<Trial> {
     let trial = |deaths: &Deaths| {
         let deaths = *deaths;
@@ -21,13 +21,13 @@ pub fn trials(name: &str, rows: &[Deaths], test: fn(Deaths)) -> Vec<Trial> {
     rows.iter().map(trial).collect()
 }
 
-/// A job runs to its right end, for whoever waits for it, over all these deaths.
+/// A job survives all these deaths, and its waiting submitter sees it succeed.
 pub fn survive(deaths: Deaths, environment: Environment) {
     let job = SmallJob::new();
     run(&job, deaths, environment, &[]);
 }
 
-/// Likewise, and its output replaces another one, of three parts.
+/// The same for a job that replaces an output of three parts.
 pub fn survive_overwriting(deaths: Deaths) {
     let job = SmallJob::new();
     let old = arguments("word-count", &job.dir, &["--reducers", "3"]);

@@ -1,4 +1,4 @@
-//! Disks are full, and input goes away under the job.
+//! Disks fill up, and input disappears during the job.
 
 use std::fs;
 use std::path::Path;
@@ -22,8 +22,8 @@ pub fn tests() -> Vec<Trial> {
     tests
 }
 
-/// One of two workers has no room for what its maps leave: it frees what it had begun, and the
-/// other one does them.
+/// One of two workers has no disk space for its map outputs: it removes what it has begun, and the
+/// other worker runs the maps.
 fn workers_disk_full() {
     let dir = Dir::new();
     let inputs = generated_words(&dir, 8, 200_000);
@@ -33,8 +33,8 @@ fn workers_disk_full() {
     cluster.add_worker();
     cluster.add_worker();
     cluster.wait_for_workers(2);
-    // Without a combiner and with little memory, so that segments are as large as their input, and
-    // files.
+    // Without a combiner and with little memory, so that segments are files as large as their
+    // input.
     let flags = ["--split-size", "200KB", "--max-attempts", "20", "--memory", "512KiB", "--json"];
     let status = cluster.submit(arguments("trouble", &dir, &flags)).expect_code(0).last_json();
     let failed = status["map"]["failed"].as_u64().unwrap();
@@ -45,11 +45,11 @@ fn workers_disk_full() {
     assert_eq!(sorted_lines(&dir.join("out")), count_words(&inputs));
     let jobs = cluster.jobs_dir(0);
     eventually("an empty disk", || fs::read_dir(&jobs).unwrap().count() == 0);
-    // Before the folder that it lies in goes with the cluster.
+    // Unmounted before the folder around it is removed with the cluster.
     drop(small);
 }
 
-/// The output does not fit: the job fails and says so, and the disk is as free as before.
+/// The output does not fit: the job fails, says so, and frees the disk space.
 fn outputs_disk_full() {
     let dir = Dir::new();
     generated_words(&dir, 2, 1_000_000);
@@ -67,7 +67,7 @@ fn outputs_disk_full() {
     assert_eq!(fs::read_dir(small.path()).unwrap().count(), 0, "left behind: {:?}", dir.tree());
 }
 
-/// A sort beyond memory, on a disk that has no room for all of its runs and all of its output.
+/// A sort beyond memory, on a disk without space for all runs and the whole output at once.
 fn output_replaces_runs() {
     const INPUT_BYTES: usize = 24_000_000;
     let dir = Dir::new();
@@ -85,8 +85,8 @@ fn output_replaces_runs() {
     assert!(keys.is_sorted());
 }
 
-/// Files are deleted before their maps begin. Since it may be one worker only that does not see
-/// one, others try as well.
+/// Files are deleted before their maps begin. Other workers try, too, since perhaps only one worker
+/// does not see the file.
 fn input_deleted(mode: &Mode) {
     let gated = GatedJob::new(16, 1_000, &["--threads", "1"]);
     let job = mode.start(gated.arguments());

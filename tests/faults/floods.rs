@@ -1,4 +1,4 @@
-//! Strangers, and members, who take as much as they can get: the others do not notice.
+//! Strangers and members that take as much as they can get do not affect others.
 
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
@@ -18,7 +18,7 @@ pub fn tests() -> Vec<Trial> {
     vec![
         case("faults::floods::silent_callers", silent_callers),
         case("faults::floods::callers_that_begin_a_handshake", callers_that_begin),
-        // Who is not root does not see how many files a role has open.
+        // Only root can see how many files other processes have open.
         root_case("faults::floods::few_open_files", few_open_files),
         case("faults::floods::an_open_cluster", an_open_cluster),
         case("faults::floods::newcomers_have_one_call", newcomers_have_one_call),
@@ -28,10 +28,10 @@ pub fn tests() -> Vec<Trial> {
     ]
 }
 
-/// The beginning of a ClientHello, the rest of which never comes.
+/// The beginning of a ClientHello that never continues.
 const BEGUN: &[u8] = &[22, 3, 1, 2, 0, 1, 0, 1, 252, 3, 3];
 
-/// What begins HTTP/2, and no call.
+/// The beginning of an HTTP/2 connection without a call.
 const HTTP2: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
 
 fn secured() -> Cluster {
@@ -42,12 +42,12 @@ fn address(cluster: &Cluster) -> &str {
     cluster.url.rsplit('/').next().unwrap()
 }
 
-/// The limit of open files is the one thing here that differs from what is usual.
+/// The command with this limit of open files.
 fn with_open_files(files: u32, command: &Command) -> Command {
     below(&["prlimit", &format!("--nofile={files}:{files}")], command)
 }
 
-/// Commands are answered, a worker joins, and a job runs.
+/// The cluster still answers commands, takes a new worker, and runs a job.
 fn goes_on(cluster: &mut Cluster) {
     cluster.command(["jobs"]).finish().expect_code(0);
     let worker = cluster.worker_command(9);
@@ -66,7 +66,7 @@ fn said_lines(process: &Process) -> usize {
     process.stderr().lines().filter(|line| line.contains("refused")).count()
 }
 
-/// From another address, and from that of everybody else.
+/// The flood comes from another address, then from the address of all others.
 fn silent_callers() {
     for from in ["127.0.0.2", "127.0.0.1"] {
         let mut cluster = secured();
@@ -74,14 +74,14 @@ fn silent_callers() {
         goes_on(&mut cluster);
         let opened = flood.opened();
         eventually("many more", || flood.opened() > opened + 500);
-        // A line a second, and one that counts the others.
+        // One line a second, and one with the count of the others.
         let lines = said_lines(&cluster.coordinator);
         assert!(lines * 10 < flood.opened(), "{lines} lines of {}", flood.opened());
         flood.end();
     }
 }
 
-/// The same flood, of callers that begin a handshake and say no more.
+/// The same flood, of callers that begin a handshake and stop.
 fn callers_that_begin() {
     for from in ["127.0.0.2", "127.0.0.1"] {
         let mut cluster = secured();
@@ -91,8 +91,7 @@ fn callers_that_begin() {
     }
 }
 
-/// Connections are never so many that the journal, or a job's process, could not open what it
-/// needs.
+/// Connections leave file descriptors for the journal and the jobs' processes.
 fn few_open_files() {
     let mut cluster = secured();
     cluster.restart_coordinator_as(|command| with_open_files(256, &command));
@@ -121,7 +120,7 @@ fn few_open_files() {
     floods.into_iter().for_each(Flood::end);
 }
 
-/// Where nobody shows who they are, a connection without a call is a stranger's as well.
+/// Without certificates, a connection without a call is a stranger, too.
 fn an_open_cluster() {
     let mut cluster = Cluster::start(1);
     let flood = Flood::start("127.0.0.2", address(&cluster), 1_500, HTTP2);
@@ -129,13 +128,13 @@ fn an_open_cluster() {
     flood.end();
 }
 
-/// A call that is let in without a certificate keeps no connection open.
+/// A call that needs no certificate does not keep its connection open.
 fn newcomers_have_one_call() {
     let cluster = secured();
     enroll_with_garbage_until_the_end(address(&cluster));
 }
 
-/// Logs in as another member, and returns the folder of their credentials.
+/// Logs in as another member, and returns the folder of its credentials.
 fn member(cluster: &Cluster, name: &str) -> PathBuf {
     let (folder, token) = (cluster.dir().join(name), cluster.token("submitter"));
     let mut command = windrow(["login", "--coordinator", &cluster.url, "--token", &token]);
@@ -150,7 +149,7 @@ fn submit_as(cluster: &Cluster, member: &Path, job: &GatedJob) {
     Process::start(command).finish().expect_code(0);
 }
 
-/// Slots go to whoever has fewer of them, and not to each job alike.
+/// Free slots go to the submitter with fewer slots, not evenly to jobs.
 fn many_jobs_of_one_member() {
     let options = ClusterOptions { secured: true, ..ClusterOptions::default() };
     let cluster = GatedJob::cluster_with(1, options);
@@ -161,17 +160,17 @@ fn many_jobs_of_one_member() {
     first.wait_for_maps(2);
     submit_as(&cluster, &ann, &second);
     submit_as(&cluster, &bob, &other);
-    // All three jobs want the slot that becomes free, and the second has none either.
+    // All three jobs want the free slot, and the second job has none, either.
     first.open(&format!("map-go-{}", first.first_at_its_gate()));
     other.wait_for_maps(1);
-    // Now both members have one, ann in one of two jobs.
+    // Both members have one slot now; of ann, one of two jobs has it.
     other.open(&format!("map-go-{}", other.first_at_its_gate()));
     other.wait_for_maps(2);
-    assert_eq!((first.maps(), second.maps()), (2, 0), "a job of ann's was given the slot");
+    assert_eq!((first.maps(), second.maps()), (2, 0), "a job of ann's got the slot");
 }
 
-/// Workers on hosts of their own fetch from each other, while somebody who has seen the job's name
-/// on the network opens all the connections that they can, from another address and from theirs.
+/// Workers on hosts of their own fetch from each other, while an attacker who has seen the job's
+/// name on the network opens as many connections as possible, from another address and from theirs.
 fn shuffle_ports() {
     let options = ClusterOptions { secured: true, own_hosts: true, ..ClusterOptions::default() };
     let cluster = GatedJob::cluster_with(2, options);
@@ -194,7 +193,7 @@ fn shuffle_ports() {
     floods.into_iter().for_each(Flood::end);
 }
 
-/// A coordinator that makes room hangs up on whom it does not know yet.
+/// A coordinator without room hangs up on callers that it does not know yet.
 fn a_command_connects_again() {
     let cluster = Cluster::start(0);
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();

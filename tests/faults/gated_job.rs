@@ -1,5 +1,4 @@
-//! The job of most rows: a word count that can be held at any task, and what it gives without
-//! faults.
+//! A word count that can be held at any task, and its output without faults.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -10,7 +9,7 @@ use serde_json::Value;
 use crate::conformance::{arguments, gates, path, processes, wait_until_succeeded};
 use crate::support::{Cluster, ClusterOptions, Dir, Mode, eventually, generated_words, read_parts};
 
-/// One gated word count with its input, its gates, and the parts that it must leave.
+/// A gated word count with its input, its gates, and its expected parts.
 pub struct GatedJob {
     pub dir: Dir,
     inputs: Vec<PathBuf>,
@@ -20,8 +19,8 @@ pub struct GatedJob {
 }
 
 impl GatedJob {
-    /// A job of `maps` files of `bytes` each, a map task for each of them. It is run once, embedded
-    /// and without faults.
+    /// A job of `maps` files of `bytes` each, with one map task a file. It runs once embedded,
+    /// without faults.
     pub fn new(maps: usize, bytes: usize, flags: &[&str]) -> Self {
         let dir = Dir::new();
         let inputs = generated_words(&dir, maps, bytes);
@@ -44,62 +43,62 @@ impl GatedJob {
         job
     }
 
-    /// A cluster on whose workers two maps can be at their gates at once: one that waits there
-    /// keeps its core.
+    /// A cluster whose workers each have room for two maps at their gates: a waiting map keeps its
+    /// core.
     pub fn cluster(workers: usize) -> Cluster {
         Self::cluster_with(workers, ClusterOptions::default())
     }
 
-    /// Likewise, with other options.
+    /// The same with other options.
     pub fn cluster_with(workers: usize, options: ClusterOptions) -> Cluster {
         Cluster::with_options(workers, ClusterOptions { threads: 2, ..options })
     }
 
-    /// Lets tasks go on: `map-go`, `map-go-<process>`, `map-go-<file>` or `reduce-go`.
+    /// Opens a gate: `map-go`, `map-go-<process>`, `map-go-<file>` or `reduce-go`.
     pub fn open(&self, gate: &str) {
         fs::write(self.gates.join(gate), "").unwrap();
     }
 
-    /// What `submit` takes.
+    /// The arguments of `submit`.
     pub fn arguments(&self) -> Vec<String> {
         let gates = path(&self.gates);
         let flags: Vec<&str> = self.flags.iter().map(String::as_str).collect();
         arguments("gated-word-count", &self.dir, &[&["--gates", &gates], &flags[..]].concat())
     }
 
-    /// Submits it and returns its id.
+    /// Submits the job and returns its number.
     pub fn submit(&self, cluster: &Cluster) -> u64 {
         cluster.submit_detached(self.arguments())
     }
 
-    /// How many different map calls have come to their gate, each counted once for each process.
+    /// How many map calls have reached their gates, counted once for each process and file.
     pub fn maps(&self) -> usize {
         self.marks("map-").len()
     }
 
-    /// The processes that have come to a map gate.
+    /// The processes that have reached a map gate.
     pub fn map_processes(&self) -> BTreeSet<u32> {
         processes(&self.gates, "map-")
     }
 
-    /// The processes that have come to a reduce gate.
+    /// The processes that have reached a reduce gate.
     pub fn reduce_processes(&self) -> BTreeSet<u32> {
         processes(&self.gates, "reduce-")
     }
 
-    /// The files whose maps have come to their gate in this process.
+    /// The files whose maps have reached their gates in this process.
     pub fn files_in(&self, process: u32) -> Vec<String> {
         let prefix = format!("map-{process}-");
         self.marks(&prefix).iter().map(|name| name[prefix.len()..].to_string()).collect()
     }
 
-    /// The file whose map has come to its gate first, by its name.
+    /// The first file in name order whose map has reached its gate.
     pub fn first_at_its_gate(&self) -> String {
         let mark = self.marks("map-").into_iter().min().unwrap();
         mark.splitn(3, '-').nth(2).unwrap().to_string()
     }
 
-    /// The files whose maps have not come to their gate.
+    /// The files whose maps have not reached their gates.
     pub fn waiting_inputs(&self) -> Vec<&PathBuf> {
         let marks = self.marks("map-");
         let has_come = |input: &PathBuf| {
@@ -109,12 +108,12 @@ impl GatedJob {
         self.inputs.iter().filter(|input| !has_come(input)).collect()
     }
 
-    /// Waits until so many maps are at their gates.
+    /// Waits until this many maps are at their gates.
     pub fn wait_for_maps(&self, n: usize) {
         eventually(&format!("{n} running maps"), || self.maps() == n);
     }
 
-    /// Waits for the job's success, compares its output with that of the run without faults, and
+    /// Waits for the job to succeed, compares its output with that of the run without faults, and
     /// returns its status.
     #[track_caller]
     pub fn finish(&self, cluster: &Cluster, job: u64) -> Value {
@@ -123,7 +122,7 @@ impl GatedJob {
         cluster.status(job)
     }
 
-    /// The output is there, and is that of the run without faults.
+    /// Compares the output with that of the run without faults.
     #[track_caller]
     pub fn check_output(&self) {
         assert!(read_parts(&self.dir.join("out")) == self.expected, "another output");

@@ -1,5 +1,5 @@
-//! A coordinator that has lost its journal gives the numbers of its jobs again: whoever waits for a
-//! job, or stops one, means that job, and never the one that has its number now.
+//! A coordinator that has lost its journal gives job numbers again: whoever waits for or stops a
+//! job must never get another job with the same number.
 
 use std::fs;
 
@@ -21,7 +21,7 @@ pub fn tests() -> Vec<Trial> {
 /// Exit status where the cluster does not know the job.
 const NO_SUCH_JOB: i32 = 5;
 
-/// The submitter of the lost job is told that it is gone; the other job is not told to be theirs.
+/// The submitter of the lost job learns that it is gone, not about the other job.
 fn a_waiting_submit() {
     let mut lost = Lost::new();
     lost.replace();
@@ -34,8 +34,8 @@ fn a_waiting_submit() {
     assert_eq!(cluster.status(1)["state"], "running");
 }
 
-/// It is stopped while the coordinator is replaced, so that the interrupt comes before it can
-/// notice.
+/// The submit is stopped while the coordinator is replaced, so that the interrupt comes before it
+/// can notice.
 fn an_interrupted_submit() {
     let mut lost = Lost::new();
     lost.ours.signal(Signal::STOP);
@@ -44,12 +44,12 @@ fn an_interrupted_submit() {
     ours.signal(Signal::INT);
     ours.signal(Signal::CONT);
     let output = ours.finish();
-    // It may notice the one thing first, or the other.
+    // It may notice either first.
     assert!(matches!(output.code(), Some(130 | NO_SUCH_JOB)), "{output:?}");
     assert_eq!(cluster.status(1)["state"], "running");
 }
 
-/// Scripts that keep a job's identity are as safe as a submit that waits.
+/// Scripts that keep a job's identity are as safe as a waiting submit.
 fn wait_and_cancel() {
     let mut lost = Lost::new();
     let identity = lost.cluster.status(1)["identity"].as_str().unwrap().to_string();
@@ -64,8 +64,8 @@ fn wait_and_cancel() {
     assert_ne!(status["identity"], identity.as_str());
 }
 
-/// Each has a job 1. When the one dies, the other one is not taken for it; when it is back, its job
-/// goes on.
+/// Both clusters have a job 1. When one cluster dies, the other is not taken for it; when it
+/// returns, its job continues.
 fn two_clusters_in_one_list() {
     let (mut first, second) = (Cluster::start(0), Cluster::start(1));
     let (ours, theirs) = (SmallJob::new(), SmallJob::new());
@@ -85,7 +85,7 @@ fn two_clusters_in_one_list() {
 /// A job that waits for a worker, and the submit that waits for the job.
 struct Lost {
     cluster: Cluster,
-    /// Their inputs, and those of the job that comes after them.
+    /// Its inputs, and those of the job after it.
     jobs: Vec<SmallJob>,
     ours: Process,
 }
@@ -98,8 +98,8 @@ impl Lost {
         Self { cluster, jobs: vec![job], ours }
     }
 
-    /// The coordinator dies, and another one is started at its address, without its journal.
-    /// Somebody else's job is its first.
+    /// Kills the coordinator, and starts another at its address, without its journal; somebody
+    /// else's job is its first.
     fn replace(&mut self) {
         self.cluster.coordinator.kill();
         fs::remove_dir_all(self.cluster.state()).unwrap();

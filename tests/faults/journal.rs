@@ -1,8 +1,8 @@
-//! The coordinator is killed at each step of its journal, or cannot write it: no job notices but by
-//! the clock.
+//! The coordinator is killed at each step of its journal, or cannot write it: jobs only take
+//! longer.
 //!
-//! What was not durable is done again, what was is not: the coordinator of the simulator shows that
-//! for every order of events. Here, the journal is a folder, and death is a signal.
+//! What was durable is not redone, the rest is; the simulation tests that for every order of
+//! events. Here, the journal is a folder, and death is a signal.
 
 use std::fs;
 
@@ -35,8 +35,8 @@ pub fn tests() -> Vec<Trial> {
     tests
 }
 
-/// While tasks run and end. Whoever takes over seals the log before, appends that it has taken
-/// over, and then writes the state with which it began.
+/// While tasks run and end. A takeover seals the old log, appends a record of the takeover, and
+/// then writes its initial state.
 const DEATHS: &[Deaths] = &[
     &["journal-before-create:1", "journal-before-create:2", "journal-before-create:3"],
     &["journal-before-create:4", "journal-before-create:1", "journal-before-create:2"],
@@ -50,15 +50,15 @@ const DEATHS: &[Deaths] = &[
     &["journal-after-snapshot:1", "journal-after-seal:1", "journal-before-snapshot:1"],
 ];
 
-/// In the midst of an epoch that has served for a while.
+/// During an epoch that has served for a while.
 const DEATHS_WHEN_BEGUN_ANEW: &[Deaths] = &[
     &["journal-before-snapshot:2", "journal-after-snapshot:2"],
-    // The first is that of the log before.
+    // The first failpoint is in the log before.
     &["journal-after-seal:2", "journal-before-create:2"],
 ];
 
-/// Between two steps, while tasks run: workers and the waiting submitter return to it, and nothing
-/// is done twice.
+/// Killed between two steps while tasks run: workers and the waiting submitter return to the next
+/// coordinator, and nothing runs twice.
 fn killed_in(stage: &str) {
     let job = SmallJob::new();
     let mut cluster = Cluster::with_options(2, all_at_once());
@@ -78,7 +78,8 @@ fn killed_in(stage: &str) {
     assert_eq!(status["reduce"]["attempts"], REDUCES, "{status}");
 }
 
-/// The coordinator dies as it takes a job, which is its second append: told again, it is one job.
+/// The coordinator dies as it accepts a job, which is its second append: the repeated submission is
+/// one job.
 fn submission_is_told_again(death: &'static str) {
     let job = SmallJob::new();
     job.open_all();
@@ -99,8 +100,8 @@ fn submission_is_told_again(death: &'static str) {
     job.assert_output();
 }
 
-/// An idle coordinator notices by itself that its folder is gone, or another one is there, and
-/// ends. It makes nothing anew.
+/// An idle coordinator notices that its folder is gone or replaced, and ends. It writes nothing
+/// there.
 fn state_folder_goes(replaced: bool) {
     let mut cluster = Cluster::with_options(0, ClusterOptions { lease: "2s", ..all_at_once() });
     let state = cluster.state();
@@ -121,8 +122,8 @@ fn state_folder_goes(replaced: bool) {
     cluster.restart_coordinator();
 }
 
-/// Nothing is acknowledged while the journal's disk is full; when there is space again, all goes
-/// on, and what was submitted meanwhile is one job.
+/// Nothing is acknowledged while the journal's disk is full; with space again, everything
+/// continues, and a submission from meanwhile is one job.
 fn disk_full() {
     let disk = Dir::new();
     let small = SmallDisk::mount(&disk, "state");
@@ -147,7 +148,7 @@ fn disk_full() {
     fs::remove_file(ballast).unwrap();
     running.finish().expect_code(0);
     waiting.finish().expect_code(0);
-    // Once each, however often it was tried.
+    // Logged once each, however many retries there were.
     let says = cluster.coordinator.stderr();
     assert_eq!(says.matches(said).count(), 1, "{says}");
     assert!(says.contains(&no_room(&cluster)), "{says}");
@@ -162,7 +163,7 @@ fn disk_full() {
     drop(small);
 }
 
-/// A coordinator that starts on a full disk waits for room, says so once, and can be ended.
+/// A coordinator that starts on a full disk waits for space, says so once, and can be stopped.
 fn started_on_a_full_disk() {
     let disk = Dir::new();
     let small = SmallDisk::mount(&disk, "state");
@@ -181,7 +182,7 @@ fn started_on_a_full_disk() {
     cluster.restart_coordinator();
     let says = no_room(&cluster);
     eventually("the coordinator to say so", || cluster.coordinator.stderr().contains(&says));
-    // Whoever asks meanwhile is told why, and who waits is served when there is room.
+    // Callers are told why, and waiting callers are served once there is space.
     eventually("callers to be told", || {
         let asked = cluster.command(["jobs"]).finish();
         asked.stderr.contains("its journal does not answer")
@@ -202,7 +203,7 @@ fn started_on_a_full_disk() {
     drop(small);
 }
 
-/// What a coordinator says whose journal's disk is full, up to the system's words.
+/// The coordinator's message about a full disk, up to the system's words.
 fn no_room(cluster: &Cluster) -> String {
     format!("no room for the journal in {}: ", cluster.state().join("journal").display())
 }

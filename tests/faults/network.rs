@@ -1,5 +1,5 @@
-//! The connection between a worker and the coordinator is cut one way, while the workers reach each
-//! other.
+//! The connection between a worker and the coordinator is cut one way, while workers still reach
+//! each other.
 
 use std::time::Duration;
 
@@ -29,7 +29,7 @@ pub fn tests() -> Vec<Trial> {
     ]
 }
 
-/// Two workers, of which the first one reaches the coordinator through the proxy.
+/// Two workers; the first reaches the coordinator through the proxy.
 fn cluster(lease: &'static str) -> (Cluster, Proxy) {
     let mut cluster = GatedJob::cluster_with(0, ClusterOptions { lease, ..Default::default() });
     let proxy = Proxy::to_url(&cluster.url);
@@ -39,8 +39,8 @@ fn cluster(lease: &'static str) -> (Cluster, Proxy) {
     (cluster, proxy)
 }
 
-/// The worker's lease runs out: it serves nothing any more, and its maps are done elsewhere. It
-/// joins again when the cut is healed, and nothing that it did meanwhile counts.
+/// The worker's lease expires: it serves nothing, and its maps run elsewhere. It joins again after
+/// the cut, and nothing that it did meanwhile counts.
 fn cut_in_map(direction: Direction) {
     let gated = GatedJob::new(4, 1_000, &[]);
     gated.open("reduce-go");
@@ -55,7 +55,7 @@ fn cut_in_map(direction: Direction) {
     maps_are_done_elsewhere(&gated, &cluster, &proxy, job);
 }
 
-/// The same, when the worker has done its maps and reduces: both are done elsewhere.
+/// The same after the worker has run its maps and reduces: both run again elsewhere.
 fn cut_in_reduce(direction: Direction) {
     let gated = GatedJob::new(4, 1_000, &["--reducers", "2"]);
     let (cluster, proxy) = cluster("1s");
@@ -74,7 +74,7 @@ fn cut_in_reduce(direction: Direction) {
     gated.check_output();
 }
 
-/// Shorter than the lease: a connection that breaks costs nothing.
+/// Shorter than the lease: a broken connection costs nothing.
 fn short_cut() {
     let gated = GatedJob::new(4, 1_000, &[]);
     gated.open("reduce-go");
@@ -89,8 +89,7 @@ fn short_cut() {
     assert_eq!(status["map"]["lost"], 0, "{status}");
 }
 
-/// A connection that breaks, and cannot be made again in time: the worker is given up long before
-/// its lease runs out.
+/// A broken connection that cannot be made again: the worker is lost long before its lease expires.
 fn refused() {
     let gated = GatedJob::new(4, 1_000, &[]);
     gated.open("reduce-go");
@@ -103,7 +102,7 @@ fn refused() {
     maps_are_done_elsewhere(&gated, &cluster, &proxy, job);
 }
 
-/// All that a worker and the coordinator tell each other comes late: nothing is done twice.
+/// All messages between a worker and the coordinator are late: nothing runs twice.
 fn slow_network() {
     let gated = GatedJob::new(4, 1_000, &["--reducers", "2"]);
     gated.open("map-go");
@@ -118,8 +117,8 @@ fn slow_network() {
     assert_eq!(status["reduce"]["attempts"], 2, "{status}");
 }
 
-/// The maps of the worker that is cut off are done by the other one; when it is back, nothing of
-/// what it did counts.
+/// The maps of the worker that is cut off run on the other; when it is back, nothing that it did
+/// counts.
 fn maps_are_done_elsewhere(gated: &GatedJob, cluster: &Cluster, proxy: &Proxy, job: u64) {
     gated.open("map-go");
     let status = gated.finish(cluster, job);
@@ -130,7 +129,7 @@ fn maps_are_done_elsewhere(gated: &GatedJob, cluster: &Cluster, proxy: &Proxy, j
     gated.check_output();
 }
 
-/// The worker is back, and works.
+/// The worker is back, and runs tasks.
 fn joins_again(cluster: &Cluster) {
     cluster.wait_for_workers(2);
     let gated = GatedJob::new(4, 1_000, &[]);
@@ -142,8 +141,7 @@ fn joins_again(cluster: &Cluster) {
     assert_eq!(status["map"]["attempts"], 4, "{status}");
 }
 
-/// A peer that fetches nothing in particular of the first job from one worker, whose present name
-/// it knows.
+/// A peer that fetches from one worker, whose current name it knows.
 struct Fetcher {
     address: String,
     greeting: String,
@@ -163,14 +161,14 @@ impl Fetcher {
         };
         let greeting = format!("windrow-shuffle/2 job {job}\n");
         let mut fetcher = Self { address, greeting, request, runtime: Runtime::new().unwrap() };
-        // Whoever names another cluster is told which one this is.
+        // A caller that names another cluster is told the name of this one.
         let refusal = fetcher.ask().unwrap_err();
         let name = refusal.message().rsplit(' ').next().unwrap();
         fetcher.request.cluster = name.to_string();
         fetcher
     }
 
-    /// An error's code and details.
+    /// The code and details of the error.
     fn fetch(&self) -> Result<(), (Code, Vec<u8>)> {
         self.ask().map_err(|status| (status.code(), status.details().to_vec()))
     }

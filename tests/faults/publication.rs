@@ -1,5 +1,5 @@
-//! The coordinator is killed at each step of a publication, or the output folder goes: the output
-//! is whole and visible once, or there is none.
+//! The coordinator is killed at each step of a publication, or the output folder disappears: the
+//! output becomes visible whole, once, or not at all.
 
 use std::fs;
 
@@ -18,14 +18,14 @@ pub fn tests() -> Vec<Trial> {
     tests
 }
 
-/// Two parts, then the manifest. What comes after a death goes on from there.
+/// Two parts, then the manifest. After each death, publication continues from there.
 const DEATHS: &[Deaths] = &[
     &["publish-part-renamed:1", "publish-part-renamed:2", "publish-before-manifest:1"],
     &["publish-before-manifest:1", "publish-before-manifest:1", "publish-after-manifest:1"],
     &["publish-after-manifest:1"],
 ];
 
-/// Three parts and a manifest are moved aside before.
+/// Before that, three parts and a manifest are moved aside.
 const DEATHS_OVERWRITING: &[Deaths] = &[
     &["publish-moved-aside:1", "publish-moved-aside:1", "publish-all-aside:1"],
     &["publish-moved-aside:4", "publish-part-renamed:1", "publish-before-manifest:1"],
@@ -33,8 +33,8 @@ const DEATHS_OVERWRITING: &[Deaths] = &[
     &["publish-after-manifest:1"],
 ];
 
-/// Somebody removes the folder of a job that runs: the job fails, and says where. The cluster is
-/// none the worse.
+/// The output folder of a running job is removed: the job fails and names it. The cluster is not
+/// affected.
 fn output_deleted(stage: &str) {
     let job = SmallJob::new();
     let cluster = Cluster::with_options(2, all_at_once());

@@ -1,4 +1,4 @@
-//! A report of a worker arrives, and the answer does not: it is told again, and counted once.
+//! A worker's report arrives, but the answer does not: the report is repeated, and counted once.
 
 use libtest_mimic::Trial;
 
@@ -25,7 +25,7 @@ fn answer_lost(stage: &str) {
         job.open("map");
         job.wait_for("reduce", REDUCES);
     }
-    // From now on, workers are heard and hear nothing.
+    // From now on, workers can send but not receive.
     proxy.stall(Direction::ToClient);
     let before = proxy.accepted();
     job.open(stage);

@@ -1,5 +1,5 @@
-//! Map outputs are damaged on their disk, and the connections that carry them stall, break and slow
-//! down. Nothing wrong is ever read: it is fetched once more, or its map is done again.
+//! Map outputs are damaged on disk, and their connections stall, break and slow down. Wrong data is
+//! never used: it is fetched again, or its map runs again.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -36,7 +36,7 @@ pub fn tests() -> Vec<Trial> {
     tests
 }
 
-/// What becomes of the file of a completed map output.
+/// The damage to the file of a completed map output.
 #[derive(Clone, Copy, Debug)]
 enum Damage {
     Deleted,
@@ -61,23 +61,23 @@ impl Damage {
     }
 }
 
-/// Two of three maps are done and their outputs on disk, when one of these is damaged. Reducers on
-/// both workers find out, the holder and the other one, and that map alone is done again.
+/// Two of three maps are done, with their outputs on disk, when one output is damaged. Reducers on
+/// both workers notice, the holder's and the other's, and only that map runs again.
 fn damaged(damage: Damage, own_hosts: bool) {
     let options = ClusterOptions { own_hosts, ..Default::default() };
     struck(&GatedJob::cluster_with(2, options), |segments| damage.strike(&segments[0]));
 }
 
-/// Whose output comes into the place of another one.
+/// The owner of the output that replaces another.
 #[derive(Clone, Copy)]
 enum Foreign {
     Task,
-    /// Of the same task and attempt.
+    /// Another job's, of the same task and attempt.
     Job,
 }
 
-/// What comes into its place is as sound as the output itself: a folder that was restored from a
-/// copy, or a number that was given again.
+/// The replacement itself is undamaged: as from a folder restored from a copy, or a number given
+/// twice.
 fn replaced(foreign: Foreign, own_hosts: bool) {
     let options = ClusterOptions { own_hosts, ..Default::default() };
     let cluster = GatedJob::cluster_with(2, options);
@@ -96,7 +96,7 @@ fn replaced(foreign: Foreign, own_hosts: bool) {
     assert!(said.contains("the file has the pairs of attempt 1 of map task"), "{said}");
 }
 
-/// What the three maps of a job of other input leave, each with its name.
+/// The outputs of the three maps of a job with other input, with their file names.
 fn outputs_of_another_job(cluster: &Cluster) -> Vec<(PathBuf, Vec<u8>)> {
     let gated = GatedJob::new(3, 220_000, &["--reducers", "2", "--memory", "512KiB"]);
     gated.open("map-go");
@@ -114,8 +114,8 @@ fn outputs_of_another_job(cluster: &Cluster) -> Vec<(PathBuf, Vec<u8>)> {
     outputs
 }
 
-/// Two of three maps are done and their outputs on disk, when `strike` does something to the first
-/// of these files. Reducers on both workers find out, and that map alone is done again.
+/// Two of three maps are done, with their outputs on disk, when `strike` changes the first of these
+/// files. Reducers on both workers notice, and only that map runs again.
 fn struck(cluster: &Cluster, strike: impl FnOnce(&[PathBuf])) {
     let gated = GatedJob::new(3, 200_000, &["--reducers", "2", "--memory", "512KiB"]);
     gated.open("reduce-go");
@@ -155,13 +155,13 @@ struct Wire {
 }
 
 impl Wire {
-    /// One whose pace is such that the rest would take ten seconds.
+    /// So slow that the rest would take ten seconds.
     fn slow() -> Self {
         Self::in_use("1m", |proxy| proxy.throttle(Direction::ToClient, 32 * 1024))
     }
 
-    /// Returns when both maps are done and more than a little of the first one's output has passed
-    /// the proxy, but not all.
+    /// Returns when both maps are done, and some of the first one's output has passed the proxy,
+    /// but not all.
     fn in_use(fetch_timeout: &str, hold_back: impl FnOnce(&Proxy)) -> Self {
         let gated = GatedJob::new(2, 2_000_000, &["--reducers", "2", "--compress", "none"]);
         gated.open("reduce-go");
@@ -189,8 +189,8 @@ impl Wire {
     }
 }
 
-/// The worker accepts connections and sends nothing any more: the reduce is tried again, on the
-/// holder itself or, once two tries have failed, with the output of another map attempt.
+/// The worker accepts connections, but sends nothing any more: the reduce is retried, on the holder
+/// itself or, after two failures, with another map attempt's output.
 fn stalled() {
     let wire = Wire::in_use("1s", |proxy| proxy.stall_after(Direction::ToClient, 80_000));
     let status = wire.finish();
@@ -200,10 +200,10 @@ fn stalled() {
     assert_eq!(status["map"]["lost"], failed - 1, "{status}");
 }
 
-/// A stream that breaks off is opened once more, and goes on where it was: no task is tried again.
+/// A broken stream is opened again, and resumes: no task is retried.
 fn reset() {
     let wire = Wire::slow();
-    // While much is still to come.
+    // Before most of the data has arrived.
     wire.proxy.reset();
     eventually("a word about it", || wire.cluster.printed(wire.job, 1).contains("once more"));
     wire.proxy.heal();
@@ -213,7 +213,7 @@ fn reset() {
     assert_eq!(status["reduce"]["failed"], 0, "{status}");
 }
 
-/// A sort on workers of these flags, in so many maps and reduces.
+/// A sort on workers with these flags.
 fn sort(dir: &Dir, options: ClusterOptions, flags: &[&str]) -> (Cluster, Vec<String>) {
     let input = path(&dir.join("in"));
     let generate = ["gen", "records", "--bytes", "12000000", "--output", &input];
@@ -224,14 +224,14 @@ fn sort(dir: &Dir, options: ClusterOptions, flags: &[&str]) -> (Cluster, Vec<Str
     cluster.wait_for_workers(2);
     let output = path(&dir.join("out"));
     let flags = ["sort", "--record-bytes", "100", "--key-bytes", "0..10", "--input", &input];
-    // With as little memory, outputs are files, and of several blocks for each reducer.
+    // With this little memory, outputs are files with several blocks for each reducer.
     let sizes = ["--split-size", "250KB", "--memory", "8MiB", "--reducers", "4", "--json"];
     let arguments = flags.into_iter().chain(sizes).chain(["--output", &output]);
     (cluster, arguments.map(String::from).collect())
 }
 
-/// Each process merges and serves more files than it may have open: it does with less at once, and
-/// no attempt fails.
+/// Each process merges and serves more files than it may have open: it opens fewer at once, and no
+/// attempt fails.
 fn few_descriptors() {
     let dir = Dir::new();
     let options = ClusterOptions { own_hosts: true, ..Default::default() };

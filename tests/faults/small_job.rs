@@ -1,4 +1,4 @@
-//! A word count of a few small tasks that wait at gates, so that a fault meets them in their midst,
+//! A word count of a few small tasks that wait at gates, so that faults hit them while they run,
 //! and how to judge its end.
 
 use std::fs;
@@ -17,8 +17,8 @@ pub struct SmallJob {
     pub gates: PathBuf,
 }
 
-/// Of workers, any two of which run all tasks of a stage at once. With fewer threads, a task that
-/// waits at its gate would keep another one's thread for seconds.
+/// Any two workers run all tasks of a stage at once. With fewer threads, a task at its gate would
+/// block another for seconds.
 pub fn all_at_once() -> ClusterOptions {
     ClusterOptions { threads: 2, ..Default::default() }
 }
@@ -34,7 +34,7 @@ impl SmallJob {
         Self { dir, inputs, gates }
     }
 
-    /// What to submit.
+    /// The arguments of `submit`.
     pub fn arguments(&self, flags: &[&str]) -> Vec<String> {
         let sizes = ["--split-size", "1KB", "--reducers", "2"];
         gated(&self.dir, &[&sizes, flags].concat())
@@ -50,7 +50,7 @@ impl SmallJob {
         self.dir.join("out")
     }
 
-    /// Lets tasks of a stage ("map", "reduce") go on.
+    /// Opens the gates of a stage ("map", "reduce").
     pub fn open(&self, stage: &str) {
         fs::write(self.gates.join(format!("{stage}-go")), "").unwrap();
     }
@@ -60,13 +60,13 @@ impl SmallJob {
         self.open("reduce");
     }
 
-    /// Waits until `n` attempts of a stage are waiting.
+    /// Waits until `n` attempts of a stage are at their gates.
     pub fn wait_for(&self, stage: &str, n: usize) {
         eventually(&format!("{n} running {stage}s"), || marks(&self.gates, stage) == n);
     }
 
-    /// The output is that of a run without faults, told by a manifest that fits, and nothing else
-    /// is left. A coordinator that finds a job succeeded says so, and clears up after that.
+    /// The output is that of a run without faults, its manifest fits, and nothing else is left. A
+    /// coordinator removes the staging folder only after it has said that the job succeeded.
     #[track_caller]
     pub fn assert_output(&self) {
         let temporary = self.output().join("_temporary");
@@ -75,14 +75,14 @@ impl SmallJob {
         assert_manifest(&self.output());
     }
 
-    /// Nothing of the output is visible, or left.
+    /// No output is visible, and nothing is left.
     #[track_caller]
     pub fn assert_no_output(&self) {
         assert!(!self.output().exists(), "left behind: {:?}", self.dir.tree());
     }
 }
 
-/// The manifest names exactly the parts that are there, with their sizes.
+/// The manifest names exactly the existing parts, with their sizes.
 #[track_caller]
 pub fn assert_manifest(output: &Path) {
     let manifest = fs::read(output.join("_SUCCESS")).unwrap();
@@ -95,7 +95,7 @@ pub fn assert_manifest(output: &Path) {
     assert_eq!(told, there.map(|(name, bytes)| (name, bytes.len() as u64)).collect::<Vec<_>>());
 }
 
-/// How many attempts of a job's stage failed, which a fault of a machine must not make them.
+/// No attempt of a stage has failed: a fault of a machine must not count as a failure.
 #[track_caller]
 pub fn assert_none_failed(cluster: &Cluster, job: u64) {
     let status = cluster.status(job);

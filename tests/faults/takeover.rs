@@ -1,5 +1,5 @@
-//! The coordinator falls asleep, and another one takes its place: the job ends with that one, and
-//! the sleeper, when it wakes, changes nothing and ends.
+//! The coordinator is stopped, and another takes over: the job ends there, and the sleeper, when it
+//! wakes, is fenced: it changes nothing and ends.
 
 use std::process::Command;
 
@@ -29,7 +29,7 @@ pub fn tests() -> Vec<Trial> {
     tests
 }
 
-/// Where the sleeper falls asleep, with an output to replace.
+/// The failpoints where the sleeper stops, with an output to replace.
 const STEPS: [&str; 6] = [
     "journal-before-create:3",
     "journal-after-create:3",
@@ -39,8 +39,8 @@ const STEPS: [&str; 6] = [
     "publish-before-manifest:1",
 ];
 
-/// Where the sleeper is in a publication, and where the other one is in the same when the sleeper
-/// wakes.
+/// The sleeper's failpoint in a publication, and the other coordinator's in the same publication
+/// when the sleeper wakes.
 const PAIRS: [(&str, &str); 5] = [
     ("publish-moved-aside:1", "publish-all-aside:1"),
     ("publish-moved-aside:1", "publish-before-manifest:1"),
@@ -49,10 +49,10 @@ const PAIRS: [(&str, &str); 5] = [
     ("publish-before-manifest:1", "publish-part-renamed:1"),
 ];
 
-/// Status of a coordinator that was replaced.
+/// The exit status of a fenced coordinator.
 const REPLACED: i32 = 3;
 
-/// Workers and the waiting submitter find the other one by themselves.
+/// Workers and the waiting submitter find the other coordinator by themselves.
 fn stopped_in_map() {
     let job = SmallJob::new();
     let mut cluster = cluster("1s");
@@ -67,8 +67,8 @@ fn stopped_in_map() {
     judge(&cluster, &job, 1);
 }
 
-/// A coordinator that is well is replaced: it learns it by its next record, early enough for
-/// nothing to be redone.
+/// A healthy coordinator is replaced: its next record is refused, early enough that nothing is
+/// redone.
 fn replaced_while_it_runs() {
     let job = SmallJob::new();
     let mut cluster = cluster("4s");
@@ -83,7 +83,7 @@ fn replaced_while_it_runs() {
     assert_eq!(status["map"]["attempts"], MAPS, "{status}");
 }
 
-/// The sleeper wakes when all is over.
+/// The sleeper wakes when the job is over.
 fn stopped_at(step: &str) {
     let (mut cluster, job) = asleep_at(step);
     let sleeper = cluster.take_over();
@@ -93,8 +93,8 @@ fn stopped_at(step: &str) {
     judge(&cluster, &job, 2);
 }
 
-/// The sleeper wakes while the other one is in the midst of the same publication: it can neither
-/// add, nor take back.
+/// The sleeper wakes in the middle of the other's publication: it can neither add to it nor undo
+/// it.
 fn both_publish(step: &str, other: &str) {
     let (mut cluster, job) = asleep_at(step);
     let failpoint = format!("stop:{other}");
@@ -108,7 +108,8 @@ fn both_publish(step: &str, other: &str) {
     judge(&cluster, &job, 2);
 }
 
-/// A state that was copied while in use is not started beside its original, and does no harm to it.
+/// A state folder that was copied while in use is refused beside its original, and does not affect
+/// it.
 fn copied_state() {
     let job = SmallJob::new();
     let cluster = Cluster::with_options(2, all_at_once());
@@ -130,14 +131,14 @@ fn copied_state() {
     assert_none_failed(&cluster, 1);
 }
 
-/// Another build cannot read the journal: it says so and ends, and who is in charge begins one
-/// epoch after the other.
+/// Another build cannot read the journal: it says so and ends, while the coordinator in charge goes
+/// through several epochs.
 fn by_another_build() {
     let job = SmallJob::new();
     let often = &[("WINDROW_SNAPSHOT_AFTER", "2")];
     let cluster =
         Cluster::with_options(2, ClusterOptions { coordinator_env: often, ..all_at_once() });
-    // Old ones are deleted.
+    // Old objects are deleted.
     let epoch = || {
         let names = std::fs::read_dir(cluster.state().join("journal/epochs")).unwrap();
         let numbers = names.map(|entry| entry.unwrap().file_name().into_string().unwrap());
@@ -159,7 +160,7 @@ fn cluster(lease: &'static str) -> Cluster {
     Cluster::with_options(2, ClusterOptions { lease, standby: true, ..all_at_once() })
 }
 
-/// A coordinator that sleeps at a step of a job that replaces an output.
+/// A coordinator that is stopped at a failpoint in a job that replaces an output.
 fn asleep_at(step: &str) -> (Cluster, SmallJob) {
     let job = SmallJob::new();
     let mut cluster = cluster("1s");
@@ -174,7 +175,7 @@ fn asleep_at(step: &str) -> (Cluster, SmallJob) {
     (cluster, job)
 }
 
-/// It is fenced, says so and ends.
+/// The sleeper is fenced, says so and ends.
 fn wake(sleeper: Process) {
     sleeper.signal(Signal::CONT);
     sleeper.finish().expect_code(REPLACED).expect_said("another coordinator has taken over");

@@ -1,4 +1,4 @@
-//! User code panics, hangs and fails: once, which costs one retry, or always, which fails the job
+//! User code panics, hangs and fails: once, which costs a retry, or always, which fails the job
 //! with the place.
 
 use std::fs;
@@ -18,14 +18,14 @@ pub fn tests() -> Vec<Trial> {
     ]
 }
 
-/// Ways to fail, and what is said of them.
+/// Ways to fail, and their messages.
 const WAYS: [(&str, &str); 3] = [
     ("error", "trouble was asked for"),
     ("panic", "panic: trouble was asked for"),
     ("hang", "no progress for 1.0 s"),
 ];
 
-/// Whatever happens once is tried again once, and leaves no trace in the output.
+/// A single failure is retried once, and the output shows no trace of it.
 fn once(stage: &str) {
     let cluster = Cluster::start(2);
     for (how, _) in WAYS {
@@ -47,8 +47,7 @@ fn once(stage: &str) {
     }
 }
 
-/// What happens each time fails the job after as many attempts as it may have, and says where. The
-/// workers live on.
+/// A permanent failure fails the job after its attempts, with the place. The workers survive.
 fn always(stage: &str) {
     let cluster = Cluster::start(2);
     for (how, message) in WAYS {
@@ -59,7 +58,7 @@ fn always(stage: &str) {
         let status = output.last_json();
         let (troubled, _) = stages(stage, &status);
         assert_eq!(status["state"], "failed", "{how}: {status}");
-        // On a machine that is busy, a healthy task may be as slow as one that hangs.
+        // On a busy machine, a healthy task may be as slow as a hanging one.
         assert!(troubled["failed"] == 3 || how == "hang", "{how}: {status}");
         let failure = status["failure"].as_str().unwrap();
         assert!(failure.contains(message), "{failure}");
@@ -79,7 +78,7 @@ fn always(stage: &str) {
     trouble(&cluster, &dir, &[]).expect_code(0);
 }
 
-/// Runs the job over two files, with trouble in the second one's second line.
+/// Runs the job over two files; the second line of the second file fails.
 fn trouble(cluster: &Cluster, dir: &Dir, flags: &[&str]) -> Output {
     dir.write("in/a.txt", "all is well\n");
     dir.write("in/b.txt", "here\nis TROUBLE\n");
@@ -87,7 +86,7 @@ fn trouble(cluster: &Cluster, dir: &Dir, flags: &[&str]) -> Output {
     cluster.submit(arguments("trouble", dir, &[&common, flags].concat()))
 }
 
-/// The stage in trouble, and the other one.
+/// The failing stage, and the other one.
 fn stages<'a>(stage: &str, status: &'a Value) -> (&'a Value, &'a Value) {
     match stage {
         "--in-map" => (&status["map"], &status["reduce"]),

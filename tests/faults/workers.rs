@@ -1,4 +1,4 @@
-//! Workers are killed, stopped, replaced and slow. Only the work that was lost is done again.
+//! Workers are killed, stopped, replaced and slow. Only lost work is redone.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -24,8 +24,8 @@ pub fn tests() -> Vec<Trial> {
     ]
 }
 
-/// Processes die on one worker, and are busy on the other: the job does not fail by it, and avoids
-/// the first.
+/// Every process dies on one worker, while the other is busy: the job does not fail, and avoids the
+/// first worker.
 fn kills_every_process() {
     let cluster = Cluster::start(2);
     let dir = Dir::new();
@@ -44,7 +44,7 @@ fn kills_every_process() {
     assert!(!cluster.member(0)["quarantined"].as_bool().unwrap(), "{:?}", cluster.member(0));
 }
 
-/// Four maps run on two workers; one worker dies: exactly its two maps are redone.
+/// Four maps run on two workers, and one worker dies: exactly its two maps are redone.
 fn killed_in_map() {
     let gated = GatedJob::new(4, 1_000, &[]);
     gated.open("reduce-go");
@@ -60,8 +60,8 @@ fn killed_in_map() {
     assert_eq!(status["reduce"]["attempts"], status["reduce"]["tasks"], "{status}");
 }
 
-/// All maps are done and the only reduce runs, when the other worker dies: its maps are redone, and
-/// nothing else but what still had to be fetched from it.
+/// All maps are done and the only reduce runs, when the other worker dies: only those of its maps
+/// are redone that the reduce had still to fetch.
 fn killed_after_map() {
     let gated = GatedJob::new(4, 1_000, &["--reducers", "1"]);
     let mut cluster = GatedJob::cluster(2);
@@ -81,8 +81,8 @@ fn killed_after_map() {
     assert!(status["reduce"]["attempts"].as_u64().unwrap() <= 2, "{status}");
 }
 
-/// All maps are done, spread over two workers, when one dies in reduce: its maps and its reduce are
-/// redone, and nothing else.
+/// All maps are done, on two workers, when one dies in reduce: only its maps and its reduce are
+/// redone.
 fn killed_in_reduce() {
     let gated = GatedJob::new(4, 1_000, &["--reducers", "2"]);
     let mut cluster = GatedJob::cluster(2);
@@ -95,14 +95,14 @@ fn killed_in_reduce() {
     let status = gated.finish(&cluster, job);
     assert_eq!(status["map"]["lost"], 2, "{status}");
     assert_eq!(status["map"]["attempts"], 6, "{status}");
-    // The reduce that ran on the victim; the other may also be tried again, if it still had to
-    // fetch from it.
+    // The reduce on the dead worker; the other reduce may be retried, too, if it still had to fetch
+    // from it.
     assert_eq!(status["reduce"]["lost"], 1, "{status}");
     let attempts = status["reduce"]["attempts"].as_u64().unwrap();
     assert!((3..=4).contains(&attempts), "{status}");
 }
 
-/// A worker that was stopped for longer than its lease comes back; what it then says does no harm.
+/// A worker that was stopped for longer than its lease returns; its late reports do no harm.
 fn stopped_past_its_lease() {
     let gated = GatedJob::new(2, 1_000, &[]);
     gated.open("reduce-go");
@@ -120,7 +120,7 @@ fn stopped_past_its_lease() {
     gated.check_output();
 }
 
-/// Nobody is left: the job waits, says so, and goes on with whoever joins.
+/// No worker is left: the job waits, says so, and continues on new workers.
 fn all_replaced() {
     let gated = GatedJob::new(4, 1_000, &[]);
     gated.open("reduce-go");
@@ -137,7 +137,7 @@ fn all_replaced() {
     assert_eq!(status["map"]["attempts"], 8, "{status}");
 }
 
-/// Of eight workers, one that has just completed a map is killed, until half of them are dead.
+/// Of eight workers, four are killed, each when it has just completed a map.
 fn killed_one_by_one() {
     let gated = GatedJob::new(8, 1_000, &["--reducers", "4"]);
     gated.open("reduce-go");
@@ -156,14 +156,14 @@ fn killed_one_by_one() {
     gated.open("map-go");
     let status = gated.finish(&cluster, job);
     assert_eq!(status["map"]["failed"], 0, "{status}");
-    // Each had one map, and may have been given more by those who died before it.
+    // Each had one map, and may have taken more from workers that died before it.
     let lost = status["map"]["lost"].as_u64().unwrap();
     assert!((4..=10).contains(&lost), "{status}");
     assert!(status["map"]["attempts"].as_u64().unwrap() >= 8 + lost, "{status}");
 }
 
-/// One of three workers stands still: backups of its maps win, and nothing is left of its own
-/// attempts, neither while they hang nor afterwards.
+/// One of three workers stands still: backup tasks of its maps win, and its own attempts leave
+/// nothing, neither while they hang nor later.
 fn straggler() {
     let gated = GatedJob::new(6, 1_000, &[]);
     gated.open("reduce-go");
@@ -188,7 +188,7 @@ fn straggler() {
     gated.check_output();
 }
 
-/// What a worker's folder has of any job.
+/// The job folders in a worker's folder.
 fn job_folders(cluster: &Cluster, worker: usize) -> BTreeSet<String> {
     fs::read_dir(cluster.jobs_dir(worker))
         .unwrap()

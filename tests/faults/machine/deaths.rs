@@ -1,5 +1,4 @@
-//! A role, or a process of its, that dies without a word: what it leaves, and what becomes of
-//! orphans.
+//! A role, or a process of it, that dies without a word: its leftovers and orphans.
 
 use std::fs;
 use std::process::Command;
@@ -24,7 +23,7 @@ pub fn tests() -> Vec<Trial> {
     ]
 }
 
-/// The journal's part: without it, nothing would ever be decided again.
+/// The journal's thread panics: without it, nothing would ever be decided again.
 fn panic_ends_the_role() {
     let dir = Dir::new();
     generated_words(&dir, 1, 1_000);
@@ -40,7 +39,7 @@ fn panic_ends_the_role() {
     assert_eq!(status.code(), Some(70), "{}", cluster.coordinator.stderr());
     let said = cluster.coordinator.stderr();
     assert!(said.contains("a part of this coordinator has panicked"), "{said}");
-    // A supervisor starts it again.
+    // As a supervisor would.
     cluster.restart_coordinator();
     submit.finish().expect_code(0);
 }
@@ -58,14 +57,14 @@ fn folder_of_a_killed_worker() {
     }
     let last = start();
     eventually("a worker", || last.stderr().contains("joined"));
-    // Of those that live.
+    // The folders of the two live workers.
     assert_eq!(temporary_folders(temporary.path(), "windrow-worker-").len(), 2);
     assert!(last.stderr().contains("the folder of a killed process"), "{}", last.stderr());
     assert!(beside.is_running());
 }
 
-/// Some supervisors ignore SIGCHLD, and so does what they start: then the kernel forgets how
-/// children have ended.
+/// Some supervisors ignore SIGCHLD, and what they start inherits that: then the kernel forgets how
+/// children ended.
 fn ignored_children() {
     let dir = Dir::new();
     let mut cluster = Cluster::start(0);
@@ -89,8 +88,8 @@ fn children_of(process: u32) -> Vec<u32> {
     all.filter(|other| ancestors(*other).get(1) == Some(&process)).collect()
 }
 
-/// Of a container: what `docker exec` has left behind comes to it, and is not killed before its
-/// time.
+/// Process 1 of a container: orphans of `docker exec` become its children, and are not killed
+/// early.
 fn process_one() {
     let mut cluster = Cluster::start(0);
     let above = ["unshare", "--pid", "--fork", "--mount-proc", "--kill-child"];

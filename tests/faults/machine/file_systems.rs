@@ -1,4 +1,4 @@
-//! File systems that do not take everything.
+//! File systems with restrictions.
 
 use std::fs;
 use std::path::PathBuf;
@@ -19,7 +19,7 @@ pub fn tests() -> Vec<Trial> {
     ]
 }
 
-/// A file system of a kind, mounted with these options.
+/// A file system, mounted with these options.
 struct Mounted(PathBuf);
 
 impl Mounted {
@@ -37,12 +37,12 @@ impl Mounted {
 
 impl Drop for Mounted {
     fn drop(&mut self) {
-        // Lazily: a process of the test may still have it open.
+        // Lazily: a process of the test may still have a file open.
         let _ = Command::new("umount").arg("-l").arg(&self.0).status();
     }
 }
 
-/// Programs that are sent to the worker cannot be started there; its own can.
+/// Uploaded executables cannot run there; the worker's own can.
 fn noexec() {
     let (dir, disk) = (Dir::new(), Dir::new());
     let inputs = generated_words(&dir, 1, 1_000);
@@ -75,7 +75,7 @@ fn no_inodes() {
     cluster.wait_for_workers(1);
     let failed = cluster.submit(arguments("word-count", &dir, &["--max-attempts", "1"]));
     failed.expect_code(1).expect_said("no inodes").expect_said(&folder);
-    // So does an output.
+    // An output cannot be created there, either.
     let output = path(&mounted.0.join("out"));
     let input = path(&dir.join("in"));
     let run = windrow(["run", "word-count", "--input", &input, "--output", &output]);

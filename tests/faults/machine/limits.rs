@@ -1,4 +1,4 @@
-//! The limits of a shell, `ulimit`: open files, sizes of files, threads.
+//! Limits by `ulimit`: open files, sizes of files, threads.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
@@ -28,7 +28,7 @@ pub fn tests() -> Vec<Trial> {
     tests
 }
 
-/// A shell's usual limit is for programs of another time.
+/// Shells have a small default.
 fn small_open_files() {
     let mut cluster = Cluster::start(0);
     let worker = after("ulimit -Sn 64", &cluster.worker_command(0));
@@ -41,8 +41,7 @@ fn small_open_files() {
     word_count_is_right(&cluster);
 }
 
-/// What a part would need more than files of this process may have is an error like any other, not
-/// a death.
+/// A part larger than the limit of file sizes is an error like any other, not a death.
 fn small_file_size(mode: &Mode) {
     let dir = Dir::new();
     generated_words(&dir, 1, 1_000_000);
@@ -54,8 +53,8 @@ fn small_file_size(mode: &Mode) {
             output.expect_said("ulimit -f");
             assert!(!dir.join("out").exists(), "left behind: {:?}", dir.tree());
         }
-        // A coordinator whose journal may not grow waits, as for a disk that is full, and goes on
-        // when it may.
+        // A coordinator whose journal may not grow waits, as for a full disk, and continues once it
+        // may.
         Mode::Cluster(_) => {
             let mut cluster = Cluster::start(1);
             cluster.restart_coordinator_as(|command| after("ulimit -Sf 0", &command));
@@ -70,13 +69,13 @@ fn small_file_size(mode: &Mode) {
     }
 }
 
-/// The table of processes is full for the worker's user: jobs fail there and say why; when there is
-/// room again, they run.
+/// The process table is full for the worker's user: jobs fail there and say why; later jobs run
+/// again.
 fn no_more_threads() {
     const USER: u32 = 42_102;
     let (dir, home) = (Dir::new(), Dir::new());
     let inputs = generated_words(&dir, 1, 1_000);
-    // So that the job's output is shared with the worker.
+    // The job's output is shared with the worker through its group.
     std::os::unix::fs::chown(dir.path(), None, Some(USER)).unwrap();
     fs::set_permissions(dir.path(), Permissions::from_mode(0o2775)).unwrap();
     fs::set_permissions(home.path(), Permissions::from_mode(0o777)).unwrap();
@@ -99,15 +98,14 @@ fn no_more_threads() {
     assert_eq!(sorted_lines(&dir.join("out")), count_words(&inputs));
 }
 
-/// How many threads and processes the user of this one may have, who is not root, before it can
-/// start no other.
+/// Limits the threads and processes of an unprivileged user, so that no more can start.
 fn limit_threads(of: &Process, user: u32, most: u32) {
     let mut prlimit = Command::new("prlimit");
     prlimit.args(["--pid", &of.id().to_string(), &format!("--nproc={most}:")]);
     assert!(as_user(user, "", &prlimit).status().unwrap().success());
 }
 
-/// Waits until a process has only those threads of its runtime that it always has.
+/// Waits until a process has only the permanent threads of its runtime.
 fn wait_until_idle(process: &Process) {
     eventually("an idle runtime", || {
         let threads = fs::read_dir(format!("/proc/{}/task", process.id())).unwrap();
@@ -138,7 +136,7 @@ fn no_more_threads_in_a_run() {
     assert_eq!(sorted_lines(&dir.join("out")), count_words(&inputs));
 }
 
-/// Without a journal, which would always have something to do.
+/// Without a journal, whose thread would always be busy.
 fn no_more_threads_of_a_coordinator() {
     const USER: u32 = 42_104;
     let (dir, home) = (Dir::new(), Dir::new());

@@ -1,4 +1,4 @@
-//! A control group that has no memory left.
+//! A control group without free memory.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -12,7 +12,7 @@ pub fn tests() -> Vec<Trial> {
     vec![root_case("faults::machine::killed_for_memory", killed_for_memory)]
 }
 
-/// A control group of this test, of either version; `None` where there is none to be had.
+/// A control group of this test, of version 1 or 2; `None` if none can be made.
 struct MemoryGroup(PathBuf);
 
 impl MemoryGroup {
@@ -25,7 +25,7 @@ impl MemoryGroup {
         let group = Self(root.join(name));
         fs::create_dir(&group.0).ok()?;
         fs::write(group.0.join(limit), bytes.to_string()).ok()?;
-        // Of version 2, and where there is swap, which would be filled first.
+        // In version 2, and only with swap, which would be filled first.
         let _ = fs::write(group.0.join("memory.swap.max"), "0");
         Some(group)
     }

@@ -1,4 +1,4 @@
-//! What a role stands on: its log and terminal, signals, users, and the limits of its machine.
+//! What a role depends on: its log and terminal, signals, users, and the limits of its machine.
 
 mod deaths;
 mod file_systems;
@@ -39,7 +39,7 @@ fn word_count_is_right(cluster: &Cluster) {
     assert_eq!(sorted_lines(&dir.join("out")), count_words(&inputs));
 }
 
-/// A worker without a folder of its own.
+/// A worker without `--dir`.
 fn homeless_worker(cluster: &Cluster, temporary: &Path) -> Command {
     let mut command = windrow(["worker", "--coordinator", &cluster.url, "--threads", "1"]);
     command.env("TMPDIR", temporary);

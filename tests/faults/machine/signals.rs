@@ -1,4 +1,4 @@
-//! Signals that a role gets or ignores.
+//! Signals that stop a role, or that it ignores.
 
 use std::fs;
 
@@ -49,7 +49,7 @@ fn nohup_is_heeded() {
     assert!(cluster.workers[0].is_running());
 }
 
-/// Whoever waits for it is gone; the job is not.
+/// The waiting submitter is gone; its job continues.
 fn hang_up_leaves_jobs() {
     let dir = Dir::new();
     let inputs = generated_words(&dir, 2, 1_000);
@@ -65,8 +65,8 @@ fn hang_up_leaves_jobs() {
     assert_eq!(sorted_lines(&dir.join("out")), count_words(&inputs));
 }
 
-/// What tells other programs to look again, or warns of a limit, ends nothing; SIGQUIT ends at once
-/// and leaves nothing behind.
+/// Signals for reloading or about limits end nothing; SIGQUIT ends the process at once, without
+/// leftovers.
 fn other_signals() {
     let temporary = Dir::new();
     let mut cluster = Cluster::start(0);

@@ -1,5 +1,5 @@
-//! What a role says, and to whom: a log that nobody reads or takes, a terminal that is gone, files
-//! that are closed.
+//! Standard files that fail: a log without a reader or on a full disk, a terminal that is gone,
+//! closed files.
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
@@ -27,14 +27,14 @@ pub fn tests() -> Vec<Trial> {
     tests
 }
 
-/// The writing end of a pipe that nobody reads any more.
+/// The writing end of a pipe without a reader.
 fn gone() -> Stdio {
     let (reader, writer) = io::pipe().unwrap();
     drop(reader);
     writer.into()
 }
 
-/// A cluster whose log goes to `stderr`, of both roles.
+/// A cluster whose roles both log to `stderr`.
 fn cluster_saying_to(mut stderr: impl FnMut() -> Stdio, log: &str) -> Cluster {
     let mut cluster = Cluster::start(0);
     let mut worker = cluster.worker_command(0);
@@ -51,7 +51,7 @@ fn log_reader_gone() {
     assert!(cluster.coordinator.is_running() && cluster.workers[0].is_running());
 }
 
-/// As a log shipper that hangs: the pipe is full soon.
+/// As with a hanging log shipper: the pipe soon fills up.
 fn log_reader_asleep() {
     let mut readers = Vec::new();
     let asleep = || {
@@ -72,7 +72,7 @@ fn log_disk_full() {
     assert!(cluster.coordinator.is_running() && cluster.workers[0].is_running());
 }
 
-/// Neither what a job says of its progress, nor its summary.
+/// Neither a job's progress nor its summary can be written.
 fn nobody_reads(mode: &Mode) {
     let dir = Dir::new();
     let inputs = generated_words(&dir, 4, 1_000);
@@ -89,7 +89,7 @@ fn terminal() -> (File, File) {
 
     let master = OpenOptions::new().read(true).write(true).open("/dev/ptmx").unwrap();
     let (mut number, unlocked) = (0, 0);
-    // SAFETY: both calls take a pointer to an integer, which lives.
+    // SAFETY: both calls get a pointer to a live integer.
     let done = unsafe {
         libc::ioctl(master.as_raw_fd(), libc::TIOCSPTLCK, &unlocked) == 0
             && libc::ioctl(master.as_raw_fd(), libc::TIOCGPTN, &mut number) == 0
@@ -99,7 +99,7 @@ fn terminal() -> (File, File) {
     (master, slave.unwrap())
 }
 
-/// Its bars are in the midst of being drawn.
+/// It disappears while progress bars are drawn.
 fn terminal_gone() {
     let dir = Dir::new();
     let inputs = generated_words(&dir, 4, 1_000);
@@ -118,7 +118,7 @@ fn terminal_gone() {
     assert_eq!(sorted_lines(&dir.join("out")), count_words(&inputs));
 }
 
-/// What is opened next must not be taken for standard output.
+/// The next file opened must not become standard output.
 fn standard_files_closed() {
     let dir = Dir::new();
     let inputs = generated_words(&dir, 2, 1_000);

@@ -1,4 +1,4 @@
-//! Coordinator and worker are different users.
+//! Coordinator and worker run as different users.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
@@ -20,8 +20,8 @@ const COORDINATOR: u32 = 42_001;
 const WORKER: u32 = 42_002;
 const BOTH: u32 = 42_003;
 
-/// With a common group and a folder that says so, all is well; without, it is said before anything
-/// is computed.
+/// It works with a common group and a folder that grants it; without, the error comes before
+/// anything is computed.
 fn users_of_their_own() {
     let dir = Dir::new();
     fs::set_permissions(dir.path(), Permissions::from_mode(0o755)).unwrap();
@@ -68,7 +68,7 @@ fn users_of_their_own() {
         count("shared", flags).expect_code(0);
         assert_eq!(sorted_lines(&dir.join("shared/out")), count_words(&inputs));
     }
-    // What the coordinator has made there is moved and removed by nobody else.
+    // Only the coordinator moves and removes what it has made there.
     let shared = path(&dir.join("shared"));
     let harm = format!("cd {shared}; mv out mine || rm -r out/_SUCCESS || mkdir out/_temporary");
     let mut shell = Command::new("sh");
