@@ -94,7 +94,7 @@ fn sweeps() {
     cluster.submit_detached(deadly(&dir, "vanish", &["--max-attempts", "1"]));
     let vanished = wait_for("one that vanishes", || mark(&dir.join("marks"), "vanished-"));
     let (left, child) = (group.of_job(), only_child(&cluster.workers[0]));
-    // Neither the worker nor its watchdog finds the process.
+    // Stopped first, the worker cannot end the process, nor can the job's process, which dies.
     cluster.workers[0].signal(Signal::STOP);
     kill_process(child, Signal::KILL).unwrap();
     cluster.workers[0].kill();

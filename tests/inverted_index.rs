@@ -1,4 +1,4 @@
-//! The inverted index names, for each word, all files that have it.
+//! The inverted index lists, for each word, all files that contain it.
 
 use std::collections::{BTreeMap, BTreeSet};
 

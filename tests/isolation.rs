@@ -1,5 +1,5 @@
-//! Levels of isolation: what each promises, tried by a program that attacks; and what a worker says
-//! of its own.
+//! Levels of isolation: the promises of each, tested by a program that attacks; and what a worker
+//! says about its own level.
 
 use std::collections::BTreeMap;
 use std::fs::{self, Permissions};
@@ -34,7 +34,7 @@ pub fn tests() -> Vec<Trial> {
     ]
 }
 
-/// Flags of a worker that has this level, on a kernel that knows all.
+/// The flags of a worker with this level, on a kernel that supports all levels.
 fn flags(level: Isolation) -> &'static [&'static str] {
     match level {
         Isolation::None => &["--no-landlock", "--no-seccomp"],
@@ -44,32 +44,32 @@ fn flags(level: Isolation) -> &'static [&'static str] {
     }
 }
 
-/// Users that nobody has, and a group of theirs.
+/// User numbers that no account has, and a group for them.
 pub const OWN_USERS: [&str; 4] =
     ["--job-users", "4290000000-4290000099", "--job-group", "4290000100"];
 const OWN_FIRST: u32 = 4_290_000_000;
 const GROUP_OF_JOBS: u32 = 4_290_000_100;
 
-/// A folder through which others pass.
+/// Makes a folder that others may pass through.
 pub fn open_to_others(folder: &Path) {
     fs::set_permissions(folder, Permissions::from_mode(0o755)).unwrap();
 }
 
-/// An output into which the users of jobs write, in a folder as docs/security.md has it.
+/// An output folder that the users of jobs may write to, set up as docs/security.md says.
 pub fn shared_output(dir: &Dir) -> PathBuf {
     chown(dir.path(), None, Some(GROUP_OF_JOBS)).unwrap();
     fs::set_permissions(dir.path(), Permissions::from_mode(0o3775)).unwrap();
     dir.join("out")
 }
 
-/// What an attack needs to be there, and what the job is to do.
+/// What the attacks need, and the attacks.
 struct Attacks {
     _dir: Dir,
     _abstract: UnixListener,
     _local: UnixListener,
     _post: UnixDatagram,
     _service: TcpListener,
-    /// By the name that the table in the documents has for it.
+    /// The job's instruction for each attack, by its name in the documents' table.
     acts: BTreeMap<&'static str, String>,
 }
 
@@ -115,7 +115,7 @@ impl Attacks {
         }
     }
 
-    /// What a job finds, by the name of the attack: whether it was done.
+    /// Runs the attacks in a job. Returns, by name, whether each succeeded.
     fn tried(&self, cluster: &Cluster, level: Isolation) -> BTreeMap<&'static str, bool> {
         let dir = Dir::new();
         if level == Isolation::User {
@@ -135,7 +135,7 @@ impl Attacks {
     }
 }
 
-/// The table of docs/security.md: by attack, what it says of each level.
+/// The table of docs/security.md: by attack, the cells of the levels.
 fn table() -> BTreeMap<String, Vec<String>> {
     let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/security.md");
     let page = fs::read_to_string(page).unwrap();
@@ -152,7 +152,7 @@ fn table() -> BTreeMap<String, Vec<String>> {
     lines.skip(1).take_while(|line| line.starts_with('|')).map(cells).collect()
 }
 
-/// Each attack is in the table, the table has no other, and each cell is what the attack finds.
+/// The table has exactly these attacks, and each cell is what the attack finds.
 fn levels_hold() {
     let said = table();
     for (n, level) in Isolation::ALL.into_iter().enumerate() {
@@ -198,7 +198,7 @@ fn not_with_less() {
         .expect_said("asks for 'process'")
         .expect_said("--no-seccomp lets jobs");
     refusal(2, &["--require-isolation", "files", "--in-process"]).expect_said("--in-process runs");
-    assert!(!cluster.worker_dir(1).join("jobs").exists(), "it has begun nothing");
+    assert!(!cluster.worker_dir(1).join("jobs").exists(), "the worker has started nothing");
     let mut command = cluster.worker_command(3);
     command.args(["--require-isolation", "all"]);
     Process::start(command).finish().expect_code(2).expect_said("none, files, process, user");
@@ -207,7 +207,7 @@ fn not_with_less() {
     assert!(shown.contains("ISOLATION") && shown.contains(&format!(" {offered} ")), "{shown}");
 }
 
-/// A secured cluster whose worker gives each job a user.
+/// A secured cluster whose worker gives each job a user of its own.
 fn cluster_of_users() -> Cluster {
     let options = ClusterOptions { secured: true, ..ClusterOptions::default() };
     let mut cluster = Cluster::with_options(0, options);
@@ -217,18 +217,18 @@ fn cluster_of_users() -> Cluster {
     cluster
 }
 
-/// What it writes becomes its worker's, what it leaves running ends with it, and the next job has
-/// another user.
+/// The files of a job's user become the worker's, its leftover processes end with it, and the next
+/// job has another user.
 fn own_user() {
     let cluster = cluster_of_users();
     assert_eq!(cluster.member(0)["isolation"], "user");
     let users: Vec<_> = (0..2).map(|_| user_of_a_job(&cluster)).collect();
     assert_ne!(users[0], users[1]);
     let files = fs::read_dir(cluster.jobs_dir(0)).unwrap().count();
-    assert_eq!(files, 0, "folders of jobs are removed whoever owns them");
+    assert_eq!(files, 0, "folders of jobs are removed, whoever owns them");
 }
 
-/// Leaves a process behind that has nothing of its job's, and says whose it is.
+/// A script that leaves behind a process without any mark of the job, and prints its user.
 fn leave_behind(mark: &Path) -> String {
     let sleeper = "setsid env -i sleep 1000 < /dev/null > /dev/null 2>&1 &";
     format!("run {sleeper} id -u > {}", mark.display())
@@ -241,11 +241,11 @@ fn mark_in(dir: &Dir) -> PathBuf {
     mark
 }
 
-/// Runs a job that leaves a process behind; whose that was.
+/// Runs a job that leaves a process behind. Returns that process's user.
 fn user_of_a_job(cluster: &Cluster) -> u32 {
     let dir = Dir::new();
     let (out, mark) = (shared_output(&dir), mark_in(&dir));
-    // What seccomp refuses to those that share a user.
+    // Commands that seccomp forbids to jobs that share a user.
     let copy =
         "run cd $HOME; echo text > one; chmod 640 one; touch -d yesterday one; cp -a one two";
     dir.write("in/acts", format!("{copy}\n{}\n", leave_behind(&mark)));
@@ -260,8 +260,8 @@ fn user_of_a_job(cluster: &Cluster) -> u32 {
     user
 }
 
-/// A program and a file that are sent here are the worker's, and its jobs may use them; also when
-/// the worker has had them before it gave jobs users.
+/// Uploaded executables and side files belong to the worker, and its jobs may use them; also those
+/// from before the worker gave jobs users of their own.
 fn shipped_files() {
     let options = ClusterOptions { secured: true, is_generic: true, ..ClusterOptions::default() };
     let mut cluster = Cluster::with_options(0, options);
@@ -295,7 +295,7 @@ fn processes_of(users: RangeInclusive<u32>) -> Vec<PathBuf> {
         .collect()
 }
 
-/// Nothing else tells a process that has hidden so well, and its worker and its job are gone.
+/// Only its user identifies such a hidden process, since its worker and its job are gone.
 fn left_by_killed() {
     let mut cluster = cluster_of_users();
     let dir = Dir::new();
@@ -318,7 +318,7 @@ fn left_by_killed() {
     eventually("the end of what was left", || processes_of(user..=user).is_empty());
     cluster.command(["cancel", "1"]).finish().expect_code(0);
     assert_ne!(submit.finish().code(), Some(0));
-    // The second attempt has left something, too.
+    // The second attempt has left a process behind, too.
     let all = OWN_FIRST..=OWN_FIRST + 99;
     eventually("the end of the second attempt's", || processes_of(all.clone()).is_empty());
 }
@@ -346,15 +346,15 @@ fn no_users() {
     Process::start(command).finish().expect_code(1).expect_said("a secured one");
 }
 
-/// Some user that is not root, whose permissions count for itself.
+/// A user that is not root, so that permissions apply to it.
 const ORDINARY: u32 = 42_010;
 
-/// The command as an ordinary user runs it.
+/// The command, run by the ordinary user.
 fn as_ordinary(command: Command) -> Command {
     if rustix::process::geteuid().is_root() { as_user(ORDINARY, "", &command) } else { command }
 }
 
-/// Gives a folder, with all that is in it, to the ordinary user.
+/// Gives a folder and its contents to the ordinary user.
 fn give_away(folder: &Path) {
     if !rustix::process::geteuid().is_root() {
         return;
@@ -366,12 +366,12 @@ fn give_away(folder: &Path) {
     }
 }
 
-/// One job makes the folder of another worker of the same user unreadable, another one makes it
-/// readable again once its own rules are made, and looks for the key. Jobs of this worker may
-/// change permissions by name, so that it is the rules that keep them out.
+/// A job makes the folder of a neighbour, a worker of the same user, unreadable; another job makes
+/// it readable again once its own rules are in place, and looks for the key. Jobs of this worker
+/// may change permissions by path, so only the rules can keep them out.
 fn unreadable_neighbour() {
     let mut cluster = Cluster::start(0);
-    // The worker is another user than the coordinator, and its jobs' submitter.
+    // The worker runs as another user than the coordinator and the submitter.
     cluster.restart_coordinator_as(|mut command| {
         command.args(["--allow-user", &ORDINARY.to_string()]);
         command
@@ -420,8 +420,8 @@ fn unreadable_neighbour() {
     );
 }
 
-/// The first attempt puts a link in the place of what was declared, and dies. The next one must not
-/// be led elsewhere by it, by whichever worker it is run.
+/// The first attempt replaces the declared folder by a link, and dies. The next attempt must not
+/// follow the link, on whichever worker it runs.
 fn exchanged_path() {
     let cluster = Cluster::start(2);
     let (dir, home) = (Dir::new(), Dir::new());
@@ -434,7 +434,7 @@ fn exchanged_path() {
     let output = cluster.submit(arguments("reach", &dir, &declared));
     assert!(data.join("notes.moved").is_dir(), "the first attempt has not begun: {output:?}");
     assert!(!Path::new(&home).join("profile").exists());
-    // On the same worker it is refused by what was opened before, on another one by the link.
+    // On the same worker the folder opened earlier decides, on another worker the link.
     match output.code() {
         Some(0) => {
             let refused = format!("refused write {notes}/profile\t1");

@@ -13,7 +13,7 @@ pub fn tests() -> Vec<Trial> {
     tests
 }
 
-/// The job, its output in `dir`, and inputs given as `NAME=PATH` with paths in `dir`.
+/// The job, its output in `dir`, and inputs as `NAME=PATH` with paths in `dir`.
 fn paired(dir: &Dir, inputs: &[&str], flags: &[&str]) -> Vec<String> {
     let mut all = vec!["paired".to_string(), "--output".into(), path(&dir.join("out"))];
     for input in inputs {
@@ -29,7 +29,7 @@ fn values_come_input_by_input(mode: &Mode) {
     dir.write("people/1", "ann\tsmith\nbob\tjones\n");
     dir.write("people/2", "ann\tbaker\n");
     dir.write("ages", "bob\t40\nann\t30\ncat\t20\n");
-    // The order of the flags does not count; small splits must not mix inputs.
+    // The order of the flags does not matter; small splits must not mix inputs.
     let inputs = ["right=ages", "left=people"];
     let flags = ["--split-size", "7B", "--reducers", "2", "--json"];
     let summary = mode.run(paired(&dir, &inputs, &flags)).expect_code(0).last_json();
@@ -53,7 +53,7 @@ fn wrong_inputs_are_errors_of_usage() {
     dir.write("in", "k\tv\n");
     let wanted = "this job takes --input left=PATH and --input right=PATH";
     let refused = |inputs: &[&str], message: &str| {
-        // Known without a coordinator, so nothing waits for one.
+        // Checked without a coordinator, so that nothing waits for one.
         for how in [&["run"][..], &["submit"][..]] {
             let mut command = windrow(how);
             command.args(["paired", "--output", &path(&dir.join("out"))]);

@@ -1,4 +1,4 @@
-//! What jobs print can be read by their users, while they run and when they are over.
+//! Users can read what their jobs print, during the job and afterwards.
 
 use std::fs;
 
@@ -8,7 +8,7 @@ use crate::conformance::wait_until_succeeded;
 use crate::processes::{deadly, mark};
 use crate::support::{Cluster, Dir, case, eventually};
 
-/// Kept of a process.
+/// The bytes kept of each process.
 const TAIL_BYTES: u64 = 64 << 10;
 
 pub fn tests() -> Vec<Trial> {
@@ -18,7 +18,7 @@ pub fn tests() -> Vec<Trial> {
     ]
 }
 
-/// The one log of a job, which is there after a moment.
+/// The only log of a job, which appears after a moment.
 fn log(cluster: &Cluster, job: u64) -> Option<serde_json::Value> {
     let output = cluster.command(["logs", &job.to_string(), "--json"]).finish().expect_code(0);
     let mut logs = output.stdout.lines().map(|line| serde_json::from_str(line).unwrap());

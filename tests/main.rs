@@ -1,10 +1,10 @@
 //! The one integration-test binary.
 //!
-//! It is also the program under test: started with `AS_WINDROW` as its first argument, it is a
-//! Windrow binary with the ready jobs and the [test jobs](jobs) that panic, exit, stall or skew, so
-//! that no such code ships. Every semantic test runs embedded and on a cluster of real processes.
+//! It is also the program under test: with `AS_WINDROW` as its first argument, it is a Windrow
+//! binary with the ready jobs and the [test jobs](jobs) that panic, exit, stall or skew, so that no
+//! such code ships. Tests of results run embedded and on a cluster of real processes.
 
-// Clippy knows tests by libtest's attribute, which this binary does without.
+// Clippy recognises tests by libtest's attribute, which this binary does not use.
 #![allow(clippy::unwrap_used)]
 
 mod bad_records;
@@ -46,7 +46,7 @@ use std::process::ExitCode;
 
 use libtest_mimic::{Arguments, Trial};
 
-// As `windrow` does.
+// As in `windrow`.
 #[global_allocator]
 static ALLOCATOR: windrow::CountingAllocator = windrow::CountingAllocator;
 

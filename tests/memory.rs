@@ -1,4 +1,4 @@
-//! The memory budget, where the program counts its heap.
+//! The memory budget in a program that counts its heap.
 
 use libtest_mimic::Trial;
 
@@ -15,7 +15,7 @@ pub fn tests() -> Vec<Trial> {
     tests
 }
 
-/// Needs about a quarter of the budget.
+/// They need about a quarter of the budget.
 const LINES: usize = 500_000;
 
 fn what_user_code_holds_counts() {
@@ -36,8 +36,8 @@ fn what_user_code_holds_counts() {
     assert_eq!(spilled("200", "greedy"), 1, "all runs of a map task are in one file");
 }
 
-/// Two lines become 150 MB each: in the first chunk, whose text goes to the part, and in the last
-/// one, whose text waits for its turn. There is memory for a tenth of that.
+/// Two lines grow to 150 MB each: one in the first chunk, which is written to the part directly,
+/// and one in the last, which waits for its turn. Memory is enough for a tenth of that.
 fn a_line_that_swells(mode: &Mode) {
     const LINES: usize = 150_000;
     const BETWEEN: usize = 2_000_000;

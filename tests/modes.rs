@@ -1,4 +1,4 @@
-//! Rights of what Windrow makes for itself: whatever the umask, nobody else gets in.
+//! Permissions of Windrow's own files: private whatever the umask.
 
 use std::collections::BTreeSet;
 use std::fs::{self, Permissions};
@@ -22,7 +22,7 @@ pub fn tests() -> Vec<Trial> {
     ]
 }
 
-/// What is made without any help of the umask, and how it is started.
+/// Processes under the most permissive umask, and how to start them.
 struct Careless<'a> {
     dir: &'a Dir,
     secured: bool,
@@ -70,7 +70,7 @@ impl Careless<'_> {
         self.start(&arguments)
     }
 
-    /// Panics where others may do anything with what lies below a folder of Windrow's.
+    /// Panics if others may write or read below a folder of Windrow's.
     fn check(&self) -> BTreeSet<String> {
         let mut found = BTreeSet::new();
         for name in ["state", "security", "worker", "config"] {
@@ -80,13 +80,13 @@ impl Careless<'_> {
     }
 }
 
-/// What is gone by the time it is looked at is passed over.
+/// Skips files that are gone meanwhile.
 fn walk(path: &Path, found: &mut BTreeSet<String>) {
     let Some(mode) = mode(path) else { return };
     assert_eq!(mode & 0o077, 0, "{} has mode {mode:o}", path.display());
     found.insert(path.display().to_string());
     if path.ends_with("state/journal") {
-        return; // What is in it becomes private a moment after it was made; see below.
+        return; // Its contents become private a moment after their creation; see below.
     }
     for entry in fs::read_dir(path).into_iter().flatten().flatten() {
         walk(&entry.path(), found);
@@ -97,7 +97,7 @@ fn mode(path: &Path) -> Option<u32> {
     Some(fs::symlink_metadata(path).ok()?.permissions().mode() & 0o7777)
 }
 
-/// Whether all below a folder is private, and there is something.
+/// Whether everything below a folder is private, and it is not empty.
 fn is_private(folder: &Path) -> bool {
     let mut paths = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).peekable();
     paths.peek().is_some()
@@ -144,8 +144,8 @@ fn nothing_is_for_others(secured: bool) {
     }
 }
 
-/// A folder of somebody's own choice is not changed, but it is said that others get in; what
-/// Windrow has made in it is tightened.
+/// A folder that the user chose keeps its permissions, with a warning that others can enter it;
+/// Windrow's own files in it are made private.
 fn folders_that_others_enter() {
     let dir = Dir::new();
     let careless = Careless { dir: &dir, secured: false };
@@ -164,7 +164,7 @@ fn folders_that_others_enter() {
     eventually("tight folders", || mode("state/journal") == 0o700 && mode("worker/jobs") == 0o700);
 }
 
-/// What users are given has the rights that they have asked for.
+/// Results have the permissions that their users' umask gives.
 fn results_are_as_the_umask_says() {
     let dir = Dir::new();
     let careless = Careless { dir: &dir, secured: false };

@@ -1,5 +1,5 @@
-//! Other users of the machine, who reach whatever listens on loopback: an open cluster is for its
-//! own user, and nobody works for the cluster of another one by mistake.
+//! Other users of the machine, who can reach every port on loopback: an open cluster serves its own
+//! user only, and no process works for another user's cluster by mistake.
 
 use std::fs::{self, Permissions};
 use std::io::{Read as _, Write as _};
@@ -27,7 +27,7 @@ pub fn tests() -> Vec<Trial> {
 const ANN: u32 = 43_001;
 const BOB: u32 = 43_002;
 
-/// A folder of each user's own, and one for all.
+/// A home for each user, and one for all.
 struct Home(Dir);
 
 impl Home {
@@ -79,10 +79,10 @@ fn an_open_cluster() {
         let flags = ["submit", "word-count", "--input", &input, "--output", &output];
         home.start(user, &[&flags[..], &["--coordinator", &url], more].concat()).finish()
     };
-    // Without a flag, and without a file in anybody's home folder.
+    // Without a flag, and without a file in any home folder.
     submit(ANN, "ann/out", &[]).expect_code(0);
     assert_eq!(sorted_lines(&home.0.join("ann/out")), count_words(&inputs));
-    // Bob's commands see whose it is; and when he insists, the coordinator does.
+    // Bob's commands notice the other user; if he allows that, the coordinator does.
     let theirs = format!("another user's of this machine: number {ANN}, and this is {BOB}");
     let insist = ["--allow-user", &ANN.to_string()];
     let refused =
@@ -104,7 +104,7 @@ fn an_open_cluster() {
     drop(coordinator);
 }
 
-/// The port on which workers give each other data: what another user sends there is not answered.
+/// The port for shuffled data does not answer other users.
 fn data_is_for_no_other_user() {
     let home = Home::new();
     let (_coordinator, url) = home.coordinator(ANN, &[]);
@@ -112,7 +112,7 @@ fn data_is_for_no_other_user() {
     let flags = ["worker", "--coordinator", &url, "--listen", &listen, "--dir"];
     let worker = home.start(ANN, &[&flags[..], &[&home.path("ann/w")]].concat());
     eventually("Ann's worker", || home.workers(ANN, &url, &[]) == 1);
-    // Root is let in, and told that there is no such job.
+    // Root is admitted, and told that there is no such job.
     assert!(answers(&listen), "nobody serves data there");
     let probe = "import socket,sys,encodings.idna\n\
                  s=socket.socket(); s.connect(('127.0.0.1',int(sys.argv[1]))); s.settimeout(60)\n\
@@ -137,8 +137,8 @@ fn answers(address: &str) -> bool {
     stream.read(&mut [0; 9]).is_ok_and(|bytes| bytes > 0)
 }
 
-/// Bob has taken the address of Ann's coordinator, which is away: her worker does not run his jobs
-/// with her rights, and goes on when hers is back.
+/// Bob listens at the address of Ann's coordinator, which is down: her worker does not run his jobs
+/// with her permissions, and continues when her coordinator is back.
 fn nobody_works_for_a_squatter() {
     let home = Home::new();
     let listen = format!("127.0.0.1:{}", free_port());
@@ -158,7 +158,7 @@ fn nobody_works_for_a_squatter() {
     });
 }
 
-/// Both ends say that they mean it.
+/// Both ends must say so.
 fn a_cluster_can_be_shared() {
     let home = Home::new();
     let (ann, bob) = (ANN.to_string(), BOB.to_string());

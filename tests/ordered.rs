@@ -1,4 +1,4 @@
-//! Order over all parts, limits of records, and the numbers that a summary shows.
+//! Order over all parts, limits of records, and the numbers in a summary.
 
 use libtest_mimic::Trial;
 
@@ -13,7 +13,7 @@ pub fn tests() -> Vec<Trial> {
     tests
 }
 
-/// Job, output of this name and input `in` of `dir`, and further flags.
+/// The job with the input `in` of `dir` and this output, and further flags.
 fn to(dir: &Dir, output: &str, flags: &[&str]) -> Vec<String> {
     let mut all = arguments("sorted-lines", dir, flags);
     let at = all.iter().position(|flag| flag == "--output").unwrap() + 1;
@@ -76,7 +76,7 @@ fn chosen_numbers_are_shown(mode: &Mode) {
     assert_eq!(chosen["fan_in"], 2);
     assert_eq!(chosen["memory_bytes"], 64 << 20);
     assert_eq!(chosen["threads"], chosen["workers"]);
-    // Left open, they are chosen.
+    // Without the options, the engine chooses them.
     let chosen = &mode.run(to(&dir, "free", &["--json"])).last_json()["chosen"];
     assert_eq!((&chosen["map_tasks"], &chosen["reducers"]), (&1.into(), &1.into()));
     assert!(chosen["memory_bytes"].as_u64().unwrap() > 64 << 20);

@@ -1,4 +1,4 @@
-//! What an output folder holds, and when.
+//! What an output folder contains, and when.
 
 use std::fs;
 
@@ -42,7 +42,7 @@ fn manifest_tells_the_truth(mode: &Mode) {
     }
 }
 
-/// The names under which a publication keeps its own, planted by a job where it may write.
+/// A job plants links under the names that publication uses itself.
 fn links_of_a_job_lead_nowhere(mode: &Mode) {
     let dir = Dir::new();
     let kept = dir.join("kept");
@@ -65,7 +65,7 @@ fn links_of_a_job_lead_nowhere(mode: &Mode) {
     Process::start(windrow(["verify", &out])).finish().expect_code(0);
 }
 
-/// Somebody who may write to the output has put it there before.
+/// A user who may write to the output has planted the link before.
 fn a_lock_that_is_a_link_stays(mode: &Mode) {
     let dir = Dir::new();
     generated_words(&dir, 1, 100);
@@ -87,7 +87,7 @@ fn empty_folder_is_used(mode: &Mode) {
     assert_eq!(names, ["part-00000"]);
 }
 
-/// While one reduce still runs, the finished one's part is not to be seen.
+/// While a reduce still runs, finished parts are not visible.
 fn nothing_visible_before_success() {
     let dir = Dir::new();
     generated_words(&dir, 2, 1_000);

@@ -1,5 +1,5 @@
-//! Outputs that are more than lines: each part has its header and its footer, and its frames say
-//! what is in them, whatever the engine has cut, spilled or undone.
+//! Outputs with structure: each part has a header and a footer, and its frames are right, whatever
+//! the engine has split, spilled or undone.
 
 use std::fs;
 
@@ -22,7 +22,7 @@ pub fn tests() -> Vec<Trial> {
 
 const LINES: usize = 60_000;
 
-/// Lines of some words, among which are others here and there. Returns the pairs of all but those,
+/// Writes lines of words with `others` among them. Returns the pairs of all words but the others,
 /// in order.
 fn write_words(dir: &Dir, others: &[&str]) -> Vec<String> {
     let mut pairs = Vec::new();
@@ -51,7 +51,7 @@ fn read_names(dir: &Dir) -> Vec<String> {
     names
 }
 
-/// All pairs of the parts, which are numbered from 0, in the order of the parts.
+/// All pairs by part; the parts are numbered from 0.
 fn read_parts(dir: &Dir) -> Vec<Vec<String>> {
     let mut all = Vec::new();
     for (number, name) in (0..).zip(read_names(dir)) {
@@ -79,12 +79,12 @@ fn reduced(mode: &Mode) {
     assert_eq!(sorted(parts), expected);
     let out = path(&dir.join("out"));
     Process::start(windrow(["verify", &out])).finish().expect_code(0).expect_said("3 files");
-    // What has another name then is replaced, too.
+    // Parts whose names are not reused are replaced, too.
     mode.run(arguments("word-count", &dir, &["--reducers", "2", "--overwrite"])).expect_code(0);
     assert_eq!(read_names(&dir), ["part-00000", "part-00001"]);
 }
 
-/// Chunks are encoded side by side; whatever memory there is, pairs keep their order.
+/// Chunks are encoded in parallel; pairs keep their order with any amount of memory.
 fn mapped(mode: &Mode) {
     for memory in ["512KiB", "64MiB"] {
         let dir = Dir::new();

@@ -15,7 +15,7 @@ pub fn tests() -> Vec<Trial> {
     vec![
         case("privacy::embedded_opens_no_socket", embedded_opens_no_socket),
         case("privacy::embedded_leaves_nothing", embedded_leaves_nothing),
-        // The descriptors of a role are root's alone to see.
+        // Only root can see a role's descriptors.
         root_case("privacy::servers_listen_on_loopback", servers_listen_on_loopback),
     ]
 }
@@ -34,7 +34,7 @@ fn embedded_opens_no_socket() {
     run.finish().expect_code(0);
 }
 
-/// The run's temporary folder, home folder and working folder are all inside `dir`.
+/// The temporary folder, the home folder and the current folder are all inside `dir`.
 fn embedded_leaves_nothing() {
     let dir = Dir::new();
     dir.write("in/a", "x y\n");

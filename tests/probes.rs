@@ -1,4 +1,4 @@
-//! Strangers at the doors of a secured cluster, and members that have to go.
+//! Strangers that probe a secured cluster, and members that are revoked.
 
 use std::fs;
 use std::path::Path;
@@ -19,7 +19,7 @@ use crate::support::{
     root_case, windrow,
 };
 
-/// No job has it.
+/// The identity of no job.
 const UNKNOWN: JobIdentity = JobIdentity(99);
 
 pub fn tests() -> Vec<Trial> {
@@ -44,7 +44,7 @@ fn load(folder: &Path) -> Credentials {
     Credentials::load(folder).unwrap()
 }
 
-/// Makes up a key, and asks the coordinator at `url` to certify it as that of a job.
+/// Makes a key, and asks the coordinator at `url` to certify it for a job.
 async fn certify(url: &str, dialer: Dialer, job: JobIdentity) -> Result<Credentials, Status> {
     let endpoint = dialer.endpoint(url).unwrap();
     let dial = service_fn(move |uri| dialer.clone().dial(uri));
@@ -57,7 +57,7 @@ async fn certify(url: &str, dialer: Dialer, job: JobIdentity) -> Result<Credenti
     let request = CertifyJobRequest { job, request: key.request().unwrap().into() };
     let answer = EnrollmentClient::new(channel).certify_job(request).await?;
     let certificate = answer.into_inner().certificate.to_vec();
-    // Whom the caller would trust is not asked here.
+    // The authority does not matter here.
     let authority = certificate.clone().into();
     Ok(Credentials::new(key.into_der(), certificate.into(), authority).unwrap())
 }
@@ -70,7 +70,7 @@ fn runtime() -> Runtime {
     Builder::new_current_thread().enable_all().build().unwrap()
 }
 
-/// A job with one map that waits at its gate; its worker's number, and another one's.
+/// A job with one map at its gate; the number of its worker, and the other worker's.
 fn held_job(cluster: &Cluster) -> (GatedJob, u64, [usize; 2]) {
     let gated = GatedJob::new(1, 1_000, &["--reducers", "1"]);
     let job = gated.submit(cluster);
@@ -80,8 +80,8 @@ fn held_job(cluster: &Cluster) -> (GatedJob, u64, [usize; 2]) {
     (gated, job, [worker, 1 - worker])
 }
 
-/// Plain text, no certificate, one of another authority, and one of another role: not a byte is
-/// said to any of them.
+/// Plain text, no certificate, another authority's certificate, and another role's: none gets a
+/// byte in answer.
 fn a_workers_port() {
     let (cluster, other) = (secured(2), secured(1));
     let (gated, job, [worker, _]) = held_job(&cluster);
@@ -122,7 +122,7 @@ fn a_workers_port() {
     }
 }
 
-/// Nothing, or the alert of TLS that this is not TLS.
+/// Asserts that the answer is empty, or TLS's alert that this is not TLS.
 fn is_refusal(answer: &[u8]) {
     assert!(answer.is_empty() || answer.starts_with(b"\x15\x03\x03"), "{answer:?}");
 }
@@ -163,7 +163,7 @@ fn credentials_of_a_job() {
     is_refused(submitter, identity, Code::PermissionDenied, "may not call");
     let sessionless = enroll("worker");
     is_refused(sessionless, identity, Code::Unavailable, "has no session");
-    // A stranger does not get as far as a call.
+    // Without a certificate of this cluster, the handshake fails before any call.
     is_refused(worker_credentials(&other, 0), identity, Code::Unavailable, "");
     let authority = worker_credentials(&cluster, worker).authority().clone();
     let (code, message) = refused(Dialer::newcomer(authority), identity);
@@ -173,7 +173,7 @@ fn credentials_of_a_job() {
     gated.finish(&cluster, job);
 }
 
-/// Its lease would last for long. What it was doing is done by another one at once.
+/// Its lease would last for long, but its map is redone elsewhere at once.
 fn a_revoked_worker_is_lost() {
     let options = ClusterOptions { secured: true, lease: "600s", ..Default::default() };
     let cluster = GatedJob::cluster_with(2, options);
@@ -196,7 +196,7 @@ fn revoke(cluster: &Cluster, credentials: &Credentials) {
     fs::write(cluster.dir().join("security/revoked"), line).unwrap();
 }
 
-/// One who follows a job is cut off as well, and the job goes on.
+/// A user who watches a job is disconnected, too, and the job continues.
 fn a_revoked_user_hears_no_more() {
     let cluster = secured(1);
     let user = cluster.dir().join("user");
@@ -217,8 +217,7 @@ fn a_revoked_user_hears_no_more() {
     gated.finish(&cluster, 1);
 }
 
-/// The processes of a job outlive the credentials that they began with, and fetch from each other
-/// afterwards.
+/// The processes of a job outlive their first credentials, and fetch from each other afterwards.
 fn renewed_in_processes() {
     let cluster = GatedJob::cluster_with(
         2,
@@ -236,8 +235,8 @@ fn renewed_in_processes() {
         let log = cluster.workers[n].stderr();
         log.matches("a job's credentials were renewed").count()
     };
-    // Each happens after two thirds of the former ones' life, so that the first ones are of no use
-    // any more.
+    // Each renewal comes after two thirds of a certificate's life, so after two the first
+    // certificate has expired.
     eventually("two renewals on each worker", || renewals(0) >= 2 && renewals(1) >= 2);
     gated.open("map-go");
     gated.open("reduce-go");

@@ -1,5 +1,5 @@
-//! Each job runs in a process of its own: whatever happens there, the worker lives on, the cause is
-//! named, and other jobs end right.
+//! Each job runs in a process of its own: whatever happens there, the worker survives, the error
+//! names the cause, and other jobs succeed.
 
 use std::fs;
 use std::path::Path;
@@ -46,7 +46,7 @@ pub fn tests() -> Vec<Trial> {
     deaths.chain(others).collect()
 }
 
-/// The deadly job on one line of input, with its marks in `dir`.
+/// The deadly job over one line of input, with its marks in `dir`.
 pub fn deadly(dir: &Dir, how: &str, flags: &[&str]) -> Vec<String> {
     dir.write("in/deadly.txt", format!("all is well\nbut {WORD} it is\n"));
     fs::create_dir_all(dir.join("marks")).unwrap();
@@ -54,7 +54,7 @@ pub fn deadly(dir: &Dir, how: &str, flags: &[&str]) -> Vec<String> {
     arguments("deadly", dir, &[&["--how", how, "--marks", &marks], flags].concat())
 }
 
-/// Processes that this one has started and that still run.
+/// The running child processes of a process.
 fn children(of: &Process) -> Vec<Pid> {
     let tasks = fs::read_dir(format!("/proc/{}/task", of.id())).unwrap();
     let children =
@@ -72,7 +72,7 @@ pub fn only_child(of: &Process) -> Pid {
 }
 
 pub fn is_alive(id: &str) -> bool {
-    // One that nobody has reaped yet has no command line.
+    // A zombie has no command line.
     fs::read(format!("/proc/{id}/cmdline")).is_ok_and(|line| !line.is_empty())
 }
 
@@ -81,8 +81,8 @@ pub fn mark(marks: &Path, prefix: &str) -> Option<String> {
     names.filter_map(|name| Some(name.to_str()?.strip_prefix(prefix)?.to_string())).next()
 }
 
-/// The job fails with a cause that says all of `said`, while another job on the same worker goes on
-/// and ends right.
+/// The job fails with a cause that includes all of `said`, while another job on the same worker
+/// succeeds.
 fn death_is_named(how: &str, worker_flags: &[&str], said: &[&str]) {
     let (dir, other) = (Dir::new(), Dir::new());
     let inputs = generated_words(&other, 2, 1_000);
@@ -118,7 +118,7 @@ fn forked_ones_go_with_the_job() {
     eventually("no process of the job", || children(&cluster.workers[0]).is_empty());
 }
 
-/// What has left its group and lost its parent is found all the same.
+/// A process that has left its group and lost its parent is found, too.
 fn escaped_ones_go_with_the_job() {
     let dir = Dir::new();
     let cluster = Cluster::start(1);
@@ -133,8 +133,8 @@ fn escaped_ones_go_with_the_job() {
     eventually("no process of the job", || children(&cluster.workers[0]).is_empty());
 }
 
-/// The process that would have cared for it is gone: its worker does. The one that comes after it
-/// is not harmed.
+/// The job's process, which would have adopted it, has died: its worker ends it. The next process
+/// is not affected.
 fn escaped_ones_go_with_a_death() {
     let dir = Dir::new();
     let cluster = Cluster::start(1);
@@ -147,8 +147,8 @@ fn escaped_ones_go_with_a_death() {
     eventually("no process of the job", || children(&cluster.workers[0]).is_empty());
 }
 
-/// A process of the job has a part open, and writes to it when it is published; another one does
-/// not leave when it is asked to.
+/// One process of the job has a part open, and writes to it at publication; another does not exit
+/// when asked to.
 fn one_that_clings_to_a_part() {
     const FILE_BYTES: usize = 1_000;
     let dir = Dir::new();
@@ -181,7 +181,7 @@ fn one_that_clings_to_a_part() {
     assert_eq!(fs::read_to_string(out.join("part-00000")).unwrap(), part);
 }
 
-/// Processes that run the runner of this job.
+/// The processes that run this job's runner.
 pub fn runners(folder: &Path) -> usize {
     let is_one = |entry: &fs::DirEntry| {
         let line = fs::read(entry.path().join("cmdline")).unwrap_or_default();
@@ -192,8 +192,7 @@ pub fn runners(folder: &Path) -> usize {
     processes.filter(is_one).count()
 }
 
-/// Each lives for a moment, has a session of its own, and is nobody's child: none is ever caught by
-/// its number.
+/// Each is short-lived, in a session of its own, and an orphan: none can be caught by its number.
 fn runners_go_with_the_job() {
     let dir = Dir::new();
     let cluster = Cluster::start(1);
@@ -207,7 +206,7 @@ fn runners_go_with_the_job() {
     eventually("runners", || runners(&folder) > 0);
     fs::write(dir.join("marks/go"), "").unwrap();
     wait_until_succeeded(&cluster, job);
-    // One may be between two names: they are gone when they are not seen any more.
+    // The chain may be between two processes: it has ended when none is seen for a while.
     let mut unseen = 0;
     eventually("the end of the runners", || {
         unseen = if runners(&folder) == 0 { unseen + 1 } else { 0 };
@@ -227,7 +226,7 @@ fn what_is_printed_is_bounded() {
     wait_until_succeeded(&cluster, job);
 }
 
-/// What leads to the worker is not for user code.
+/// The standard input of a worker's process carries orders, so user code gets an empty one.
 fn standard_input_is_empty() {
     let dir = Dir::new();
     Cluster::start(1).submit(deadly(&dir, "read", &[])).expect_code(0);
@@ -247,7 +246,7 @@ fn one_that_hangs_is_killed() {
     submit.finish().expect_code(1).expect_said("no progress for 1.0 s");
 }
 
-/// Both of its maps are done again, in another process; nothing else.
+/// Both of its maps are redone in another process, and nothing else.
 fn killed_in_map() {
     let dir = Dir::new();
     let inputs = generated_words(&dir, 4, 1_000);
@@ -263,8 +262,8 @@ fn killed_in_map() {
     assert_eq!(sorted_lines(&dir.join("out")), count_words(&inputs));
 }
 
-/// What was in memory is lost with the process, and made again; what is made then is on disk, and
-/// is not lost again.
+/// Outputs in memory are lost with the process, and made again; then they are on disk, and not lost
+/// again.
 fn killed_in_reduce_twice() {
     let dir = Dir::new();
     let inputs = generated_words(&dir, 3, 1_000);
@@ -295,7 +294,7 @@ fn clear(gates: &Path, prefix: &str) {
     }
 }
 
-/// The reduces of one worker fetch from a process that is killed and replaced.
+/// The reducers of another worker fetch from a process that is killed and replaced.
 fn killed_where_others_fetch() {
     let dir = Dir::new();
     let inputs = generated_words(&dir, 4, 1_000);

@@ -1,4 +1,4 @@
-//! The ready jobs on tables against plain programs, with files cut into many splits.
+//! The ready jobs on tables, compared with plain programs, on files with many splits.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -24,7 +24,7 @@ pub fn tests() -> Vec<Trial> {
     tests.into_iter().flat_map(|(name, test)| both(name, test)).collect()
 }
 
-/// Pseudo-random, the same each time.
+/// Pseudo-random and deterministic.
 struct Random(u64);
 
 impl Random {
@@ -36,7 +36,7 @@ impl Random {
     }
 }
 
-/// Rows `id,crop,tons`, some quoted, in two files with a header each.
+/// Rows `id,crop,tons`, some of them quoted, in two files with a header each.
 struct Table {
     files: [PathBuf; 2],
     rows: Vec<(u64, String, i64)>,
@@ -72,7 +72,7 @@ fn line((id, crop, tons): &(u64, String, i64)) -> String {
     }
 }
 
-/// Runs a job on files, many splits each.
+/// Runs a job over files, with many splits each.
 fn run(mode: &Mode, dir: &Dir, flags: &[&str], files: &[PathBuf]) -> PathBuf {
     let output = dir.join(format!("out-{}", flags.join("_").replace([',', ':', '.'], "")));
     mode.run(
@@ -87,7 +87,7 @@ fn run(mode: &Mode, dir: &Dir, flags: &[&str], files: &[PathBuf]) -> PathBuf {
     output
 }
 
-/// The parts one after the other.
+/// The parts, joined in order.
 fn joined(output: &std::path::Path) -> Vec<u8> {
     read_parts(output).into_values().flatten().collect()
 }
@@ -175,7 +175,7 @@ fn top_and_sample(mode: &Mode) {
     assert!(picked.iter().all(|line| all.contains(line)), "{picked:?}");
 }
 
-/// What coreutils say of lines that a table could not have.
+/// As coreutils count lines that no table could have.
 fn count_lines_as_uniq_does(mode: &Mode) {
     let dir = Dir::new();
     let lines = ["\"GET /\" 200", "", "\"", "it's 5\"", "a,\"b", "x\ty", "\"a\"b", " "];
@@ -199,7 +199,7 @@ fn count_lines_as_uniq_does(mode: &Mode) {
     assert_eq!(sorted_lines(&run(mode, &dir, &["distinct", "--by", "0"], &files)), keys);
 }
 
-/// Files with nothing in them have no header, and come first by their names.
+/// Empty files have no header, and come first by name.
 fn the_header_of_the_first_file_that_has_one(mode: &Mode) {
     let dir = Dir::new();
     dir.write("in/a.csv", "");

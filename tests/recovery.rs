@@ -1,4 +1,4 @@
-//! A worker is drained, jobs share a cluster: nothing is lost, and nothing done twice.
+//! A worker is drained, jobs share a cluster: nothing is lost or done twice.
 
 use std::fs;
 
@@ -15,7 +15,7 @@ pub fn tests() -> Vec<Trial> {
     ]
 }
 
-/// SIGTERM lets a worker finish what it runs, and stay until nobody needs what it holds.
+/// SIGTERM lets a worker finish its attempts, and stay until nobody needs its outputs.
 fn drained_worker_finishes_first() {
     let dir = Dir::new();
     let inputs = generated_words(&dir, 4, 1_000);
@@ -37,8 +37,7 @@ fn drained_worker_finishes_first() {
     assert_eq!(sorted_lines(&dir.join("out")), count_words(&inputs));
 }
 
-/// A second job gets its turn while the first one has tasks that wait for slots, and some that hold
-/// theirs.
+/// A second job gets slots while the first has waiting and running tasks.
 fn jobs_take_turns() {
     let dir = Dir::new();
     generated_words(&dir, 8, 1_000);
@@ -55,7 +54,7 @@ fn jobs_take_turns() {
         &path(&dir.join("in/00.txt")),
     ];
     let second = cluster.submit_detached(flags);
-    // Its slots are all that there are: nothing of the first job ends before the gates are opened.
+    // The first job has all slots, and ends nothing before its gates are opened.
     cluster.add_worker();
     wait_until_succeeded(&cluster, second);
     let status = cluster.status(first);

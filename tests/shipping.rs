@@ -1,4 +1,4 @@
-//! Programs and side files go to where they are needed. The cluster is of the plain `windrow`
+//! Executables and side files are sent where they are needed. The cluster runs the plain `windrow`
 //! executable; the foreign program is this test.
 
 use std::fs::{self, File};
@@ -30,12 +30,12 @@ pub fn tests() -> Vec<Trial> {
     tests
 }
 
-/// A cluster of `windrow` itself, which has none of the test's jobs.
+/// A cluster of `windrow`, without the test's jobs.
 fn generic_cluster(workers: usize) -> Cluster {
     Cluster::with_options(workers, ClusterOptions { is_generic: true, ..Default::default() })
 }
 
-/// Bytes that a submission had to send, as it says itself.
+/// The bytes that a submission says it sent.
 fn shipped_bytes(output: &Output) -> u64 {
     let events = output.stdout.lines().map(|line| serde_json::from_str(line).unwrap());
     let shipped = |event: serde_json::Value| {
@@ -44,7 +44,7 @@ fn shipped_bytes(output: &Output) -> u64 {
     events.filter_map(shipped).next().unwrap()
 }
 
-/// The digest of the program that a result is of, as its manifest says.
+/// The digest of the executable in the manifest of a result.
 fn program_of(output: &Path) -> String {
     let manifest = fs::read(output.join("_SUCCESS")).unwrap();
     let manifest: serde_json::Value = serde_json::from_slice(&manifest).unwrap();
@@ -71,14 +71,14 @@ fn a_foreign_program_is_sent_once() {
     assert_eq!(submit("first"), size);
     assert_eq!(submit("second"), 0);
     assert_eq!(program_of(&dir.join("first")), digest_of(Path::new("/proc/self/exe")));
-    // Kept by the coordinator and by workers that had work, each once.
+    // Kept once by the coordinator, and once by each worker that had tasks.
     let programs = |folder: &str| fs::read_dir(cluster.dir().join(folder).join("programs"));
     assert_eq!(programs("state").unwrap().count(), 1);
     let kept = (0..3).filter_map(|n| Some(programs(&format!("worker-{n}")).ok()?.count()));
     assert!(kept.into_iter().all(|files| files == 1));
 }
 
-/// The worker goes on where its download has broken off: what it had by then is not sent again.
+/// The worker resumes an interrupted download: what has arrived is not sent again.
 fn worker_cut_off_in_a_download() {
     const CUT_AFTER_BYTES: u64 = 60 << 20;
     let mut cluster = generic_cluster(0);
@@ -92,7 +92,7 @@ fn worker_cut_off_in_a_download() {
     File::create(&large).unwrap().set_len(100 << 20).unwrap();
     let file = format!("stop-words={}", path(&large));
     let submitter = cluster.start_submit(arguments("trouble", &dir, &["--file", &file]));
-    // Pieces pass whole or not at all.
+    // Chunks pass whole, or not at all.
     let cut = || proxy.forwarded_to_client() > CUT_AFTER_BYTES - (1 << 20);
     eventually("a part of the program and the file", cut);
     proxy.reset();
@@ -101,7 +101,7 @@ fn worker_cut_off_in_a_download() {
     assert_eq!(sorted_lines(&dir.join("out")), ["oats\t1", "rye\t2"]);
     let sizes = [Path::new("/proc/self/exe"), &large].map(|path| fs::metadata(path).unwrap().len());
     let sent = proxy.forwarded_to_client();
-    // What was on its way is lost, which is much less than what had arrived.
+    // Only what was on its way is lost, much less than what had arrived.
     let most = sizes.iter().sum::<u64>() + CUT_AFTER_BYTES / 2;
     assert!(sent < most, "{sent} bytes were sent of {sizes:?}");
 }
@@ -120,12 +120,12 @@ fn two_submitters_at_once() {
     assert_eq!(fs::read_dir(cluster.state().join("programs")).unwrap().count(), 1);
 }
 
-/// The submitter goes on by itself where the upload has broken off.
+/// The submitter resumes an interrupted upload by itself.
 fn coordinator_killed_in_an_upload() {
     let mut cluster = generic_cluster(1);
     let dir = Dir::new();
     dir.write("in/a.txt", "rye oats rye\n");
-    // Takes a while to be sent.
+    // Large enough to take a while.
     let large = dir.join("large");
     File::create(&large).unwrap().set_len(900 << 20).unwrap();
     let file = format!("stop-words={}", path(&large));
@@ -149,7 +149,7 @@ fn two_versions_run_at_once() {
     let gates = gates(&dir);
     let waiting = cluster.submit_detached(gated(&dir, &["--split-size", "1KB"]));
     eventually("running maps", || fs::read_dir(&gates).unwrap().count() > 0);
-    // The same code, in an executable of another digest.
+    // The same code in an executable with another digest.
     let other = dir.join("other-version");
     fs::copy("/proc/self/exe", &other).unwrap();
     File::options().append(true).open(&other).unwrap().write_all(b"changed").unwrap();
@@ -202,7 +202,7 @@ fn a_worker_without_processes() {
     refused.expect_said("--in-process").expect_said("another program's");
 }
 
-/// The mapper of an ordered job hangs in the submitter; another submission goes on meanwhile.
+/// The mapper of an ordered job hangs in its submitter; another submission succeeds meanwhile.
 fn a_hanging_sample_harms_nobody_else() {
     let cluster = Cluster::start(1);
     let dir = Dir::new();

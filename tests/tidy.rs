@@ -1,26 +1,26 @@
-//! Rules of this repository that no compiler checks. Each rule finds what breaks it; it must find
-//! nothing here, and something where it was broken on purpose.
+//! Rules of this repository that no compiler checks. Each rule is a function that lists violations:
+//! none in this repository, and some in a sample that breaks the rule.
 
-// Files are there, and texts are texts: else the test fails, as it should.
+// A missing file or invalid text fails the test, as it should.
 #![allow(clippy::unwrap_used)]
 
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Lines of a source file, tests included.
+/// Most lines of a source file, tests included.
 const LINES_MAX: usize = 500;
 const COLUMNS_MAX: usize = 100;
-/// Lines of a function, as `clippy.toml` says.
+/// Most lines of a function, as in `clippy.toml`.
 const FUNCTION_LINES_MAX: usize = 70;
 
-/// Modules that only tests have.
+/// Modules for tests only.
 const OF_TESTS: [&str; 3] = ["tests", "testing", "simulation"];
 
-/// Folders in which nothing is ours to judge.
+/// Folders that are not checked.
 const SKIPPED: [&str; 2] = ["target", ".git"];
 
-/// A text file, by its path in the repository.
+/// A text file with its path in the repository.
 struct File {
     path: String,
     text: String,
@@ -42,7 +42,7 @@ fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// All files with one of these endings.
+/// All files with one of these extensions.
 fn files(endings: &[&str]) -> Vec<File> {
     let (mut files, mut folders) = (Vec::new(), vec![root()]);
     while let Some(folder) = folders.pop() {
@@ -66,7 +66,7 @@ fn sources() -> Vec<File> {
     files(&[".rs"])
 }
 
-/// What each part may depend on, of the parts: an arrow only ever points to the left.
+/// The crates in order: each may depend only on those to its left.
 const ORDER: [&str; 8] = [
     "windrow-model",
     "windrow-jobs",
@@ -78,7 +78,7 @@ const ORDER: [&str; 8] = [
     "windrow",
 ];
 
-/// Of the brain without hands, all that it may depend on.
+/// All that the scheduler may depend on.
 const OF_SCHEDULER: [&str; 1] = ["windrow-model"];
 
 fn arrows_upwards(manifests: &[File]) -> Vec<String> {
@@ -117,7 +117,7 @@ fn parts_depend_on_those_below() {
     assert_eq!(arrows_upwards(&broken), arrows);
 }
 
-/// The modules at the root of a crate, leaf first: each may name those before it, and no others.
+/// The modules at the root of each crate, leaf first: each may use those before it, and no others.
 const ROOMS: [(&str, &str); 6] = [
     (
         "model/src",
@@ -147,8 +147,8 @@ const ROOMS: [(&str, &str); 6] = [
     ("src", "executable client shipping submission embedded job_process cli fuzzing"),
 ];
 
-/// What a file of a crate has to do with the crate's modules: the one that it belongs to, and the
-/// ones that it names, be it by what `lib.rs` calls them.
+/// The modules of a crate in relation to a file: the one that it belongs to, and those that it
+/// uses, also through names that `lib.rs` exports.
 fn rooms_named(
     file: &File,
     root: &str,
@@ -172,7 +172,7 @@ fn rooms_named(
     Some((own.to_string(), named.into_iter().map(room).collect()))
 }
 
-/// Without comments, and without what only tests have: `use`s, and the module at the end.
+/// The code without comments, and without tests: their `use`s, and the module at the end.
 fn production_code(text: &str) -> String {
     let text = text.split("#[cfg(test)]\nmod tests").next().unwrap_or_default();
     let code = text.lines().filter(|line| !line.trim_start().starts_with("//"));
@@ -185,7 +185,7 @@ fn production_code(text: &str) -> String {
     })
 }
 
-/// The first names behind each `start` that begins a path, also of several in braces.
+/// The first names after each `start` of a path, also several in braces.
 fn paths_behind(code: &str, start: &str) -> Vec<String> {
     let is_word = |c: char| c.is_alphanumeric() || c == '_';
     let word = |text: &str| text.chars().take_while(|c| is_word(*c)).collect::<String>();
@@ -218,7 +218,7 @@ fn paths_behind(code: &str, start: &str) -> Vec<String> {
     paths
 }
 
-/// What `lib.rs` calls by its own name, and in which of the crate's modules that is.
+/// The names that `lib.rs` exports, with their modules.
 fn names_of_root(lib: &str, rooms: &[&str]) -> Vec<(String, String)> {
     let mut names = Vec::new();
     for (at, _) in lib.match_indices("use ") {
@@ -297,7 +297,7 @@ fn files_are_short() {
     assert_eq!(long_files(&[File::of("a.rs", &"\n".repeat(LINES_MAX + 1))]).len(), 1);
 }
 
-/// Where the lint that counts a function's lines is switched off, or counts further.
+/// Places where the lint on the length of functions is off, or has another limit.
 fn long_functions(files: &[File]) -> Vec<String> {
     let mut broken = Vec::new();
     let limit = format!("too-many-lines-threshold = {FUNCTION_LINES_MAX}");
@@ -317,7 +317,7 @@ fn long_functions(files: &[File]) -> Vec<String> {
             }
             _ => {}
         }
-        // The one has what is generated, the other says it here.
+        // The first has generated code; the second names the lint here.
         if ["proto/src/lib.rs", "tests/tidy.rs"].contains(&&*file.path) {
             continue;
         }
@@ -353,7 +353,7 @@ fn comments_are_narrow() {
     assert_eq!(wide_comments(&[File::of("a.rs", &wide)]), ["a.rs:1"]);
 }
 
-/// Comments that refer to another one instead of saying what they mean.
+/// Comments that refer to another comment instead of saying what they mean.
 fn empty_comments(files: &[File]) -> Vec<String> {
     let says_nothing = |line: &str| {
         let text = line.trim_start().trim_start_matches('/').trim();
@@ -370,7 +370,7 @@ fn comments_say_what_they_mean() {
     assert_eq!(empty_comments(&[File::of("a.rs", empty)]), ["a.rs:1", "a.rs:3"]);
 }
 
-/// A module with parts is a folder with `mod.rs`, and never a file beside its folder.
+/// A module with submodules is a folder with `mod.rs`, never a file beside its folder.
 fn modules_beside_folders(files: &[File]) -> Vec<String> {
     let folders: BTreeSet<&str> =
         files.iter().filter_map(|file| Some(file.path.rsplit_once('/')?.0)).collect();
@@ -386,7 +386,7 @@ fn modules_have_one_style() {
     assert_eq!(modules_beside_folders(&both), ["a/b.rs"]);
 }
 
-/// What is there for fuzzing alone is behind the feature of that name.
+/// Code for fuzzing only is behind the feature `fuzzing`.
 fn fuzzing_for_all(files: &[File]) -> Vec<String> {
     let mut open = Vec::new();
     for file in files {
@@ -410,7 +410,7 @@ fn fuzzing_is_behind_a_feature() {
     assert_eq!(fuzzing_for_all(&[File::of("a.rs", &text)]), ["a.rs:5"]);
 }
 
-/// What only tests have is called so.
+/// Code for tests only has a name that says so.
 fn hidden_tests(files: &[File]) -> Vec<String> {
     let mut hidden = Vec::new();
     for file in files {
@@ -438,8 +438,8 @@ fn files_of_tests_are_named_so() {
     assert_eq!(hidden_tests(&[File::of("a.rs", hidden)]), ["a.rs:2"]);
 }
 
-/// Paths in backticks that look like those of sources, and are not there. A document may leave out
-/// the first folders of a path.
+/// Paths in backticks that look like sources, but do not exist. A document may omit the first
+/// folders of a path.
 fn missing_paths(text: &str, paths: &BTreeSet<String>) -> Vec<String> {
     let quoted = text.split('`').skip(1).step_by(2);
     let is_path = |text: &&str| {

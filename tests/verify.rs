@@ -1,4 +1,4 @@
-//! `windrow verify`: what has become of an output since its job has ended.
+//! `windrow verify`: whether an output has changed since its job ended.
 
 use std::fs;
 
@@ -31,7 +31,7 @@ fn compared() {
     let part = output.join("part-00001");
     let whole = fs::read(&part).unwrap();
 
-    // The size alone tells nothing.
+    // The size is still right.
     let mut zeroed = whole.clone();
     let middle = whole.len() / 2;
     zeroed[middle..middle + 100].fill(0);
@@ -83,11 +83,11 @@ fn beside() {
     fs::create_dir(output.join("_bad-records")).unwrap();
     verify(&out).expect_code(1).expect_said("_bad-records: a folder");
     fs::remove_dir(output.join("_bad-records")).unwrap();
-    // The next job's.
+    // The folder belongs to the next job.
     fs::create_dir(output.join("_temporary")).unwrap();
     verify(&out).expect_code(0);
 
-    // A backup by links changes nothing.
+    // A backup by hard links changes nothing.
     let part = output.join("part-00000");
     fs::hard_link(&part, dir.join("backup")).unwrap();
     verify(&out).expect_code(0).expect_said("part-00000: it has another name as well");
@@ -95,7 +95,7 @@ fn beside() {
     verify(&out).expect_code(1).expect_said("part-00000: it has a setuid");
 }
 
-/// Whoever has changed an output may have left pipes and links there.
+/// An output may contain pipes and links.
 fn no_files() {
     use std::os::unix::fs::symlink;
 
@@ -124,7 +124,7 @@ fn no_files() {
         }
         fs::rename(kept, &path).unwrap();
     }
-    // As long as a disk can say, and a manifest at its first byte.
+    // A huge sparse file is refused as a manifest at its first byte.
     fs::File::create(output.join("_SUCCESS")).unwrap().set_len(1 << 40).unwrap();
     verify(&out).expect_code(1).expect_said("_SUCCESS: it is no manifest");
 }

@@ -1,4 +1,4 @@
-//! Word count of real text equals a plain count, however the work is cut and wherever it runs.
+//! Word count of real text equals a plain count, however the work is split and wherever it runs.
 
 use libtest_mimic::Trial;
 
@@ -43,7 +43,7 @@ fn same_bytes_in_every_mode() {
     assert_eq!(read_parts(&embedded.join("out")), read_parts(&cluster.join("out")));
 }
 
-/// No worker reads another one's files: all that is shuffled goes over gRPC.
+/// No worker can read another's files: all shuffled data goes over gRPC.
 fn workers_of_other_hosts() {
     let dir = Dir::new();
     let options = ClusterOptions { own_hosts: true, ..ClusterOptions::default() };

@@ -92,7 +92,7 @@ impl GatedJob {
         self.marks(&prefix).iter().map(|name| name[prefix.len()..].to_string()).collect()
     }
 
-    /// The first file in name order whose map has reached its gate.
+    /// The file of one of the maps that have reached their gates.
     pub fn first_at_its_gate(&self) -> String {
         let mark = self.marks("map-").into_iter().min().unwrap();
         mark.splitn(3, '-').nth(2).unwrap().to_string()

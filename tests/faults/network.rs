@@ -141,7 +141,7 @@ fn joins_again(cluster: &Cluster) {
     assert_eq!(status["map"]["attempts"], 4, "{status}");
 }
 
-/// A peer that fetches from one worker, whose current name it knows.
+/// A peer that asks one worker for no outputs of the first job, by the worker's current id.
 struct Fetcher {
     address: String,
     greeting: String,

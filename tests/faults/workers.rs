@@ -60,8 +60,8 @@ fn killed_in_map() {
     assert_eq!(status["reduce"]["attempts"], status["reduce"]["tasks"], "{status}");
 }
 
-/// All maps are done and the only reduce runs, when the other worker dies: only those of its maps
-/// are redone that the reduce had still to fetch.
+/// All maps are done and the only reduce runs, when the other worker dies: its maps are redone, and
+/// at most the reduce is retried.
 fn killed_after_map() {
     let gated = GatedJob::new(4, 1_000, &["--reducers", "1"]);
     let mut cluster = GatedJob::cluster(2);

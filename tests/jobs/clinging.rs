@@ -1,5 +1,5 @@
-//! Copies lines. One that begins with `cling` has a process of the job keep the first part open,
-//! and write to it as soon as others can see it. Other files wait to be let go.
+//! Copies lines. At a line that begins with `cling`, a process of the job keeps the first part
+//! open, and writes to it once it is visible. Other files wait at a gate.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -10,7 +10,7 @@ use windrow::prelude::*;
 
 use super::{mark, wait_for_any};
 
-/// Of an output and a folder for marks: `holds` when it has the part open.
+/// Gets an output and a folder of marks; marks `holds` once it has the part open.
 const SCRIPT: &str = r#"
 until part=$(ls "$1"/_temporary/attempts-*/part-00000.* 2>/dev/null); do sleep 0.01; done
 exec 3<>"$part"
@@ -19,8 +19,8 @@ until [ -e "$1/part-00000" ]; do :; done
 while printf harm >&3; do sleep 0.01; done
 "#;
 
-/// A task of another file leaves its name without the extension in the folder `gates`, and waits
-/// for `map-go` or `map-go-<pid>`; that of the line leaves `clings-<pid>`.
+/// The task of another file marks its name, without the extension, in `gates`, and waits for
+/// `map-go` or `map-go-<pid>`; the task with the line marks `clings-<pid>`.
 #[derive(Debug, Clone, clap::Args, Serialize, Deserialize)]
 struct ClingParams {
     #[arg(long)]

@@ -1,5 +1,5 @@
-//! After the crash test of the MIT distributed-systems course: map and reduce calls end the
-//! process, or sleep for up to ten seconds, at random. Its output is the same as without.
+//! After the crash test of the MIT distributed-systems course: map and reduce calls exit or sleep
+//! for up to ten seconds, at random. The output does not change.
 
 use std::hash::{BuildHasher, RandomState};
 use std::path::Path;
@@ -11,13 +11,13 @@ use windrow::prelude::*;
 
 #[derive(Debug, Clone, clap::Args, Serialize, Deserialize)]
 struct CrashParams {
-    /// Of 1,000 calls, how many end the process.
+    /// How many of 1,000 calls exit.
     #[arg(long, default_value_t = 0)]
     exits: u64,
-    /// Of 1,000 calls, how many sleep.
+    /// How many of 1,000 calls sleep.
     #[arg(long, default_value_t = 0)]
     sleeps: u64,
-    /// The longest sleep.
+    /// The longest sleep, in milliseconds.
     #[arg(long, default_value_t = 10_000)]
     sleep_ms_max: u64,
 }
@@ -36,11 +36,11 @@ impl Crash {
         let of_thousand = dice % 1000;
         if of_thousand < self.0.exits {
             #[allow(clippy::disallowed_methods)]
-            // to die without any chance to clean up is the point
+            // Dying without any clean-up is the point.
             std::process::exit(1);
         } else if of_thousand < self.0.exits + self.0.sleeps {
             #[allow(clippy::disallowed_methods)]
-            // a mapper that is slow for no reason is the point
+            // A mapper that is slow for no reason is the point.
             std::thread::sleep(Duration::from_millis((dice >> 32) % (self.0.sleep_ms_max + 1)));
         }
     }

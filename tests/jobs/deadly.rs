@@ -1,4 +1,4 @@
-//! Word count that harms its process where the input says so.
+//! A word count that harms its process at a word of the input.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -13,42 +13,41 @@ use windrow::prelude::*;
 
 use super::{mark, wait_for_any};
 
-/// The word at which it happens.
+/// The word that triggers it.
 pub const WORD: &str = "DEADLY";
 
-/// The program of [`How::Run`], among the marks: not in the job's folder, without which it ends.
+/// The program of [`How::Run`], in the folder of marks: if it were in the job's folder, it would
+/// end with that.
 pub const RUNNER: &str = "windrow-test-runner.sh";
 
-/// What happens.
+/// The harm.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
 enum How {
     Abort,
     Segfault,
     Exit,
-    /// Takes memory for ever.
+    /// Allocates memory without end.
     Allocate,
-    /// Writes a file for ever.
+    /// Writes a file without end.
     Write,
-    /// Opens files for ever.
+    /// Opens files without end.
     Open,
-    /// Starts processes for ever.
+    /// Starts processes without end.
     Multiply,
-    /// Starts a process that goes on for a thousand seconds, marks its id, and waits until `go` is
-    /// there.
+    /// Starts a process that runs for a thousand seconds, marks its id, and waits for `go`.
     Fork,
-    /// Starts a process that leaves its group and its parent, marks its id, and waits until `go` is
-    /// there.
+    /// Starts a process that leaves its group and its parent, marks its id, and waits for `go`.
     Escape,
-    /// Likewise, and that is not of a job by its environment.
+    /// As `Escape`, without the job's environment.
     Vanish,
-    /// Starts a process that starts another one in a session of its own and ends, for ever, and
-    /// waits until `go` is there.
+    /// Starts a chain of short-lived processes, each in a session of its own, that starts its
+    /// successor and ends; and waits for `go`.
     Run,
-    /// Takes memory for ever in a file that nothing has mapped.
+    /// Writes to a file in memory without end, and maps none of it.
     Hide,
-    /// Takes memory in processes that it starts, of which none has much.
+    /// Allocates memory in child processes, a little in each.
     Spread,
-    /// Prints half a gigabyte, marks that, and waits until `go` is there.
+    /// Prints half a gigabyte, marks that, and waits for `go`.
     Print,
     /// Reads standard input to its end.
     Read,
@@ -58,10 +57,10 @@ enum How {
 struct DeadlyParams {
     #[arg(long, value_enum)]
     how: How,
-    /// When the word is reduced, rather than when it is mapped.
+    /// Trigger it in the reducer instead of the mapper.
     #[arg(long)]
     in_reduce: bool,
-    /// Where it leaves marks.
+    /// Folder for marks.
     #[arg(long)]
     marks: PathBuf,
 }
@@ -85,12 +84,13 @@ impl DeadlyParams {
                 eprintln!("the last words");
                 std::process::abort()
             }
-            // The standard library takes the first to see whether the stack has overflowed.
+            // The standard library's handler takes the first signal, to look for a stack overflow;
+            // the next one kills.
             How::Segfault => loop {
                 kill_process(getpid(), Signal::SEGV)?;
             },
             #[allow(clippy::disallowed_methods)]
-            // to end as if all were well is the point
+            // Exiting as if all were well is the point.
             How::Exit => std::process::exit(0),
             How::Allocate => {
                 let mut all = Vec::new();
@@ -145,7 +145,7 @@ impl DeadlyParams {
     }
 }
 
-/// Starts what leaves this process and its group, marks its id, and waits.
+/// Starts a process that leaves this one and its group, marks its id, and waits.
 fn leave_behind(marks: &Path, name: &str, command: &str) -> Result<()> {
     let script = format!("{command} </dev/null >/dev/null 2>&1 & echo $!");
     let output = Command::new("sh").args(["-c", &script]).output()?;
@@ -174,7 +174,7 @@ fn run(marks: &Path) -> Result<()> {
 
 fn spread() -> Result<()> {
     for _ in 0..4 {
-        // `tail` keeps all of it, since nobody reads what it writes.
+        // `tail` keeps its whole input in memory, since `sleep` never reads its output.
         let script = "head -c 100000000 /dev/zero | tail -c 100000000 | sleep 1000";
         Command::new("sh").args(["-c", script]).stdout(Stdio::null()).spawn()?;
     }

@@ -1,4 +1,4 @@
-//! Reads each file as one record, and sorts what it finds by the file's name.
+//! Reads each file as one record, and sorts the results by file name.
 
 use windrow::prelude::*;
 use xxhash_rust::xxh3::xxh3_64;

@@ -8,7 +8,7 @@ use xxhash_rust::xxh3::xxh3_64;
 
 #[derive(Debug, Clone, clap::Args, Serialize, Deserialize)]
 struct FramedParams {
-    /// Write what the mapper emits.
+    /// Write the mapper's pairs, without a reducer.
     #[arg(long)]
     map_only: bool,
 }
@@ -20,7 +20,7 @@ pub fn job() -> Job {
     })
 }
 
-/// Emits each word and its length; a line that says so is bad.
+/// Emits each word and its length; a line with the bad word fails.
 struct Words;
 
 impl Mapper for Words {
@@ -39,7 +39,7 @@ impl Mapper for Words {
     }
 }
 
-/// Emits each pair; a key that says so is bad, as is seen at its end only.
+/// Emits each pair; a bad key fails only after its pairs.
 struct Each;
 
 impl Reducer<str, u64> for Each {
@@ -59,7 +59,7 @@ impl Reducer<str, u64> for Each {
     }
 }
 
-/// Pairs of a frame.
+/// Pairs in a frame.
 const PAIRS: usize = 1_000;
 
 struct Framed;
@@ -138,7 +138,7 @@ impl PartEncoder<()> for Footer {
     }
 }
 
-/// The pairs of a part that [`job`] has written, and its number; a message if it is not one.
+/// The pairs and the number of a part that [`job`] has written; a message if it is malformed.
 pub fn read(part: &str) -> Result<(u32, Vec<String>), String> {
     let mut lines = part.lines();
     let mut next = |what: &str| -> Result<Vec<&str>, String> {
@@ -146,7 +146,7 @@ pub fn read(part: &str) -> Result<(u32, Vec<String>), String> {
         Ok(line.split(' ').collect())
     };
     let number = match next("the header")?[..] {
-        ["part", number] => number.parse().map_err(|_| "no number of a part")?,
+        ["part", number] => number.parse().map_err(|_| "the part has no number")?,
         _ => return Err("no header".into()),
     };
     let mut pairs = Vec::new();
@@ -162,13 +162,13 @@ pub fn read(part: &str) -> Result<(u32, Vec<String>), String> {
                     pairs.push(line);
                 }
                 if format!("{:x}", xxh3_64(text.as_bytes())) != checksum {
-                    return Err(format!("a frame has not the checksum {checksum}"));
+                    return Err(format!("a frame does not have the checksum {checksum}"));
                 }
             }
             ["end", count] if count == pairs.len().to_string() => {
                 return match lines.next() {
                     None => Ok((number, pairs)),
-                    Some(_) => Err("something is behind the footer".into()),
+                    Some(_) => Err("bytes follow the footer".into()),
                 };
             }
             ref other => return Err(format!("{other:?} behind {} pairs", pairs.len())),

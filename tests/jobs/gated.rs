@@ -1,5 +1,5 @@
-//! Word count whose tasks announce themselves and wait to be let go, so that a test can act in
-//! their midst.
+//! A word count whose tasks announce themselves and wait at gates, so that a test can act while
+//! they run.
 
 use std::path::{Path, PathBuf};
 
@@ -9,9 +9,8 @@ use windrow::prelude::*;
 
 use super::{mark, wait_for_any};
 
-/// A task that runs leaves `map-<pid>-<file>` or `reduce-<pid>-<key>` in the folder `gates`. A
-/// reduce goes on when the file `reduce-go` is there; a map when one of `map-go`, `map-go-<pid>`
-/// and `map-go-<file>` is.
+/// A running task marks `map-<pid>-<file>` or `reduce-<pid>-<key>` in the folder `gates`. A reduce
+/// waits for `reduce-go`; a map for `map-go`, `map-go-<pid>` or `map-go-<file>`.
 #[derive(Debug, Clone, clap::Args, Serialize, Deserialize)]
 struct GateParams {
     #[arg(long)]

@@ -1,4 +1,4 @@
-//! A sort whose mapper hangs at its first record, and leaves a file beside the input when it does.
+//! A sort whose mapper marks a file beside the input at its first record, and hangs.
 
 use windrow::input::{Located, LocatedRecord};
 use windrow::prelude::*;

@@ -1,5 +1,4 @@
-//! A mapper that keeps memory to itself, and tells whether anything has been spilled by its last
-//! line.
+//! A mapper that holds memory, and reports at its last line whether anything has been spilled.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -8,17 +7,17 @@ use std::sync::OnceLock;
 use serde::{Deserialize, Serialize};
 use windrow::prelude::*;
 
-/// The line that asks for the look.
+/// The line at which it reports.
 pub const LOOK: &str = "look";
-/// Counts the files of pairs.
+/// The counter of spill files.
 pub const SPILLED: &str = "files of pairs";
 
 #[derive(Debug, Clone, clap::Args, Serialize, Deserialize)]
 struct HoardParams {
-    /// Memory to take with the first line, in MiB.
+    /// MiB to allocate at the first line.
     #[arg(long)]
     mib: usize,
-    /// Where files of pairs would be.
+    /// The folder for spill files.
     #[arg(long)]
     folder: PathBuf,
 }
@@ -49,7 +48,7 @@ impl Mapper for Hoard {
     }
 }
 
-/// Files in the folders of the worker's jobs.
+/// The number of spill files in the folders of the worker's jobs.
 fn files_of_pairs(folder: &Path) -> Result<u64> {
     let mut files = 0;
     for job in fs::read_dir(folder)? {

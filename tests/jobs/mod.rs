@@ -1,5 +1,5 @@
-//! Jobs that misbehave or wait on purpose, or show no more than a feature of the engine. They are
-//! linked into the test binary only.
+//! Jobs that misbehave or wait on purpose, or show one feature of the engine. Linked into the test
+//! binary only.
 
 mod clinging;
 mod crash;
@@ -23,7 +23,7 @@ use std::time::Duration;
 
 use windrow::prelude::Job;
 
-/// The flags of jobs that name a folder, or a file, to which they write besides their output.
+/// Flags of test jobs that name a folder or file to which they write besides their output.
 pub const WRITES: [&str; 4] = ["--gates", "--marks", "--runs", "--once"];
 
 pub fn all() -> Vec<Job> {
@@ -52,7 +52,7 @@ fn mark(folder: &Path, name: &str) {
     std::fs::write(folder.join(name), "").unwrap();
 }
 
-/// Waits until one of these files exists. The test that runs the job bounds the time.
+/// Waits until one of these files exists. The test bounds the time.
 fn wait_for_any(paths: &[PathBuf]) {
     while !paths.iter().any(|path| path.exists()) {
         std::thread::park_timeout(Duration::from_millis(2));

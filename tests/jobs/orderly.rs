@@ -1,5 +1,5 @@
-//! Sorts lines over all parts, and joins two inputs: what the engine offers for it, without a ready
-//! job's options.
+//! Sorts lines over all parts, and joins two inputs: features of the engine without a ready job's
+//! options.
 
 use windrow::prelude::*;
 

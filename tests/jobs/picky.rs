@@ -1,5 +1,5 @@
-//! Counts lines, but ends its process on a worker whose folder is named, as on a machine that lacks
-//! a library; elsewhere it waits for a file.
+//! Counts lines, but exits on one worker, given by its folder, as on a machine without a library;
+//! elsewhere it waits for a file.
 
 use std::path::PathBuf;
 
@@ -10,10 +10,10 @@ use super::wait_for_any;
 
 #[derive(Debug, Clone, clap::Args, Serialize, Deserialize)]
 struct PickyParams {
-    /// Where it dies.
+    /// The folder of the worker on which it exits.
     #[arg(long)]
     dies_below: PathBuf,
-    /// For what it waits elsewhere.
+    /// The file that it waits for elsewhere.
     #[arg(long)]
     waits_for: PathBuf,
 }
@@ -34,7 +34,7 @@ impl Mapper for Picky {
     fn map(&self, line: &str, out: &mut impl Emit<str, u64>) -> Result<()> {
         if std::env::temp_dir().starts_with(&self.0.dies_below) {
             #[allow(clippy::disallowed_methods)]
-            // to die without any chance to clean up is the point
+            // Dying without any clean-up is the point.
             std::process::exit(127);
         }
         wait_for_any(std::slice::from_ref(&self.0.waits_for));

@@ -1,5 +1,5 @@
-//! Reaches for what its input names: each line says what to do, and with what. One that begins with
-//! `try` is no failure where it is refused: what became of it is in the output.
+//! Tries to access what its input names: each line gives an action and its arguments. A refused
+//! line fails the job, unless it begins with `try`; the output has the results.
 
 use std::fs::{self, File, Permissions};
 use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
@@ -27,7 +27,7 @@ pub fn job() -> Job {
     Job::with_params("reach", |_: &ReachParams| Ok(Job::new("reach", Reach).reduce(Count)))
 }
 
-/// What the line asks for.
+/// Carries out a line.
 fn act(line: &str) -> Result<()> {
     let (act, what) = line.split_once(' ').unwrap_or((line, ""));
     match act {
@@ -59,15 +59,15 @@ fn act(line: &str) -> Result<()> {
     Ok(())
 }
 
-/// Has a shell do it.
+/// Runs a script in a shell.
 fn run(script: &str) -> Result<()> {
     let done = Command::new("sh").args(["-ec", script]).output()?;
     let said = String::from_utf8_lossy(&done.stderr);
     if done.status.success() { Ok(()) } else { Err(Error::new(said.into_owned())) }
 }
 
-/// Puts a link to the second path in the place of the first, and dies, so that the next attempt is
-/// another process.
+/// Replaces the first path by a link to the second, and dies, so that the next attempt has another
+/// process.
 fn exchange(paths: &str) -> Result<()> {
     let (place, to) = paths.split_once(' ').ok_or_else(|| Error::new("two paths"))?;
     if fs::symlink_metadata(place)?.is_symlink() {
@@ -101,7 +101,7 @@ fn reach_processes(act: &str, what: &str) -> Result<()> {
             drop(UnixStream::connect_addr(&address)?);
         }
         "share" => {
-            // A program that asks for shared memory of System V.
+            // A program that creates System V shared memory.
             let made =
                 Command::new("ipcmk").args(["-M", "4096"]).stdout(Stdio::piped()).output()?;
             let said = String::from_utf8_lossy(&made.stdout).into_owned();

@@ -1,15 +1,15 @@
-//! A mapper without a reducer that makes many long lines of one, and tells how much memory its
-//! process has taken by then.
+//! A mapper without a reducer that makes many long lines from one, and reports its process's memory
+//! at a line.
 
 use std::fs;
 
 use windrow::prelude::*;
 
-/// The line that asks for the look.
+/// The line at which it reports.
 pub const LOOK: &str = "look";
-/// Counts the most memory of the process, in KiB.
+/// The counter of the process's peak memory, in KiB.
 pub const PEAK_KIB: &str = "peak KiB";
-/// Of each line that it makes, with its end.
+/// Bytes of a line, with its end.
 pub const LINE_BYTES: usize = 1_000;
 
 struct Swell;

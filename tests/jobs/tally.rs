@@ -1,4 +1,4 @@
-//! Leaves one file for each map task that really runs.
+//! Marks one file for each map task that runs.
 
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -11,7 +11,7 @@ use super::mark;
 
 #[derive(Debug, Clone, clap::Args, Serialize, Deserialize)]
 struct TallyParams {
-    /// Folder for the files.
+    /// Folder for the marks.
     #[arg(long)]
     runs: PathBuf,
 }

@@ -1,4 +1,4 @@
-//! Word count that fails, panics or hangs where the input says so.
+//! A word count that fails, panics or hangs at a word of the input.
 
 use std::fs::File;
 use std::path::PathBuf;
@@ -11,7 +11,7 @@ use windrow::prelude::*;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
 enum How {
     Error,
-    /// With a message of six megabytes, as when a whole record is in it.
+    /// With a message of six megabytes, as if it contained a whole record.
     LongError,
     Panic,
     Hang,
@@ -24,7 +24,7 @@ struct TroubleParams {
     in_map: How,
     #[arg(long, value_enum, default_value = "nothing")]
     in_reduce: How,
-    /// Only to whoever comes first: it makes this file.
+    /// Only for the first attempt, which creates this file.
     #[arg(long)]
     once: Option<PathBuf>,
 }

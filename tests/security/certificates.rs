@@ -1,4 +1,4 @@
-//! Certificates come to an end: they are renewed, also after an outage, or their members are told.
+//! Certificates expire: they are renewed, also after an outage, or their members are told.
 
 use std::fs;
 use std::path::Path;
@@ -23,8 +23,8 @@ pub fn tests() -> Vec<Trial> {
     ]
 }
 
-/// The coordinator is away for longer than certificates count. Its members come back by themselves,
-/// as long as it allows.
+/// The coordinator is down for longer than certificates are valid. Its members return by themselves
+/// within the grace period.
 fn an_outage() {
     let options = ClusterOptions {
         secured: true,
@@ -44,7 +44,7 @@ fn an_outage() {
     wait_for_the_end(&cluster.worker_dir(0).join("credentials"));
     let alone = as_member(&cluster, &user, &["jobs"]).finish();
     assert!(matches!(alone.code(), Some(1 | 6)), "{alone:?}");
-    // One that is started meanwhile waits, too: it has spent its token.
+    // A worker that is started meanwhile waits, too: its token is spent.
     let mut command = windrow(["worker", "--coordinator", &cluster.url, "--dir"]);
     command.arg(cluster.worker_dir(1));
     let _second = Process::start(command);
@@ -53,13 +53,13 @@ fn an_outage() {
     as_member(&cluster, &user, &["jobs"]).finish().expect_code(0);
 }
 
-/// Until the certificate in a folder, which nobody renews, has run out.
+/// Waits until the certificate in a folder, which nothing renews, has expired.
 fn wait_for_the_end(folder: &Path) {
     let ends = Credentials::load(folder).unwrap().certified().not_after;
     eventually("the end of a certificate", || SystemTime::now() > ends);
 }
 
-/// After that, a worker ends, so that its supervisor sees it.
+/// After the grace period, a worker ends, so that its supervisor notices.
 fn an_outage_for_too_long() {
     let options = ClusterOptions {
         secured: true,
@@ -75,7 +75,7 @@ fn an_outage_for_too_long() {
     worker.finish().expect_code(1).expect_said("ask for a new join token");
 }
 
-/// A worker that goes on for longer than its certificates last has renewed them.
+/// A worker that runs for longer than its certificates are valid has renewed them.
 fn certificates_are_renewed() {
     let dir = Dir::new();
     let (_coordinator, url) = short_lived(&dir, "4s");
@@ -89,7 +89,7 @@ fn certificates_are_renewed() {
     eventually("word of it", || worker.stderr().contains("the certificate was renewed"));
 }
 
-/// A command that waits renews what it shows, and hears of the end.
+/// A waiting command renews its certificate, and sees the job's end.
 fn a_long_job() {
     let options =
         ClusterOptions { secured: true, certificate_lifetime: "3s", ..Default::default() };
@@ -125,7 +125,7 @@ fn expired_credentials_say_so() {
     Process::start(command).finish().expect_code(0);
     let identity = fs::read(dir.join("user/identity.pem")).unwrap();
     eventually("the end of a second", || {
-        // A command that comes early renews them.
+        // A command that is early renews the certificate.
         fs::write(dir.join("user/identity.pem"), &identity).unwrap();
         let mut command = windrow(["jobs", "--coordinator", &url]);
         command.arg("--credentials").arg(dir.join("user"));
@@ -134,7 +134,7 @@ fn expired_credentials_say_so() {
     });
 }
 
-/// A secured coordinator that gives certificates for so long, and its URL.
+/// A secured coordinator that issues certificates of this lifetime, and its URL.
 fn short_lived(dir: &Dir, life: &str) -> (Process, String) {
     let security = dir.join("security");
     Process::start(windrow(["init", text(&security)])).finish().expect_code(0);

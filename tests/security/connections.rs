@@ -1,5 +1,5 @@
-//! Who talks with whom, and how: TLS between all of a cluster, one authority for both ends, and no
-//! address that is open by mistake.
+//! Connections: TLS within a cluster, one authority for both ends, and no address that is open by
+//! mistake.
 
 use libtest_mimic::Trial;
 
@@ -25,7 +25,7 @@ fn jobs_run_over_tls() {
     count_words_on(&cluster);
 }
 
-/// Likewise, without processes of their own for jobs.
+/// The same in workers that run jobs in their own process.
 fn jobs_run_over_tls_in_the_worker() {
     let mut cluster = secured_hosts(0);
     for n in 0..2 {
@@ -52,7 +52,7 @@ fn count_words_on(cluster: &Cluster) {
     assert_eq!(sorted_lines(&output), count_words(&files));
 }
 
-/// Another authority, on either side: neither is the other's man in the middle.
+/// Another authority at either end: neither can be a man in the middle.
 fn others_are_refused() {
     let (ours, theirs) = (secured(0), secured(0));
     let token = theirs.token("submitter");

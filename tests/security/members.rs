@@ -1,4 +1,4 @@
-//! What members may do: each what its role may, for as long as it is not revoked.
+//! Members may do what their roles allow, until they are revoked.
 
 use std::fs;
 
@@ -48,7 +48,7 @@ fn members_are_revoked_by_name() {
     eventually("what Ann did, and what not, in the audit log", || {
         is_noted("audit.log", "enroll", "done") && is_noted("refusals.log", "List", "refused")
     });
-    // By hand, and wrong: it is said, and who was out stays out.
+    // An invalid edit by hand is reported, and revoked members stay revoked.
     fs::write(security.join("revoked"), "Submitter/ann\n").unwrap();
     eventually("word of it", || {
         cluster.coordinator.stderr().contains("line 1: 'Submitter/ann' names no member")
@@ -60,7 +60,7 @@ fn members_are_revoked_by_name() {
     refused.expect_said("revoked, line 1: 'Submitter/ann' names no member");
 }
 
-/// Who was out stays out, and everybody else is let in, while it is there and afterwards.
+/// While the list is unreadable and afterwards, revoked members stay out, and others are admitted.
 fn pipe_as_list() {
     let cluster = secured(0);
     let token = cluster.token_with("submitter", &["--name", "ann"]);
@@ -116,7 +116,7 @@ fn roles_are_kept_apart() {
         .expect_said("--role worker");
 }
 
-/// A copied folder is not a second worker.
+/// A copy of a worker's folder is not a second worker.
 fn one_worker_one_certificate() {
     let cluster = secured(1);
     let copy = cluster.dir().join("copy/credentials");

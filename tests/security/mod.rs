@@ -1,5 +1,5 @@
-//! A secured cluster of real processes: who joins, who is refused and with which words, and what a
-//! submitter can reach.
+//! A secured cluster of real processes: who joins, who is refused with which message, and what
+//! submitters can reach.
 
 mod certificates;
 mod connections;
@@ -30,7 +30,7 @@ fn secured(workers: usize) -> Cluster {
     Cluster::with_options(workers, ClusterOptions { secured: true, ..ClusterOptions::default() })
 }
 
-/// Logs in with a token of this cluster, and returns the folder of the credentials.
+/// Logs in with a token of this cluster. Returns the folder of the credentials.
 fn login(cluster: &Cluster, token: &str, folder: &str) -> (PathBuf, Process) {
     let folder = cluster.dir().join(folder);
     let mut command = windrow(["login", "--coordinator", &cluster.url, "--token", token]);

@@ -1,4 +1,4 @@
-//! What a submitter names: paths that it may not reach, and names that would forge a line.
+//! What submitters name: paths that they may not reach, and names that would forge log lines.
 
 use std::path::Path;
 
@@ -36,8 +36,8 @@ fn jobs_stay_in_allowed_folders() {
     submit(&inside, &output).expect_code(0);
 }
 
-/// Whatever a user names: what the coordinator logs and what commands print has no raw control byte
-/// but the end of a line.
+/// Whatever a user names, logs of the coordinator and output of commands have no raw control byte
+/// except line ends.
 fn no_control_bytes_get_through() {
     const EVIL: &str =
         "evil\x1b[2J\x07\u{9b}31m\r\x08\nforged\u{202e}\u{2066}\u{200b}\u{2028}\u{85}ad\u{200d}min";
@@ -108,7 +108,7 @@ fn no_control_bytes_get_through() {
     said.iter().for_each(|text| refuse_raw(text));
 }
 
-/// Tabs are in the preview of a result, as they are in the result.
+/// A preview of a result may have tabs, as the result has.
 fn refuse_raw(text: &str) {
     let is_raw = |c: char| {
         let is_unseen = matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}');

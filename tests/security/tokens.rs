@@ -1,4 +1,4 @@
-//! Join tokens: each makes one member, of its role and of its cluster.
+//! Join tokens: each makes one member, of its role and its cluster.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -43,7 +43,7 @@ fn tokens_are_for_one_member_once() {
     }
 }
 
-/// Whose key is lost can cancel none of the jobs that were submitted with it.
+/// A user who loses the key could not cancel the jobs submitted with it.
 fn good_credentials_are_kept() {
     let cluster = secured(0);
     let token = cluster.token_with("submitter", &["--name", "ann"]);
@@ -67,7 +67,7 @@ fn good_credentials_are_kept() {
     jobs.expect_said("chmod 600");
 }
 
-/// So that no other user of the machine reads them among a process's arguments.
+/// Other users of the machine could read tokens among a process's arguments.
 fn tokens_come_from_files() {
     let cluster = secured(0);
     let file = cluster.dir().join("w.token");
@@ -98,7 +98,7 @@ fn tokens_come_from_files() {
     cluster.wait_for_workers(1);
     drop(worker);
     cluster.wait_for_workers(0);
-    // A supervisor starts it again with the same arguments, and the file may be gone by then.
+    // A supervisor restarts it with the same arguments, when the file may be gone.
     fs::remove_file(&file).unwrap();
     let _again = start();
     cluster.wait_for_workers(1);
@@ -115,8 +115,7 @@ fn tokens_come_from_files() {
     login(&[], "").expect_code(2).expect_said("name its file (--token-file)");
 }
 
-/// A token that was given by mistake is not spent, and nothing of it stays with the worker, or with
-/// the user.
+/// A token for the wrong role is not spent, and leaves nothing with the worker or user.
 fn a_token_of_a_wrong_role() {
     let cluster = secured(0);
     let dir = Dir::new();
@@ -132,8 +131,8 @@ fn a_token_of_a_wrong_role() {
     let joined = worker(&right);
     cluster.wait_for_workers(1);
     drop(joined);
-    // Credentials of a wrong role that are there already, such as from an older release, do not
-    // keep a token out.
+    // Existing credentials of a wrong role, such as from an older release, do not prevent the use
+    // of a token.
     let (user, login) = login(&cluster, &wrong, "user");
     login.finish().expect_code(0);
     fs::copy(user.join("identity.pem"), dir.join("w/credentials/identity.pem")).unwrap();
@@ -145,7 +144,7 @@ fn a_token_of_a_wrong_role() {
     cluster.wait_for_workers(1);
 }
 
-/// Nor do credentials of another cluster, such as one that was set up anew at the same address.
+/// Nor do credentials of another cluster, such as one newly set up at the same address.
 fn a_token_of_another_cluster() {
     let (former, cluster) = (secured(1), secured(0));
     let folder = cluster.dir().join("w/credentials");

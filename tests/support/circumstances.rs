@@ -1,8 +1,8 @@
-//! The same command in other circumstances: another user's, or after a line of shell.
+//! The same command under other circumstances: another user, or after a line of shell.
 
 use std::process::Command;
 
-/// The same program after a line of shell.
+/// The command after a line of shell.
 pub fn after(shell: &str, command: &Command) -> Command {
     let mut other = Command::new("sh");
     other.args(["-c", &format!("{shell}; exec \"$@\""), "sh"]);
@@ -10,7 +10,7 @@ pub fn after(shell: &str, command: &Command) -> Command {
     other
 }
 
-/// The same program below another one.
+/// The command as the child of another program.
 pub fn below(above: &[&str], command: &Command) -> Command {
     let mut other = Command::new(above[0]);
     other.args(&above[1..]).arg(command.get_program()).args(command.get_args());
@@ -27,7 +27,7 @@ fn with_environment(other: &mut Command, command: &Command) {
     }
 }
 
-/// As another user, with a usual umask.
+/// As another user, with the usual umask.
 pub fn as_user(user: u32, groups: &str, command: &Command) -> Command {
     let (user, group) = (format!("--reuid={user}"), format!("--regid={user}"));
     let groups = match groups {

@@ -37,18 +37,17 @@ pub struct ClusterOptions {
     pub own_hosts: bool,
     /// Whether its processes are of the plain `windrow` executable, and not of this one.
     pub is_generic: bool,
-    /// Whether another coordinator may take over, at an address that everybody knows from the
-    /// start.
+    /// Whether another coordinator may take over, at an address in everybody's list from the start.
     pub standby: bool,
-    /// Where the coordinator keeps its journal, if not in the cluster's folder.
+    /// The folder of the coordinator's journal, unless it is in the cluster's folder.
     pub state: Option<PathBuf>,
-    /// Set for the first coordinator, not for those that are started after it.
+    /// For the first coordinator only.
     pub coordinator_env: Environment,
-    /// Whether only members are let in, over TLS.
+    /// Whether it is secured: TLS, and members only.
     pub secured: bool,
-    /// How long certificates count then.
+    /// The lifetime of certificates.
     pub certificate_lifetime: &'static str,
-    /// For how long they are renewed after that.
+    /// How long expired certificates are still renewed.
     pub certificate_grace: &'static str,
 }
 
@@ -58,8 +57,8 @@ pub type Environment = &'static [(&'static str, &'static str)];
 impl Default for ClusterOptions {
     fn default() -> Self {
         Self {
-            // Two maps of a worker run side by side, so that none waits for the core of one that a
-            // test has stalled.
+            // Each worker runs two maps at once, so that none waits for a core that a stalled map
+            // holds.
             threads: 2,
             lease: "10s",
             own_hosts: false,
@@ -126,12 +125,12 @@ impl Cluster {
         cluster
     }
 
-    /// Kills the coordinator and starts another one with the same address and the same state.
+    /// Kills the coordinator and starts another with the same address and state.
     pub fn restart_coordinator(&mut self) {
         self.restart_coordinator_with(&[]);
     }
 
-    /// Likewise, with something in its environment.
+    /// The same, with variables in its environment.
     pub fn restart_coordinator_with(&mut self, environment: &[(&str, &str)]) {
         self.restart_coordinator_as(|mut command| {
             command.envs(environment.iter().copied());
@@ -139,13 +138,13 @@ impl Cluster {
         });
     }
 
-    /// Likewise, by a command that was changed at will.
+    /// The same, with a changed command.
     pub fn restart_coordinator_as(&mut self, change: impl FnOnce(Command) -> Command) {
         self.coordinator.kill();
         self.coordinator = Process::start(change(self.coordinator_command()));
     }
 
-    /// Likewise, and has it say what it says elsewhere.
+    /// The same, with its log elsewhere.
     pub fn restart_coordinator_saying_to(&mut self, stderr: Stdio) {
         self.coordinator.kill();
         let command = self.coordinator_command();
@@ -153,13 +152,13 @@ impl Cluster {
     }
 
     /// Starts another coordinator at the standby's address, waits until it is in charge, and
-    /// returns the one that it replaces, whatever that does now. From then on, commands ask the new
-    /// one alone.
+    /// returns the one that it replaces, in whatever state. From then on, commands ask only the new
+    /// one.
     pub fn take_over(&mut self) -> Process {
         self.take_over_with(&[])
     }
 
-    /// Likewise, with something in the new one's environment.
+    /// The same, with variables in the new one's environment.
     pub fn take_over_with(&mut self, environment: &[(&str, &str)]) -> Process {
         self.listen = self.standby.take().unwrap();
         let mut command = self.coordinator_command();
@@ -168,7 +167,7 @@ impl Cluster {
         let replaced = std::mem::replace(&mut self.coordinator, Process::start(command));
         let address = self.state().join("address");
         super::eventually("the other coordinator to be in charge", || {
-            // One that is stopped at a step of its journal or a publication is in charge already.
+            // Also if it is stopped at a failpoint of its journal or a publication.
             std::fs::read_to_string(&address).unwrap().trim() == self.url
                 || self.coordinator.is_stopped()
         });
@@ -185,7 +184,7 @@ impl Cluster {
         self.options.state.clone().unwrap()
     }
 
-    /// The folder of all its processes; worker number N has `worker-N` in it.
+    /// The folder of all its processes; worker N has `worker-N` in it.
     pub fn dir(&self) -> &Dir {
         &self.dir
     }
@@ -195,7 +194,7 @@ impl Cluster {
         self.add_worker_at(&self.url.clone(), &[]);
     }
 
-    /// Likewise, one that knows the coordinator by another URL, and takes these flags besides.
+    /// The same, with another URL of the coordinator, and more flags.
     pub fn add_worker_at(&mut self, coordinator: &str, flags: &[&str]) {
         let mut command = self.worker_command_at(self.started_workers, coordinator);
         command.args(flags);
@@ -203,7 +202,7 @@ impl Cluster {
         self.workers.push(Process::start(command));
     }
 
-    /// The number of the worker that runs `process`: itself, or a child of its own.
+    /// The number of the worker that runs `process`: its own, or a child.
     pub fn worker_of(&self, process: u32) -> Option<usize> {
         let family = super::ancestors(process);
         self.workers.iter().position(|worker| family.contains(&worker.id()))
@@ -214,12 +213,12 @@ impl Cluster {
         self.dir.join(format!("worker-{n}"))
     }
 
-    /// What worker number `n` has of its jobs.
+    /// The folder of the jobs of worker number `n`.
     pub fn jobs_dir(&self, n: usize) -> PathBuf {
         self.worker_dir(n).join("jobs")
     }
 
-    /// What the processes of a job that runs have printed on worker number `n`.
+    /// What the processes of a running job have printed on worker number `n`.
     pub fn printed(&self, job: u64, n: usize) -> String {
         let files = std::fs::read_dir(self.jobs_dir(n).join(format!("job-{job}")));
         let paths = files.into_iter().flatten().map(|file| file.unwrap().path());
@@ -228,7 +227,7 @@ impl Cluster {
         logs.map(|log| std::fs::read_to_string(log).unwrap()).collect()
     }
 
-    /// The command of a worker that has no coordinator yet.
+    /// The command of a worker, without a coordinator.
     pub fn command_of_lone_worker(folder: &Path) -> Command {
         let coordinator = format!("http://127.0.0.1:{}", free_port());
         let mut command = windrow(["worker", "--coordinator", &coordinator, "--dir"]);
@@ -262,7 +261,7 @@ impl Cluster {
         self.token_with(role, &[])
     }
 
-    /// Likewise, with more flags.
+    /// The same, with more flags.
     pub fn token_with(&self, role: &str, flags: &[&str]) -> String {
         let mut command = windrow(["token", "--role", role]);
         command.args(flags).arg(self.dir.join("security"));
@@ -270,12 +269,12 @@ impl Cluster {
         output.stdout.trim().to_string()
     }
 
-    /// Where the admin's credentials are.
+    /// The folder of the admin's credentials.
     pub fn admin(&self) -> PathBuf {
         self.dir.join("security/admin")
     }
 
-    /// Waits until exactly `n` workers are members, and the coordinator says so: while its disk is
+    /// Waits until exactly `n` workers are members, by the coordinator's answer: while its disk is
     /// slow, it refuses to answer.
     pub fn wait_for_workers(&self, n: usize) {
         super::eventually(&format!("{n} workers"), || {
@@ -290,7 +289,7 @@ impl Cluster {
         output.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
     }
 
-    /// Worker number `n` as the coordinator knows it. It must be a member.
+    /// Worker number `n` as the coordinator reports it. It must be a member.
     pub fn member(&self, n: usize) -> serde_json::Value {
         let name = format!("w{n}");
         self.worker_list().into_iter().find(|worker| worker["name"] == *name).unwrap()
@@ -308,7 +307,7 @@ impl Cluster {
         self.command(["status", &job.to_string(), "--json"]).finish().expect_code(0).last_json()
     }
 
-    /// The name of the job among all jobs of all clusters.
+    /// The identity of a job.
     pub fn identity(&self, job: u64) -> JobIdentity {
         match self.status(job)["identity"].as_str().unwrap().parse() {
             Ok(JobName::Identity(identity)) => identity,
@@ -323,12 +322,12 @@ impl Cluster {
         Process::start(command)
     }
 
-    /// From now on, commands expect these users at the other end, too.
+    /// From now on, commands accept these users at the other end, too.
     pub fn share_with(&mut self, users: &str) {
         self.users = users.to_string();
     }
 
-    /// Has a command ask this cluster, as the admin.
+    /// Makes a command ask this cluster, as the admin.
     fn ask(&self, command: &mut Command) {
         if !self.users.is_empty() {
             command.env("WINDROW_ALLOW_USER", &self.users);
@@ -355,7 +354,7 @@ impl Cluster {
         Process::start(self.submit_command(arguments))
     }
 
-    /// The command of such a process.
+    /// The command that [`Self::start_submit`] starts.
     pub fn submit_command<S: AsRef<OsStr>>(
         &self,
         arguments: impl IntoIterator<Item = S>,
@@ -366,7 +365,7 @@ impl Cluster {
     }
 }
 
-/// A submission that declares the folders to which the jobs of tests write besides their output.
+/// A submission that declares the folders that test jobs write to besides their output.
 fn submit<S: AsRef<OsStr>>(arguments: impl IntoIterator<Item = S>) -> Command {
     let mut command = windrow(["submit"]);
     command.args(arguments);
@@ -395,8 +394,7 @@ fn scheme(options: &ClusterOptions) -> &'static str {
     if options.secured { "https" } else { "http" }
 }
 
-/// The same command in a time namespace, with monotonic clocks that are ahead of all others. Takes
-/// root.
+/// The command in a time namespace whose monotonic clocks are ahead of all others. Needs root.
 pub fn with_clock_ahead(command: &Command, seconds: u32) -> Command {
     let seconds = seconds.to_string();
     let mut other = Command::new("unshare");
@@ -407,7 +405,7 @@ pub fn with_clock_ahead(command: &Command, seconds: u32) -> Command {
     other
 }
 
-/// The same command in a UTS namespace with another host name.
+/// The command in a UTS namespace with another host name.
 fn on_another_host(command: &Command, name: &str) -> Command {
     let mut other = Command::new("unshare");
     other

@@ -1,4 +1,4 @@
-//! A control group of version 2 that belongs to a test, with all that is started in it.
+//! A control group of version 2 for a test, with everything started in it.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -9,11 +9,11 @@ use rustix::fs::{XattrFlags, setxattr};
 
 use super::{after, eventually};
 
-/// All that is in it is killed when it is dropped.
+/// Its processes are killed when it is dropped.
 pub struct ControlGroup(PathBuf);
 
 impl ControlGroup {
-    /// Takes root; `None`, said aloud, where there is none to be had.
+    /// Needs root; `None`, with a message, if no group can be made.
     pub fn make() -> Option<Self> {
         static LAST: AtomicU32 = AtomicU32::new(0);
         let number = LAST.fetch_add(1, Ordering::Relaxed);
@@ -23,13 +23,13 @@ impl ControlGroup {
         });
         let made = made.filter(|group| fs::create_dir(&group.0).is_ok());
         if !made.as_ref().is_some_and(|group| group.0.join("cgroup.kill").exists()) {
-            eprintln!("LEFT OUT: there are no control groups of version 2 to be had here");
+            eprintln!("LEFT OUT: no control group of version 2 can be made here");
             return None;
         }
         made
     }
 
-    /// Likewise, marked as systemd marks what it gives away.
+    /// The same, marked as systemd marks a group that it delegates.
     pub fn delegated() -> Option<Self> {
         let made = Self::make()?;
         setxattr(&made.0, "trusted.delegate", b"1", XattrFlags::CREATE).unwrap();
@@ -40,18 +40,18 @@ impl ControlGroup {
         &self.0
     }
 
-    /// The same command, run in it.
+    /// The command, run in the group.
     pub fn around(&self, command: &Command) -> Command {
         self.around_at("", command)
     }
 
-    /// The same command, run in a group in it.
+    /// The command, run in a group inside it.
     pub fn around_at(&self, below: &str, command: &Command) -> Command {
         let folder = self.0.join(below);
         after(&format!("echo $$ > {}/cgroup.procs || exit 1", folder.display()), command)
     }
 
-    /// The names of the groups in it.
+    /// The names of the groups inside it.
     pub fn below(&self) -> Vec<String> {
         let mut names: Vec<String> = folders(&self.0)
             .iter()
@@ -61,7 +61,7 @@ impl ControlGroup {
         names
     }
 
-    /// The one group in it that is a job's process's.
+    /// The only group inside it that is a job's.
     pub fn of_job(&self) -> PathBuf {
         let names = self.below();
         let of_jobs: Vec<_> =
@@ -70,20 +70,20 @@ impl ControlGroup {
         self.0.join(of_jobs[0])
     }
 
-    /// Whether groups in it can be limited by a controller; says aloud what is left out if not.
+    /// Whether a controller can limit groups inside it; prints what is left out if not.
     pub fn has(&self, controller: &str) -> bool {
         let all = fs::read_to_string(self.0.join("cgroup.controllers")).unwrap();
         let has = all.split_whitespace().any(|it| it == controller);
         if !has {
             eprintln!(
-                "LEFT OUT: the controller '{controller}' of control groups is not to be had here"
+                "LEFT OUT: the controller '{controller}' of control groups is not available here"
             );
         }
         has
     }
 }
 
-/// The numbers of its processes.
+/// The ids of its processes.
 pub fn processes_in(group: &Path) -> Vec<u32> {
     let ids = fs::read_to_string(group.join("cgroup.procs")).unwrap();
     ids.lines().map(|id| id.parse().unwrap()).collect()
@@ -109,7 +109,7 @@ fn folders(group: &Path) -> Vec<PathBuf> {
     entries.map(|entry| entry.path()).filter(|path| path.is_dir()).collect()
 }
 
-/// Where groups of version 2 are mounted as a whole.
+/// The root of the mounted groups of version 2.
 fn mounted() -> Option<PathBuf> {
     let mounts = fs::read_to_string("/proc/mounts").unwrap();
     mounts.lines().find_map(|line| {

@@ -1,11 +1,11 @@
-//! A temporary folder of one test.
+//! A temporary folder for one test.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
 
-/// Removed when dropped.
+/// The folder is removed when this is dropped.
 pub struct Dir {
     dir: TempDir,
 }
@@ -23,7 +23,7 @@ impl Dir {
         self.path().join(name)
     }
 
-    /// Writes a file, making its folders, and returns its path.
+    /// Writes a file, with missing folders above it, and returns its path.
     pub fn write(&self, name: impl AsRef<Path>, bytes: impl AsRef<[u8]>) -> PathBuf {
         let path = self.join(name);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
@@ -31,7 +31,7 @@ impl Dir {
         path
     }
 
-    /// All files and folders below, relative and sorted.
+    /// All files and folders below it, relative and sorted.
     pub fn tree(&self) -> Vec<String> {
         let mut found = Vec::new();
         walk(self.path(), self.path(), &mut found);

@@ -1,4 +1,4 @@
-//! A disk that is soon full.
+//! A small disk, to be filled.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -6,9 +6,8 @@ use std::process::Command;
 
 use super::Dir;
 
-/// A file system of [`SmallDisk::BYTES`], or of as many as are asked for; unmounted when dropped,
-/// which must be before the folder that it lies in goes. Mounting it takes root: see
-/// [`super::root_case`].
+/// A file system of [`SmallDisk::BYTES`], or another size. Unmounted when dropped, which must
+/// happen before the folder around it is removed. Mounting needs root: see [`super::root_case`].
 pub struct SmallDisk(PathBuf);
 
 impl SmallDisk {
@@ -19,7 +18,7 @@ impl SmallDisk {
         Self::mount_of(Self::BYTES, dir, name)
     }
 
-    /// Likewise, of `bytes`.
+    /// The same, of `bytes`.
     pub fn mount_of(bytes: usize, dir: &Dir, name: &str) -> Self {
         let folder = dir.join(name);
         std::fs::create_dir_all(&folder).unwrap();
@@ -45,7 +44,7 @@ impl SmallDisk {
 
 impl Drop for SmallDisk {
     fn drop(&mut self) {
-        // Lazily: a process of the test may still have it open.
+        // Lazily: a process of the test may still have a file open.
         let _ = Command::new("umount").arg("-l").arg(&self.0).status();
     }
 }

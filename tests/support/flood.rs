@@ -1,4 +1,4 @@
-//! Somebody who opens connections and does nothing with them, as many as they can.
+//! A flood of connections that do nothing, as many as possible.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -11,17 +11,17 @@ use tokio::time::{Interval, MissedTickBehavior, interval};
 
 use super::eventually;
 
-/// How often another connection takes the place of one that was closed.
+/// How often closed connections are replaced.
 const EVERY: Duration = Duration::from_millis(10);
 
-/// Goes on until it is dropped.
+/// A flood, until it is dropped.
 pub struct Flood {
     runtime: tokio::runtime::Runtime,
     opened: Arc<std::sync::atomic::AtomicUsize>,
 }
 
 impl Flood {
-    /// `count` connections from one address, on each of which `says` is all that is said.
+    /// `count` connections from one address; each sends only `says`.
     pub fn start(from: &str, to: &str, count: usize, says: &[u8]) -> Self {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
@@ -47,12 +47,12 @@ impl Flood {
         flood
     }
 
-    /// How many connections there have been.
+    /// How many connections it has opened so far.
     pub fn opened(&self) -> usize {
         self.opened.load(std::sync::atomic::Ordering::Relaxed)
     }
 
-    /// Ends it, without waiting for anything.
+    /// Ends it, without waiting.
     pub fn end(self) {
         self.runtime.shutdown_background();
     }
@@ -64,7 +64,7 @@ fn paced() -> Interval {
     pace
 }
 
-/// Until the other side hangs up.
+/// Holds a connection until the other side closes it.
 async fn hold(
     from: IpAddr,
     to: SocketAddr,

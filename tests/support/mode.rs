@@ -1,4 +1,4 @@
-//! The two ways to run a job, behind one face, so that every semantic test runs on both.
+//! The two ways to run a job behind one interface, so that tests of results run on both.
 
 use std::ffi::OsStr;
 use std::process::Command;
@@ -25,7 +25,7 @@ impl Mode {
         Process::start(self.command(arguments))
     }
 
-    /// The command of such a process.
+    /// The command that [`Self::start`] starts.
     pub fn command<S: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = S>) -> Command {
         match self {
             Self::Embedded => {
@@ -56,7 +56,7 @@ pub fn case(name: &str, test: impl FnOnce() + Send + 'static) -> Trial {
     })
 }
 
-/// A test that takes the rights of root; left out without them, which [`left_out`] remembers.
+/// A test that needs root; without root it is left out, and [`left_out`] lists it.
 pub fn root_case(name: &str, test: impl FnOnce() + Send + 'static) -> Trial {
     let is_left_out = !rustix::process::geteuid().is_root();
     if is_left_out {
@@ -67,7 +67,7 @@ pub fn root_case(name: &str, test: impl FnOnce() + Send + 'static) -> Trial {
 
 static LEFT_OUT: Mutex<Vec<String>> = Mutex::new(Vec::new());
 
-/// The names of the tests that were not run for want of root, of those that these arguments choose.
+/// The names of the selected tests that are left out without root.
 pub fn left_out(arguments: &Arguments) -> Vec<String> {
     let mut names = LEFT_OUT.lock().unwrap().clone();
     names.retain(|name| match &arguments.filter {

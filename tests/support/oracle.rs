@@ -1,4 +1,4 @@
-//! The same answers computed plainly, without any of Windrow's code.
+//! The expected answers, computed without any of Windrow's code.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -19,7 +19,7 @@ pub fn count_words(files: &[PathBuf]) -> Vec<String> {
     lines
 }
 
-/// The parts of an output by name, after checking that nothing else is there but what was skipped.
+/// The parts of an output by name. Asserts that nothing else is there except bad records.
 pub fn read_parts(output: &Path) -> BTreeMap<String, Vec<u8>> {
     let mut parts = BTreeMap::new();
     for entry in fs::read_dir(output).unwrap() {

@@ -1,4 +1,4 @@
-//! Child processes that never outlive their test, and never run longer than a deadline.
+//! Child processes that never outlive their test, or a deadline.
 
 use std::ffi::OsStr;
 use std::fs::File;
@@ -28,7 +28,7 @@ pub fn windrow<S: AsRef<OsStr>>(arguments: impl IntoIterator<Item = S>) -> Comma
     command
 }
 
-/// A command of the plain `windrow` executable, which has the ready jobs only.
+/// A command of the plain `windrow` executable, which has only the ready jobs.
 pub fn generic_windrow<S: AsRef<OsStr>>(arguments: impl IntoIterator<Item = S>) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_windrow"));
     command.args(arguments).env_remove("WINDROW_COORDINATOR").env_remove("RUST_LOG");
@@ -41,7 +41,7 @@ pub struct Process {
     output: Dir,
 }
 
-/// What a finished child left.
+/// The results of a finished child.
 #[derive(Debug)]
 pub struct Output {
     pub status: ExitStatus,
@@ -55,7 +55,7 @@ impl Process {
         Self::start_saying_to(command, None, None)
     }
 
-    /// Likewise, but what it says goes elsewhere.
+    /// The same, with its standard error elsewhere.
     pub fn start_saying_to(
         mut command: Command,
         stdout: Option<Stdio>,
@@ -77,7 +77,7 @@ impl Process {
         kill_process(pid, signal).unwrap();
     }
 
-    /// Whether it has a handler for the signal.
+    /// Whether it handles the signal.
     pub fn catches(&self, signal: Signal) -> bool {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.id())).unwrap();
         let mask = status.lines().find_map(|line| line.strip_prefix("SigCgt:")).unwrap();
@@ -85,7 +85,7 @@ impl Process {
         mask & 1 << (signal.as_raw() - 1) != 0
     }
 
-    /// Kills it as the kernel would, without any chance to clean up, and waits until it is gone.
+    /// Kills it with SIGKILL, without any chance to clean up, and waits until it is gone.
     pub fn kill(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
@@ -95,7 +95,7 @@ impl Process {
         self.child.try_wait().unwrap().is_none()
     }
 
-    /// How it has ended, if it has.
+    /// Its exit status, if it has ended.
     pub fn status(&mut self) -> Option<ExitStatus> {
         self.child.try_wait().unwrap()
     }
@@ -114,7 +114,7 @@ impl Process {
         read(&self.output.join("stderr"))
     }
 
-    /// The URL of this coordinator, as its log says it.
+    /// The URL of this coordinator, from its log.
     pub fn url(&self) -> String {
         wait_for("the coordinator's address", || {
             let log = self.stderr();
@@ -122,7 +122,7 @@ impl Process {
         })
     }
 
-    /// Waits for its end; kills it and panics when that takes too long.
+    /// Waits for its end; kills it and panics if that takes too long.
     pub fn finish(mut self) -> Output {
         let start = Instant::now();
         let status = wait_for("a child's end", || {
@@ -147,14 +147,14 @@ impl Output {
         self.status.code()
     }
 
-    /// Panics, with all that the child said, unless it ended with `code`.
+    /// Panics with the child's output unless it ended with `code`.
     #[track_caller]
     pub fn expect_code(self, code: i32) -> Self {
         assert_eq!(self.code(), Some(code), "stdout:\n{}\nstderr:\n{}", self.stdout, self.stderr);
         self
     }
 
-    /// Panics unless it said `text` on standard error or output.
+    /// Panics unless `text` is in its standard error or output.
     #[track_caller]
     pub fn expect_said(self, text: &str) -> Self {
         assert!(
@@ -174,12 +174,12 @@ impl Output {
     }
 }
 
-/// A port that was free a moment ago, and that nobody else is told.
+/// A port that was free a moment ago, and is given to nobody else.
 pub fn free_port() -> u16 {
     std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
-/// A process, its parent, and so on: user code may run in a child of its worker. Empty when it has
+/// A process, its parent, and so on: user code may run in a child of its worker. Empty if it has
 /// gone.
 pub fn ancestors(process: u32) -> Vec<u32> {
     std::iter::successors(parent(process).map(|_| process), |process| parent(*process))
@@ -189,7 +189,7 @@ pub fn ancestors(process: u32) -> Vec<u32> {
 
 fn parent(process: u32) -> Option<u32> {
     let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
-    // PID (NAME) STATE PARENT, and a name may hold anything.
+    // The fields are PID (NAME) STATE PARENT; a name may contain anything.
     stat.rsplit_once(')')?.1.split_ascii_whitespace().nth(1)?.parse().ok()
 }
 

@@ -1,8 +1,7 @@
-//! A TCP proxy that can stall, slow down, reset and refuse the connections that go through it, in
-//! each direction.
+//! A TCP proxy that can stall, slow down, reset and refuse connections, in each direction.
 //!
-//! It never loses or changes a byte of a connection that goes on: TCP would not either. A cut that
-//! is healed is a stall that ends, one that is not ends with [`Proxy::reset`].
+//! It never loses or changes a byte of a live connection, as TCP would not. A network cut that
+//! heals is a stall that ends; one that does not ends with [`Proxy::reset`].
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -10,12 +9,12 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// Which way bytes go.
+/// A direction of bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Direction {
-    /// From who connected.
+    /// From the client.
     ToServer,
-    /// To who connected.
+    /// To the client.
     ToClient,
 }
 
@@ -42,13 +41,13 @@ struct Rules {
     forwarded_to_client: u64,
 }
 
-/// What becomes of bytes that go one way.
+/// What happens to bytes in one direction.
 #[derive(Clone, Copy, Default)]
 struct Flow {
     stalled: bool,
-    /// What may pass until it is stalled.
+    /// Bytes that may pass before it stalls.
     bytes_left: Option<u64>,
-    /// How long each piece of up to [`PIECE`] bytes is held back.
+    /// How long each chunk of up to [`PIECE`] bytes is delayed.
     delay: Duration,
     bytes_per_second: Option<u32>,
 }
@@ -62,8 +61,7 @@ struct Connection {
 const PIECE: usize = 16 * 1024;
 
 impl Proxy {
-    /// A proxy on a free port of this machine, for whoever listens at `server` whenever somebody
-    /// connects.
+    /// A proxy on a free port of this machine. It connects to `server` anew for each client.
     pub fn to(server: SocketAddr) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
@@ -74,7 +72,7 @@ impl Proxy {
         Self { address, shared }
     }
 
-    /// Likewise, for a URL such as `http://127.0.0.1:7171`.
+    /// The same, for a URL such as `http://127.0.0.1:7171`.
     pub fn to_url(url: &str) -> Self {
         Self::to(url.trim_start_matches("http://").parse().unwrap())
     }
@@ -87,48 +85,47 @@ impl Proxy {
         format!("http://{}", self.address)
     }
 
-    /// How many connections have come so far, refused ones included.
+    /// How many connections it has accepted so far, including refused ones.
     pub fn accepted(&self) -> usize {
         self.shared.rules().accepted
     }
 
-    /// How many bytes have gone back to those who connected.
+    /// How many bytes have gone to clients.
     pub fn forwarded_to_client(&self) -> u64 {
         self.shared.rules().forwarded_to_client
     }
 
-    /// Holds back all bytes that go this way, those on their way included, until [`Proxy::heal`].
+    /// Holds back all bytes in this direction, including those on their way, until [`Proxy::heal`].
     pub fn stall(&self, direction: Direction) {
         self.change(|rules| rules.flow(direction).stalled = true);
     }
 
-    /// Likewise, once about so many more bytes have passed.
+    /// The same, once about this many more bytes have passed.
     pub fn stall_after(&self, direction: Direction, bytes: u64) {
         self.change(|rules| rules.flow(direction).bytes_left = Some(bytes));
     }
 
-    /// Holds each piece back for `delay`.
+    /// Delays each chunk.
     pub fn delay(&self, direction: Direction, delay: Duration) {
         self.change(|rules| rules.flow(direction).delay = delay);
     }
 
-    /// Lets each connection pass so many bytes a second.
+    /// Limits the rate of each connection.
     pub fn throttle(&self, direction: Direction, bytes_per_second: u32) {
         self.change(|rules| rules.flow(direction).bytes_per_second = Some(bytes_per_second));
     }
 
-    /// Ends new connections at once.
+    /// Closes new connections at once.
     pub fn refuse(&self) {
         self.change(|rules| rules.refusing = true);
     }
 
-    /// Ends all connections that there are, in the middle of whatever they carry. New ones are
-    /// welcome.
+    /// Resets all open connections, whatever they carry. New ones are accepted.
     pub fn reset(&self) {
         self.change(Rules::end_connections);
     }
 
-    /// Undoes everything else: from now on, bytes pass.
+    /// Undoes all other faults: from now on, bytes pass.
     pub fn heal(&self) {
         self.change(|rules| {
             rules.to_server = Flow::default();
@@ -149,7 +146,7 @@ impl Drop for Proxy {
             rules.closed = true;
             rules.end_connections();
         });
-        // Wakes the thread that accepts.
+        // Wakes the accepting thread.
         let _ = TcpStream::connect(self.address);
     }
 }
@@ -183,7 +180,7 @@ impl Shared {
                 return;
             }
             rules.accepted += 1;
-            // Connecting to this machine is quick, so that a lock may be held meanwhile.
+            // Connecting on this machine is quick, so the lock may be held meanwhile.
             let server = (!rules.refusing).then(|| TcpStream::connect(self.server));
             let Some(Ok(server)) = server else { continue };
             let _ = (client.set_nodelay(true), server.set_nodelay(true));
@@ -194,7 +191,7 @@ impl Shared {
         }
     }
 
-    /// Forwards in a thread of its own, until one side ends.
+    /// Forwards in a thread of its own until one side ends.
     fn pump(self: &Arc<Self>, direction: Direction, mut from: TcpStream, mut to: TcpStream) {
         let shared = Arc::clone(self);
         thread::spawn(move || {
@@ -208,13 +205,13 @@ impl Shared {
                     shared.rules().forwarded_to_client += length as u64;
                 }
             }
-            // Nor does an end arrive before its time.
+            // The end of a stream is delayed, too.
             shared.hold_back(direction, 0);
             let _ = to.shutdown(Shutdown::Write);
         });
     }
 
-    /// Returns when a piece of `length` bytes may go on.
+    /// Returns when a chunk of `length` bytes may pass.
     fn hold_back(&self, direction: Direction, length: usize) {
         let start = Instant::now();
         let mut rules = self.rules();

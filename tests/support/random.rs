@@ -1,6 +1,6 @@
-//! Numbers that look random and are the same for the same seed.
+//! Pseudo-random numbers, deterministic for a seed.
 
-/// An xorshift64: any mixture serves.
+/// An xorshift64: quality does not matter here.
 pub struct Random(u64);
 
 impl Random {
@@ -15,7 +15,7 @@ impl Random {
         self.0
     }
 
-    /// One of the numbers below `n`.
+    /// A number below `n`.
     pub fn below(&mut self, n: u64) -> u64 {
         (self.next() >> 16) % n
     }

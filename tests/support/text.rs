@@ -1,10 +1,10 @@
-//! Text to work on.
+//! Text for the tests.
 
 use std::path::{Path, PathBuf};
 
 use super::{Dir, Random};
 
-/// Real text: the folder named by `WINDROW_TEST_TEXT` (its *.txt files), or else this repository's
+/// Real text: the *.txt files in the folder named by `WINDROW_TEST_TEXT`, or else this repository's
 /// own documents.
 pub fn books() -> Vec<PathBuf> {
     let (folder, extension) = match std::env::var_os("WINDROW_TEST_TEXT") {
@@ -21,8 +21,7 @@ pub fn books() -> Vec<PathBuf> {
     files
 }
 
-/// `files` files of exactly `bytes` bytes each, of words that repeat unevenly; the same ones for
-/// the same arguments.
+/// `files` files of exactly `bytes` bytes each, of words with uneven frequencies; deterministic.
 pub fn generated_words(dir: &Dir, files: usize, bytes: usize) -> Vec<PathBuf> {
     (0..files)
         .map(|n| dir.write(Path::new("in").join(format!("{n:02}.txt")), words(n as u64, bytes)))

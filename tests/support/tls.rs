@@ -1,5 +1,5 @@
-//! A caller that is no member: whatever it shows, it believes any server, so that what happens is
-//! the server's decision.
+//! A caller that is no member. It trusts any server, whatever it shows itself, so that the server
+//! decides.
 
 use std::io::{self, Read, Write};
 use std::net::TcpStream;
@@ -15,7 +15,7 @@ use windrow_security::Credentials;
 
 use super::wait::DEADLINE;
 
-/// What begins HTTP/2.
+/// The beginning of an HTTP/2 connection.
 const HTTP2: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\x00\x00\x00\x04\x00\x00\x00\x00\x00";
 
 #[derive(Debug)]
@@ -56,14 +56,14 @@ impl ServerCertVerifier for Gullible {
     }
 }
 
-/// What a port answers to `greeting` and the beginning of HTTP/2 in plain text; nothing, if it
-/// hangs up.
+/// The answer of a port to `greeting` and the beginning of HTTP/2 in plain text; empty if it closes
+/// the connection.
 pub fn answer_in_plain(address: &str, greeting: &str) -> Vec<u8> {
     talk(connect(address, greeting))
 }
 
-/// What a port answers to `greeting`, and to the beginning of HTTP/2 after a handshake in which
-/// this is shown.
+/// The answer of a port to `greeting` and the beginning of HTTP/2, after a handshake with these
+/// credentials.
 pub fn answer_over_tls(address: &str, greeting: &str, shown: Option<&Credentials>) -> Vec<u8> {
     talk(over_tls(address, greeting, shown))
 }
@@ -91,15 +91,15 @@ fn over_tls(
     StreamOwned::new(tls, connect(address, greeting))
 }
 
-/// Has a newcomer, who shows nothing, call Enroll with an empty message, and waits until the server
-/// hangs up.
+/// A newcomer without a certificate calls Enroll with an empty message, and waits until the server
+/// closes the connection.
 pub fn enroll_with_garbage_until_the_end(address: &str) {
     let mut stream = over_tls(address, "", None);
     stream.write_all(HTTP2).and_then(|()| stream.write_all(&empty_enroll())).unwrap();
     let mut answer = Vec::new();
     match stream.read_to_end(&mut answer) {
         Err(error) if error.kind() == io::ErrorKind::WouldBlock => panic!("no end"),
-        // However it ends.
+        // The kind of end does not matter.
         Ok(_) | Err(_) => assert!(!answer.is_empty(), "the call is answered"),
     }
 }
@@ -107,7 +107,7 @@ pub fn enroll_with_garbage_until_the_end(address: &str) {
 /// The frames of a call of Enroll with an empty message.
 fn empty_enroll() -> Vec<u8> {
     let (path, host) = ("/windrow.v1.Enrollment/Enroll", "anything.example");
-    // RFC 7541: `:method POST`, `:scheme https`, and the others as literals.
+    // RFC 7541: `:method POST`, `:scheme https`, and literals.
     let mut headers = vec![0x83, 0x87];
     for (name, value) in [(&[0x04][..], path), (&[0x01], host), (&[0x0f, 0x10], "application/grpc")]
     {
@@ -129,13 +129,15 @@ fn connect(address: &str, greeting: &str) -> TcpStream {
     stream
 }
 
-/// The first bytes that come back. A server that refuses ends the connection, in whatever way.
+/// The first bytes of the answer. A server that refuses ends the connection in some way.
 fn talk(mut stream: impl Read + Write) -> Vec<u8> {
     let asked = stream.write_all(HTTP2).and_then(|()| stream.flush());
     let mut bytes = [0; 64];
     match asked.and_then(|()| stream.read(&mut bytes)) {
         Ok(count) => bytes[..count].to_vec(),
-        Err(error) if error.kind() == io::ErrorKind::WouldBlock => panic!("no answer, and no end"),
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+            panic!("neither an answer nor an end")
+        }
         Err(_) => Vec::new(),
     }
 }
