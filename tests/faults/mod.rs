@@ -12,14 +12,14 @@
 //! | coordinator stopped, replaced | fenced, it ends when it wakes | `takeover` |
 //! | the same, during a publication | the same | `takeover` |
 //! | healthy coordinator replaced | it notices; nothing is redone | `takeover` |
-//! | another build tries to replace it | that build says so and ends; no other effect | `takeover` |
+//! | another build tries to replace it | it says so and ends; no other effect | `takeover` |
 //! | state copied while in use | refused beside its original | `takeover` |
 //! | coordinator restarted several times at once | nothing is redone | `clients` |
 //! | answer to a report lost | repeated, counted once | `reports` |
 //! | several jobs for one output, at once | one gets it, the others are refused | `clients` |
 //! | submitter killed | its job continues | `clients` |
-//! | coordinator restarted without journal | waiting clients learn that their job is gone | `identities` |
-//! | another cluster at its address | waiting clients learn that their job is gone | `identities` |
+//! | coordinator restarted without journal | waiting clients learn their job is gone | `identities` |
+//! | another cluster at its address | waiting clients learn that the job is gone | `identities` |
 //! | a job stopped after either | the same; a job of the same number is left alone | `identities` |
 //! | clocks hours apart, input from the future | no effect | `clocks` |
 //! | output folder removed | the job fails, and says so | `publication` |
@@ -28,7 +28,7 @@
 //! | map outputs damaged, or slow to arrive | fetched again, or redone | `shuffle` |
 //! | worker cut off from the coordinator | redone elsewhere, or reported later | `network` |
 //! | user code panics, hangs, fails | retried, then the job fails with the place | `user_code` |
-//! | worker's disk full, input changed | redone elsewhere; or the job fails and says why | `disks` |
+//! | worker's disk full, input changed | redone; or the job fails and says why | `disks` |
 //! | log: no reader, disk full; no terminal | no effect | `machine::standard_files` |
 //! | SIGHUP, SIGQUIT, SIGUSR1 | stops; ends at once; no effect | `machine::signals` |
 //! | SIGHUP, ignored by `nohup` | stays ignored | `machine::signals` |
