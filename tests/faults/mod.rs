@@ -18,7 +18,7 @@
 //! | answer to a report lost | repeated, counted once | `reports` |
 //! | several jobs for one output, at once | one gets it, the others are refused | `clients` |
 //! | submitter killed | its job continues | `clients` |
-//! | coordinator restarted without journal | waiting clients learn their job is gone | `identities` |
+//! | coordinator restarted without journal | waiting clients learn it is gone | `identities` |
 //! | another cluster at its address | waiting clients learn that the job is gone | `identities` |
 //! | a job stopped after either | the same; a job of the same number is left alone | `identities` |
 //! | clocks hours apart, input from the future | no effect | `clocks` |
