@@ -6,8 +6,8 @@
 //!  worker <--CoordinatorMessage-- Replies <--Receipt, Outgoing-- outbox <-- driver
 //! ```
 //!
-//! Receipts go first, also between the fragments of a large order: workers wait for receipts, and must
-//! not wait behind an order that can.
+//! Receipts go first, also between the fragments of a large order: workers wait for receipts, and
+//! must not wait behind an order that can.
 //!
 //! Both halves end together. When the worker's half ends, the driver is told how, and drops the
 //! outbox; when the driver drops the outbox, the reply stream ends and `listen` stops. A half that
@@ -199,8 +199,8 @@ impl Talk {
 pub(crate) struct Replies {
     welcome: Option<v1::CoordinatorMessage>,
     outbox: Outbox,
-    /// The order that is being sent in fragments, and the offset of its next fragment.
-    in_fragments: Option<(Arc<Shared>, usize)>,
+    /// The order that is being sent, and the offset of its next fragment.
+    sending: Option<(Arc<Shared>, usize)>,
 }
 
 impl Replies {
