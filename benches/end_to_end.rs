@@ -1,5 +1,5 @@
-//! Whole jobs as whole processes: Windrow embedded and on a local cluster, beside programs written
-//! by hand for the one job. Prints medians and ratios. It fails if answers differ, never because of
+//! Whole jobs as whole processes: Windrow embedded and on a local cluster, and hand-written
+//! programs for the same jobs. Prints medians and ratios. Fails if answers differ, never because of
 //! a time.
 //!
 //!     cargo bench --bench end_to_end -- [ROW...] [--mib N] [--runs N]
@@ -30,7 +30,7 @@ fn main() -> Result<ExitCode> {
         return Ok(harness::own_job::main());
     }
     let options = Options::parse(&arguments)?;
-    // Beside the program, on a disk: the system's temporary folder may be memory.
+    // Below the build folder, on a disk: the system's temporary folder may be in memory.
     let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR"))?;
     let needs_cluster = options.rows.iter().any(|row| row.on_cluster);
     let cluster = needs_cluster.then(|| Cluster::start(dir.path())).transpose()?;
@@ -63,8 +63,8 @@ fn main() -> Result<ExitCode> {
     }
 }
 
-/// Runs all rivals of a row in turn, so that the machine's moods hit all alike. The first round
-/// warms caches, checks answers, and is not counted. Returns whether all succeeded.
+/// Runs all rivals of a row in turn, so that disturbances of the machine hit all alike. The first
+/// round warms caches, checks answers, and is not counted. Returns whether all succeeded.
 fn measure_row(race: &Race<'_>, dir: &Path) -> Result<bool> {
     let mut outcomes: Vec<Outcome> = Rival::of(race.row)
         .into_iter()

@@ -1,5 +1,5 @@
-//! Instructions per record of the inner loops, counted by callgrind: a regression shows on a noisy
-//! machine too.
+//! Instructions per record in the inner loops, counted by callgrind: regressions show on noisy
+//! machines, too.
 //!
 //!     cargo bench --bench instructions [-- --check | --save]
 //!
@@ -25,8 +25,8 @@ const BASELINE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/instruction
 /// `--check` allows this much more than the baseline.
 const TOLERANCE: f64 = 0.10;
 
-/// An input, and how many records it has for the figures: words, not lines, where words are what is
-/// counted.
+/// An input, and its number of records for the figures: words, not lines, for jobs that count
+/// words.
 struct Data {
     name: &'static str,
     generate: &'static [&'static str],
@@ -51,12 +51,12 @@ const ROWS: Data = Data {
     count: |text| text.iter().filter(|byte| **byte == b'\n').count(),
 };
 
-/// A function that is counted, with all that it calls.
+/// A function whose instructions are counted, including its callees.
 struct Kernel {
     name: &'static str,
     data: Data,
     job: &'static [&'static str],
-    /// The function's symbol; `*` stands for anything. It must not call itself: each entry toggles
+    /// The function's symbol; `*` stands for anything. It must not be recursive: each entry toggles
     /// counting.
     function: &'static str,
 }
@@ -140,7 +140,7 @@ fn compare(figures: &Figures, baseline: &Figures) -> Result<()> {
     if worse.is_empty() { Ok(()) } else { Err(worse.join(", ").into()) }
 }
 
-/// Instructions inside the kernel's function, for each record of its input.
+/// Instructions in the kernel's function per record of its input.
 fn count(kernel: &Kernel, dir: &Path) -> Result<f64> {
     let input = dir.join(kernel.data.name);
     if !input.exists() {
@@ -159,7 +159,7 @@ fn count(kernel: &Kernel, dir: &Path) -> Result<f64> {
         .arg(format!("--callgrind-out-file={}", profile.display()))
         .args([WINDROW, "run"])
         .args(kernel.job)
-        // One of each, so that all runs take the same path.
+        // One thread and one reducer, so that all runs take the same path.
         .args(["--threads", "1", "--reducers", "1", "--input"])
         .arg(&input)
         .arg("--output")
@@ -178,13 +178,13 @@ fn count(kernel: &Kernel, dir: &Path) -> Result<f64> {
     Ok(instructions as f64 / records as f64)
 }
 
-/// What callgrind collected in all.
+/// All instructions that callgrind counted.
 fn total(profile: &str) -> Result<u64> {
     let line = profile.lines().find_map(|line| line.strip_prefix("totals: "));
     Ok(line.ok_or("callgrind wrote no totals")?.trim().parse()?)
 }
 
-/// An error says what the program said, without valgrind's own lines.
+/// The error has the program's message, without valgrind's own lines.
 fn expect_success(output: &Output) -> Result<()> {
     if output.status.success() {
         return Ok(());

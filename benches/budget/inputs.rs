@@ -1,4 +1,4 @@
-//! What the rows read. Written in small pieces: what this program takes up counts in the peaks of
+//! The inputs of the rows. Written in small chunks: this program's memory counts in the peaks of
 //! its children.
 
 use std::fs::{self, File};
@@ -11,28 +11,28 @@ use super::{Result, WINDROW};
 /// A kind of input and its full size.
 #[derive(Clone, Copy, Debug)]
 pub enum Input {
-    /// Each word once, ten a line.
+    /// Each word once, ten words a line.
     DistinctWords { words: u64 },
-    /// The same word on every line.
+    /// The same word on all lines.
     OneWord { lines: u64 },
-    /// Lines that differ in their last bytes.
+    /// Lines that differ only in their last bytes.
     LargeLines { lines: u64, bytes: u64 },
     /// Files of about 1 KB.
     SmallFiles { files: u64 },
-    /// Words, and no end of line.
+    /// Words without an end of line.
     OneLine { bytes: u64 },
-    /// By `windrow gen`: kind and bytes.
+    /// An input of `windrow gen`: kind and bytes.
     Generated(&'static str, u64),
 }
 
-/// Words of an input of few different ones.
+/// The number of different words, where there are few.
 const WORDS: u64 = 1000;
 const WORDS_PER_SMALL_FILE: u64 = 200;
-/// Files of most inputs: the last ones hold less.
+/// The number of files of most inputs: the last ones have less.
 const FILES: u64 = 8;
 
 impl Input {
-    /// Makes one part in `parts` of the input below `dir`, unless it is there. Large records stay
+    /// Makes one part in `parts` of the input below `dir`, unless it exists. Large records stay
     /// large.
     pub fn make(self, dir: &Path, parts: u64) -> Result<PathBuf> {
         let name = format!("{self:?}-{parts}").replace(|c: char| !c.is_ascii_alphanumeric(), "-");
@@ -65,7 +65,7 @@ impl Input {
             Self::LargeLines { lines, bytes } => in_files(folder, lines / parts, |line, file| {
                 let piece = [b'x'; 1024];
                 (0..bytes / 1024).try_for_each(|_| file.write_all(&piece))?;
-                // Scattered, so that the lines are not in order.
+                // Scattered, so that lines are out of order.
                 writeln!(file, "{:05}", line * 7919 % 10_007)
             }),
             Self::SmallFiles { files } => (0..files / parts).try_for_each(|number| {
@@ -79,12 +79,12 @@ impl Input {
                 (0..bytes / 5).try_for_each(|at| write_word(at, &mut file))?;
                 Ok(file.flush()?)
             }
-            Self::Generated(..) => unreachable!("windrow gen writes it"),
+            Self::Generated(..) => unreachable!("windrow gen writes this input"),
         }
     }
 }
 
-/// Always five bytes.
+/// Always writes five bytes.
 fn write_word(number: u64, file: &mut impl Write) -> std::io::Result<()> {
     write!(file, "w{:03} ", number.wrapping_mul(7919) % WORDS)
 }

@@ -1,10 +1,10 @@
-//! Does `--memory` hold? Jobs that are hard on memory, each as a whole process within several
-//! budgets: its peak resident memory must stay within the budget and 64 MiB, and its answer must be
-//! right. Fails if a row breaks its bound.
+//! Does `--memory` hold? Memory-hungry jobs, each as a whole process with several budgets: peak
+//! resident memory must stay within the budget plus 64 MiB, and the answer must be right. Fails if
+//! a row breaks its bound.
 //!
 //!     cargo bench --bench budget -- [ROW...] [--quick] [--inputs DIR]
 //!
-//! Times are shown, and judge nothing.
+//! Times are printed, but not judged.
 
 #[path = "../harness/answer.rs"]
 mod answer;
@@ -28,11 +28,11 @@ type Result<T, E = Box<dyn Error + Send + Sync>> = std::result::Result<T, E>;
 
 const WINDROW: &str = env!("CARGO_BIN_EXE_windrow");
 
-/// The first argument that makes this program run a job of its own.
+/// The first argument that makes this program run its own jobs.
 const OWN_JOBS: &str = "own-jobs";
 
-/// What a process may take up beyond its budget: the program itself, stacks, and what is too small
-/// to be counted.
+/// What a process may use beyond its budget: the executable, stacks, and small allocations that are
+/// not counted.
 const SLACK_MIB: u64 = 64;
 
 /// One part of the input in this many, with `--quick`.
@@ -40,9 +40,9 @@ const QUICK_PARTS: u64 = 16;
 
 struct Options {
     rows: Vec<&'static Row>,
-    /// What inputs are divided by.
+    /// Divides the size of inputs.
     parts: u64,
-    /// Where inputs are kept for the next time.
+    /// Keeps inputs for the next run.
     inputs: Option<PathBuf>,
 }
 
@@ -63,7 +63,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// Emits each line: with a reducer and without a combiner, all of them reach the reducer.
+/// Emits each line: with a reducer and no combiner, all lines reach the reducer.
 struct Lines;
 
 impl Mapper for Lines {
@@ -98,9 +98,9 @@ fn parse(arguments: &[String]) -> Result<Options> {
     Ok(options)
 }
 
-#[allow(clippy::print_stdout)] // it is the result
+#[allow(clippy::print_stdout)] // the table is its result
 fn measure_all(options: &Options) -> Result<bool> {
-    // Beside the program, on a disk: the system's temporary folder may be memory.
+    // Below the build folder, on a disk: the system's temporary folder may be in memory.
     let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR"))?;
     let inputs = options.inputs.as_deref().unwrap_or(dir.path());
     fs::create_dir_all(inputs)?;
@@ -125,10 +125,10 @@ fn measure_all(options: &Options) -> Result<bool> {
     Ok(all_held)
 }
 
-/// What one process took and said.
+/// The cost and result of one process.
 struct Ran {
     cost: Cost,
-    /// Its answer, or why it ended without one.
+    /// Its answer, or why it has none.
     answer: Result<Answer, String>,
 }
 
@@ -144,7 +144,7 @@ fn run(row: &Row, input: &Path, budget_mib: u64, dir: &Path) -> Result<Ran> {
     let (output, stderr) = (dir.join("output"), dir.join("stderr"));
     command.arg("run").args(row.arguments).arg("--input").arg(input);
     command.arg("--output").arg(&output).arg("--memory").arg(format!("{budget_mib}MiB"));
-    // The summary says why a job has failed.
+    // The summary says why a job failed.
     let summary = dir.join("summary");
     command.env_remove("RUST_LOG").stdout(fs::File::create(&summary)?);
     let (status, cost) = measure::run_any(command, &stderr)?;
@@ -159,7 +159,7 @@ fn run(row: &Row, input: &Path, budget_mib: u64, dir: &Path) -> Result<Ran> {
     Ok(Ran { cost, answer })
 }
 
-/// Why a row is broken. Its answers must be the same within each budget as within the first.
+/// Why a row is broken. Answers must be the same with every budget.
 fn judge(
     row: &Row,
     budget_mib: u64,

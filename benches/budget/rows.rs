@@ -1,25 +1,25 @@
-//! The rows: what is hard on memory, and within which budgets it must work.
+//! The rows: memory-hungry jobs, and the budgets within which they must work.
 
 use super::inputs::Input;
 
-/// Who runs the job.
+/// The program that runs the job.
 #[derive(Clone, Copy)]
 pub enum Program {
     Windrow,
-    /// This program: it has a job without a combiner.
+    /// This program, with a job without a combiner.
     OwnJobs,
 }
 
-/// The answer.
+/// The expected answer.
 #[derive(Clone, Copy)]
 pub enum Expected {
-    /// Lines of output, for all of the input.
+    /// This many lines of output for the full input.
     Lines(u64),
-    /// Lines of output, however much of the input there is.
+    /// This many lines of output for any size of input.
     Always(u64),
-    /// Only that it is always the same.
+    /// The same answer with all budgets.
     Same,
-    /// A failure that says this.
+    /// A failure with this message.
     Refusal(&'static str),
 }
 

@@ -1,4 +1,4 @@
-//! The coordinator that is measured: a process, with or without a journal.
+//! The coordinator under measurement: a process, with or without a journal.
 
 use std::fs;
 use std::io::{BufRead, BufReader};
@@ -40,16 +40,16 @@ impl Coordinator {
         Ok(started)
     }
 
-    /// User and system time since it was started.
+    /// User and system time since its start.
     pub fn cpu(&self) -> Duration {
         let stat = of_process(self.process.id(), "stat");
-        // Counted from the bracket that ends the name.
+        // The name may contain anything, so fields are counted from its closing bracket.
         let fields = stat.rsplit(") ").next().unwrap_or("").split(' ').skip(11).take(2);
         let ticks: u64 = fields.filter_map(|field| field.parse::<u64>().ok()).sum();
         Duration::from_secs_f64(ticks as f64 / rustix::param::clock_ticks_per_second() as f64)
     }
 
-    /// The most memory that it ever had.
+    /// Its peak memory.
     pub fn peak_rss_bytes(&self) -> u64 {
         peak_rss_bytes(self.process.id())
     }
@@ -62,7 +62,7 @@ impl Drop for Coordinator {
     }
 }
 
-/// The most memory that a process ever had.
+/// The peak memory of a process.
 pub fn peak_rss_bytes(process: u32) -> u64 {
     let status = of_process(process, "status");
     let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
@@ -74,8 +74,7 @@ fn of_process(process: u32, file: &str) -> String {
     fs::read_to_string(format!("/proc/{process}/{file}")).unwrap_or_default()
 }
 
-/// Lets this process, and those that it starts, have so many descriptors, as far as the system
-/// does.
+/// Raises the limit of descriptors of this process and its children, as far as the system allows.
 pub fn allow_descriptors(wanted: u64) {
     let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
     let current = current.map(|current| current.max(wanted).min(maximum.unwrap_or(u64::MAX)));

@@ -1,4 +1,4 @@
-//! Connections that count what comes over them.
+//! Connections that count the bytes they receive.
 
 use std::io;
 use std::pin::Pin;
@@ -13,7 +13,7 @@ use tonic::transport::{Channel, Endpoint};
 
 use crate::Result;
 
-/// A connection to `address`; what comes over it is added to `bytes`.
+/// A connection to `address` that adds received bytes to `bytes`.
 pub async fn connect(address: &str, bytes: &Arc<AtomicU64>) -> Result<Channel> {
     let (address, bytes) = (address.to_string(), Arc::clone(bytes));
     let connector = tower::service_fn(move |_| {

@@ -1,5 +1,5 @@
-//! The deciding half alone, in virtual time: the scheduler with its journal, ten thousand workers
-//! that do as they are told, and a store in memory.
+//! The decider alone, in virtual time: the scheduler with its journal, ten thousand obedient
+//! workers, and a store in memory.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
@@ -15,10 +15,10 @@ use crate::store::Store;
 
 const HEARTBEAT: Duration = Duration::from_secs(1);
 const TASK: Duration = Duration::from_secs(10);
-/// A driver hands the store what so many events at most have made, before it looks at the next.
+/// Most events that a driver decides on before it passes their records to the store.
 const TURN: usize = 256;
 
-/// A catalog that knows nothing.
+/// An empty catalog.
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Nothing;
 
@@ -29,20 +29,20 @@ impl Catalog for Nothing {
     fn apply(&mut self, _: Time, _: &Event, (): (), _: &[Effect], _: &Scheduler) {}
 }
 
-/// What it has cost.
+/// What a run costs.
 #[derive(Default)]
 pub struct Costs {
-    /// Heartbeats included.
+    /// Including heartbeats.
     pub events: u64,
-    /// Of all events, states that were taken included.
+    /// Time for all events, including checkpoints.
     pub deciding: Duration,
-    /// The longest event, and which it was: for so long, nobody was answered.
+    /// The longest event, and its kind: nothing else is answered meanwhile.
     pub longest: (Duration, &'static str),
-    /// Of the store, beside which a coordinator goes on deciding.
+    /// Time of the store, beside which a coordinator continues to decide.
     pub storing: Duration,
-    /// What the store was given.
+    /// Bytes written to the store.
     pub stored_bytes: u64,
-    /// The most that lay in the store.
+    /// The most bytes in the store at once.
     pub kept_bytes_max: u64,
 }
 

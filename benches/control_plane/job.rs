@@ -1,4 +1,4 @@
-//! The job: as many maps as are wanted, of a few bytes each.
+//! The job: any number of maps, of a few bytes each.
 
 use std::fs::{self, File};
 use std::io::{BufWriter, Write};
@@ -13,15 +13,15 @@ use crate::Result;
 use crate::counted::connect;
 use crate::sessions::build;
 
-/// Bytes of a line, and of a split.
+/// Bytes of a line, which is also a split.
 const LINE_BYTES: u64 = 16;
 
-/// How long a job took.
+/// The times of a job.
 #[derive(Clone, Copy, Debug)]
 pub struct Took {
-    /// From its submission to its number: it is planned then, and in the journal.
+    /// From submission to number: planning and journaling.
     pub accepting: Duration,
-    /// From then to its end.
+    /// From then to the end.
     pub running: Duration,
 }
 
@@ -52,7 +52,7 @@ pub async fn run(address: &str, input: &Path, output: &Path, reduces: u32) -> Re
 }
 
 fn spec(input: &Path, output: &Path, reduces: u32) -> Result<v1::JobSpec> {
-    // The coordinator's own program need not be sent to it.
+    // The coordinator's own executable need not be uploaded.
     let own = fs::read(env!("CARGO_BIN_EXE_windrow"))?;
     let digest = blake3::hash(&own).as_bytes().to_vec().into();
     let executable = v1::Blob { digest, bytes: own.len() as u64 };
@@ -71,7 +71,7 @@ fn spec(input: &Path, output: &Path, reduces: u32) -> Result<v1::JobSpec> {
     })
 }
 
-/// Input for so many maps: lines of one file, or a folder of files of a line each.
+/// Input for this many maps: the lines of one file, or a folder of files with a line each.
 pub fn write_input(path: &Path, maps: u64, files: bool) -> Result<()> {
     const LINE: &[u8; LINE_BYTES as usize] = b"fifteen letters\n";
     if files {

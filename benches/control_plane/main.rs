@@ -1,18 +1,18 @@
-//! How many tasks a second one coordinator hands out, and what each costs: a real coordinator with
-//! a journal, over gRPC, and many sessions of a worker that does nothing but answer.
+//! How many tasks a second one coordinator assigns, and the cost of each: a real coordinator with a
+//! journal, over gRPC, and many sessions of a worker that only answers.
 //!
 //!     cargo bench --bench control_plane -- [--sessions N] [--maps N] [--reduces N] [--task-ms N]
 //!         [--files] [--no-journal]
 //!
-//! The coordinator is a process of its own, so that its memory and CPU time are its own. All
-//! sessions are in this process. Their attempts take no time unless `--task-ms` says so: the first
-//! shows how many tasks there can be, the second how long a report waits for its answer where there
-//! are fewer. With `--files`, each map has a file of its own, which shows what planning costs.
+//! The coordinator is a process of its own, so that its memory and CPU time are measured alone. All
+//! sessions are in this process. Their attempts take no time without `--task-ms`: that shows the
+//! maximum of tasks; with it, one sees how long a report waits for its answer under less load. With
+//! `--files`, each map has a file of its own, which shows the cost of planning.
 //!
 //!     cargo bench --bench control_plane -- --decider [--sessions N] [--maps N] [--reduces N]
 //!
-//! runs what decides alone, in virtual time and with a store in memory: 10,000 workers and a
-//! million tasks unless other numbers are given.
+//! runs the decider alone, in virtual time and with a store in memory: 10,000 workers and a million
+//! tasks, unless other numbers are given.
 
 #![allow(clippy::print_stdout)] // the figures are its result
 
@@ -33,7 +33,7 @@ use sessions::Sessions;
 
 type Result<T, E = Box<dyn Error + Send + Sync>> = std::result::Result<T, E>;
 
-/// What is measured.
+/// The options.
 struct Options {
     sessions: usize,
     maps: u64,
@@ -42,7 +42,7 @@ struct Options {
     /// Each map reads a file of its own, instead of a line of one file.
     files: bool,
     has_journal: bool,
-    /// The deciding half alone.
+    /// The decider alone.
     decider: bool,
 }
 
@@ -167,7 +167,7 @@ fn show(
     println!("  peak RSS, coordinator     {:>6} MiB", coordinator.peak_rss_bytes() >> 20);
 }
 
-/// Of waits in order, from a report to the next attempt of this kind.
+/// Prints sorted waits from a report to the next attempt of this kind.
 fn show_waits(kind: &str, waits: &[Duration]) {
     let at = |percent: usize| waits.get(waits.len() * percent / 100).copied().unwrap_or_default();
     let (median, p99) = (at(50), at(99));

@@ -1,4 +1,4 @@
-//! Many sessions of a worker that is done with each task at once.
+//! Many sessions of a worker that finishes each task at once.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::path::PathBuf;
@@ -20,12 +20,12 @@ use windrow_proto::v1::worker_message::Message as Report;
 use crate::Result;
 use crate::counted::connect;
 
-/// How long sessions waited from a report to their next attempt, by what that was.
+/// Waits of sessions from a report to the next attempt, by its stage.
 #[derive(Clone, Debug, Default)]
 pub struct Waits {
-    /// For a map.
+    /// For map attempts.
     pub maps: Vec<Duration>,
-    /// For a reduce, which may have to wait for the last map.
+    /// For reduce attempts, which may have to wait for the last map.
     pub reduces: Vec<Duration>,
 }
 
@@ -37,7 +37,7 @@ pub struct Sessions {
 }
 
 impl Sessions {
-    /// Opens so many, each over a connection of its own, whose attempts take `task`.
+    /// Opens this many, each over its own connection; attempts take `task`.
     pub async fn open(address: &str, count: usize, task: Duration) -> Result<Self> {
         let (bytes, waits) = (Arc::default(), Arc::<Mutex<Waits>>::default());
         let mut running = JoinSet::new();
@@ -48,12 +48,12 @@ impl Sessions {
         Ok(Self { bytes, waits, _running: running })
     }
 
-    /// All that the coordinator has sent to them.
+    /// All bytes that the coordinator has sent to them.
     pub fn bytes_received(&self) -> u64 {
         self.bytes.load(Ordering::Relaxed)
     }
 
-    /// How long each waited, the shortest first.
+    /// All waits, sorted.
     pub fn waits(&self) -> Waits {
         let mut waits = self.waits.lock().unwrap_or_else(PoisonError::into_inner).clone();
         waits.maps.sort_unstable();
@@ -73,7 +73,7 @@ struct Session {
     reported: Option<Instant>,
     /// How long each attempt takes.
     task: Duration,
-    /// Reports of those that run, and when they are due.
+    /// Reports of running attempts, and when they are due.
     working: VecDeque<(Instant, Report)>,
 }
 
@@ -120,7 +120,7 @@ impl Session {
                         self.working.extend(report.map(|report| (done, report)));
                         None
                     }
-                    // The coordinator has been killed: all is measured.
+                    // The coordinator has been killed, so the measurement is over.
                     Ok(None) | Err(_) => return,
                 },
                 () = sleep_until(due), if next_done.is_some() => {

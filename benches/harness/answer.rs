@@ -1,4 +1,4 @@
-//! What a program answered, in a form that does not depend on how it cut its output into parts.
+//! A program's answer, in a form that does not depend on how its output is split into parts.
 
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader};
@@ -12,17 +12,17 @@ use super::Result;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Answer {
     pub lines: u64,
-    /// The sum of the lines' hashes: equal whatever their order.
+    /// The sum of the lines' hashes, the same in any order.
     pub checksum: u64,
 }
 
-/// Reads the parts of `output` in the order of their names. The first `ordered_bytes` of the lines
-/// must not decrease.
+/// Reads the parts of `output` in name order. The first `ordered_bytes` bytes of the lines must not
+/// decrease.
 pub fn read(output: &Path, ordered_bytes: usize) -> Result<Answer> {
     let mut answer = Answer { lines: 0, checksum: 0 };
     let (mut line, mut last) = (Vec::new(), Vec::new());
     for part in parts(output)? {
-        // Not mapped: a large parent would count in its children's peak.
+        // Not memory-mapped: a large parent would count in its children's peak.
         let mut file = BufReader::with_capacity(1 << 20, File::open(&part)?);
         while file.read_until(b'\n', &mut line)? > 0 {
             answer.lines += 1;

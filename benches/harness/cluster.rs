@@ -1,4 +1,4 @@
-//! A coordinator and two workers on this machine, and what they use while a job runs.
+//! A coordinator and two workers on this machine, and what they use during a job.
 
 use std::fs;
 use std::io::{self, BufRead, BufReader};
@@ -13,11 +13,11 @@ use super::{Result, WINDROW};
 
 const WORKERS: usize = 2;
 
-/// Between two looks at how large the processes are.
+/// The interval between two looks at the processes' memory.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 
-/// Each worker has half of the cores. Nothing outlasts it: as in `run`, output is not forced to
-/// disk. All are killed when this is dropped.
+/// Each worker has half of the cores. Nothing needs to survive it: as in `run`, output is not
+/// forced to disk. Its processes are killed when it is dropped.
 pub struct Cluster {
     pub url: String,
     processes: Vec<Child>,
@@ -41,14 +41,14 @@ impl Cluster {
         Ok(cluster)
     }
 
-    /// CPU time of all processes since they started, those of jobs included, to a hundredth of a
+    /// CPU time of all processes since their start, including jobs' processes, to a hundredth of a
     /// second.
     pub fn cpu(&self) -> Result<Duration> {
         let ticks: u64 = family(&self.ids()).into_iter().map(ticks_of).sum();
         Ok(Duration::from_secs_f64(ticks as f64 / rustix::param::clock_ticks_per_second() as f64))
     }
 
-    /// Runs `work`, and says how large all processes were together at their largest.
+    /// Runs `work`, and measures the peak memory of all processes together.
     pub fn peak_rss_bytes<T>(&self, work: impl FnOnce() -> Result<T>) -> Result<(T, u64)> {
         let ids = self.ids();
         let (done, is_done) = mpsc::channel::<()>();
@@ -85,7 +85,7 @@ fn start(command: &mut Command) -> io::Result<Child> {
     command.stdin(Stdio::null()).stdout(Stdio::null()).spawn()
 }
 
-/// What a coordinator says first. What it says later is thrown away.
+/// The address in a coordinator's first message. Later messages are discarded.
 fn wait_for_address(coordinator: &mut Child) -> Result<String> {
     let said = coordinator.stderr.take().ok_or("its output was not asked for")?;
     let mut lines = BufReader::new(said).lines();
@@ -94,7 +94,7 @@ fn wait_for_address(coordinator: &mut Child) -> Result<String> {
     ready.ok_or_else(|| "the coordinator did not start".into())
 }
 
-/// These processes and all that descend from them.
+/// These processes and all their descendants.
 fn family(ids: &[u32]) -> Vec<u32> {
     let mut all = ids.to_vec();
     let mut next = 0;
@@ -109,15 +109,15 @@ fn family(ids: &[u32]) -> Vec<u32> {
     all
 }
 
-/// User and system time of a process and of its children that have ended: fields 14 to 17 of
-/// `stat`, counted from the bracket that ends the name. Nothing of one that is gone.
+/// User and system time of a process and its ended children: fields 14 to 17 of `stat`, counted
+/// from the bracket that ends the name. Zero if it has gone.
 fn ticks_of(id: u32) -> u64 {
     let stat = fs::read_to_string(format!("/proc/{id}/stat")).unwrap_or_default();
     let fields = stat.rsplit(") ").next().unwrap_or("").split(' ').skip(11).take(4);
     fields.filter_map(|field| field.parse::<u64>().ok()).sum()
 }
 
-/// Nothing of one that is gone.
+/// Zero if it has gone.
 fn rss_bytes_of(id: u32) -> u64 {
     let statm = fs::read_to_string(format!("/proc/{id}/statm")).unwrap_or_default();
     let pages = statm.split(' ').nth(1).and_then(|pages| pages.parse::<u64>().ok());

@@ -1,4 +1,4 @@
-//! Inputs, made once for all rows that read them.
+//! The inputs, each made once for all rows that read it.
 
 use std::fs::{self, File};
 use std::io::Write;
@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 
 use super::{Result, WINDROW};
 
-/// Names the folder of real text.
+/// Environment variable with the folder of real text.
 pub const TEXT_VARIABLE: &str = "WINDROW_BENCH_TEXT";
 const TEXT_FILES: u64 = 16;
 const MANY_WORDS_PER_MIB: u64 = 10_000_000 / 1024;
@@ -15,9 +15,9 @@ const MANY_WORDS_PER_MIB: u64 = 10_000_000 / 1024;
 /// A kind of input.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Data {
-    /// Words after Zipf's law, of a million different ones.
+    /// Words by Zipf's law, from a million different ones.
     Zipf,
-    /// The same of ten million in a gibibyte: most are rare.
+    /// The same, from ten million in a gibibyte: most words are rare.
     ManyWords,
     /// The files of a given folder, repeated.
     Text,
@@ -30,7 +30,7 @@ pub enum Data {
 }
 
 impl Data {
-    /// Makes the input below `dir`, unless it is there. `None` if it is not to be had here.
+    /// Makes the input below `dir`, unless it exists. `None` if it is not available.
     pub fn make(self, dir: &Path, mib: u64) -> Result<Option<PathBuf>> {
         let folder = dir.join(format!("{self:?}"));
         if folder.exists() {
@@ -67,7 +67,7 @@ fn generate(arguments: &[&str], folder: &Path) -> Result<()> {
     if status.success() { Ok(()) } else { Err(format!("windrow gen ended with {status}").into()) }
 }
 
-/// Files of equal size that hold the text again and again, and end after a line.
+/// Files of equal size that repeat the text, and end after a line.
 fn repeat(text: &Path, folder: &Path, bytes: u64) -> Result<()> {
     let mut whole = Vec::new();
     for entry in fs::read_dir(text)? {

@@ -1,4 +1,4 @@
-//! What one process took: time, CPU, memory.
+//! The cost of one process: time, CPU, memory.
 
 use std::fs::File;
 use std::io;
@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use super::Result;
 
-/// The cost of a process, from before its start until after its end.
+/// The cost of a process from start to end.
 #[derive(Clone, Copy, Debug)]
 pub struct Cost {
     pub wall: Duration,
@@ -18,8 +18,8 @@ pub struct Cost {
     pub peak_rss_bytes: u64,
 }
 
-/// Runs `command` to its end. Fails with the first line that it said if it did not succeed.
-#[allow(dead_code)] // each bench has its own use for the module
+/// Runs `command` to its end. If it fails, the error is its first line of output.
+#[allow(dead_code)] // benches use different parts of this module
 pub fn run(mut command: Command, stderr: &Path) -> Result<Cost> {
     command.stdout(Stdio::null());
     let (status, cost) = run_any(command, stderr)?;
@@ -31,7 +31,8 @@ pub fn run(mut command: Command, stderr: &Path) -> Result<Cost> {
     Err(format!("{status}: {first}").into())
 }
 
-/// Runs `command` to its end, whatever that is. Its output goes where the caller wants it.
+/// Runs `command` to its end, in success or failure. Its standard output goes where the caller
+/// wants it.
 pub fn run_any(mut command: Command, stderr: &Path) -> Result<(ExitStatus, Cost)> {
     let start = Instant::now();
     let child = command.stdin(Stdio::null()).stderr(File::create(stderr)?).spawn()?;
@@ -44,7 +45,7 @@ pub fn run_any(mut command: Command, stderr: &Path) -> Result<(ExitStatus, Cost)
     Ok((status, cost))
 }
 
-/// Waits for a child. The standard library would not say what it used.
+/// Waits for a child. The standard library does not report its resource usage.
 fn wait(pid: u32) -> io::Result<(ExitStatus, libc::rusage)> {
     let pid = libc::pid_t::try_from(pid).map_err(io::Error::other)?;
     let mut status = 0;

@@ -1,5 +1,4 @@
-//! Runs rival programs on the same files, in turn, and compares what they took and what they
-//! answered.
+//! Runs rival programs on the same files, in turn, and compares their costs and answers.
 
 pub mod answer;
 pub mod cluster;

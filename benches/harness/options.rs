@@ -1,14 +1,14 @@
-//! The bench's own flags.
+//! The benchmark's own flags.
 
 use super::Result;
 use super::rows::{ROWS, Row};
 
 pub const USAGE: &str = "usage: cargo bench --bench end_to_end -- [ROW...] [--mib N] [--runs N]";
 
-/// What to measure.
+/// The rows and sizes to measure.
 pub struct Options {
     pub rows: Vec<&'static Row>,
-    /// Whether rows were named. Then one that can't run is an error.
+    /// Whether rows were named: then one that cannot run is an error.
     pub named: bool,
     pub mib: u64,
     pub runs: usize,
@@ -41,12 +41,12 @@ impl Options {
         Ok(options)
     }
 
-    /// A bounded job may hold this share of its input.
+    /// The share of its input that a bounded job may hold in memory.
     pub fn memory_mib(&self) -> u64 {
         (self.mib / 4).max(32)
     }
 
-    /// The limit program counts less in its budget, and gets half.
+    /// Half of that for the limit program, which counts less of its memory.
     pub fn limit_memory_mib(&self) -> u64 {
         self.memory_mib() / 2
     }

@@ -1,4 +1,5 @@
-//! A job as one would write it: strings, serde values, nothing tuned. This program is its binary.
+//! A job as a user would write it: strings, serde values, nothing tuned. This program is its
+//! executable.
 
 use std::process::ExitCode;
 
@@ -6,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use windrow::prelude::*;
 use windrow::value::Serde;
 
-/// What a path of an access log has had.
+/// The traffic of one path of an access log.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Traffic {
     pub requests: u64,
@@ -16,7 +17,7 @@ pub struct Traffic {
 }
 
 impl Traffic {
-    /// Of one row: time, client, method, path, status, bytes.
+    /// From a row: time, client, method, path, status, bytes.
     pub fn of(row: &str) -> Option<(String, Self)> {
         let mut fields = row.split(',');
         let method = fields.nth(2)?.to_string();

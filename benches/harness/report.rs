@@ -1,18 +1,18 @@
-//! The table.
+//! The printed table.
 
-#![allow(clippy::print_stdout)] // it is the result
+#![allow(clippy::print_stdout)] // the table is its result
 
 use std::time::Duration;
 
 use super::measure::Cost;
 use super::rivals::Rival;
 
-/// What became of one rival.
+/// The results of one rival.
 pub struct Outcome {
     pub rival: Rival,
     /// One for each counted run.
     pub costs: Vec<Cost>,
-    /// Why it is out.
+    /// Why it failed.
     pub failure: Option<String>,
 }
 

@@ -1,4 +1,4 @@
-//! The programs that do one row's job, each as a process of its own.
+//! The programs that do a row's job, each as a process of its own.
 
 use std::path::Path;
 use std::process::Command;
@@ -22,7 +22,7 @@ pub enum Rival {
 }
 
 impl Rival {
-    /// All that a row has, the limit first.
+    /// All rivals of a row, the limit first.
     pub fn of(row: &Row) -> Vec<Self> {
         let mut rivals: Vec<_> =
             (!row.limit.is_empty()).then_some(Self::Limit).into_iter().collect();
@@ -47,9 +47,9 @@ pub struct Race<'a> {
     pub row: &'a Row,
     pub options: &'a Options,
     pub input: &'a Path,
-    /// Runs submitted jobs. Rows that have none go without.
+    /// Runs submitted jobs; `None` if the row has none.
     pub cluster: Option<&'a Cluster>,
-    /// Where programs may say why they fail.
+    /// The file for standard error.
     pub stderr: &'a Path,
 }
 
@@ -66,8 +66,8 @@ impl Race<'_> {
         }
     }
 
-    /// With the cost to the whole cluster. The system counts its CPU time in hundredths of a
-    /// second.
+    /// Submits the job; the cost is the whole cluster's. The system counts its CPU time in
+    /// hundredths of a second.
     fn submit(&self, output: &Path) -> Result<Cost> {
         let cluster = self.cluster.ok_or("there is no cluster")?;
         let mut command = self.windrow("submit", output)?;
@@ -82,7 +82,7 @@ impl Race<'_> {
         })
     }
 
-    /// This program again, as one of the hand-written ones.
+    /// This program as one of the hand-written programs.
     fn limit(&self, job: &[&str], output: &Path) -> Result<Command> {
         let mut command = Command::new(std::env::current_exe()?);
         let (name, arguments) = job.split_first().ok_or("no job is named")?;

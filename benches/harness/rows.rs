@@ -1,8 +1,8 @@
-//! What is measured: a row for each job. This table is all that names jobs and flags.
+//! The rows, one for each job. Only this table names jobs and flags.
 
 use super::data::Data;
 
-/// One job, on one kind of data, by all rivals.
+/// A job on one kind of data, by all rivals.
 pub struct Row {
     pub name: &'static str,
     pub data: Data,
@@ -12,11 +12,11 @@ pub struct Row {
     pub plain: Option<&'static str>,
     /// Windrow's job and flags, without input and output. `{MIB}` stands for a budget.
     pub windrow: &'static [&'static str],
-    /// Whether it is run on a local cluster as well.
+    /// Whether it runs on a local cluster, too.
     pub on_cluster: bool,
-    /// Whether the job is this program's [own](super::own_job), and none of Windrow's.
+    /// Whether the job is this program's [own](super::own_job), not one of Windrow's.
     pub is_own_job: bool,
-    /// How many first bytes of its lines are in order over all parts, 0 for none.
+    /// The first bytes of lines that are ordered over all parts; 0 for no order.
     pub ordered_bytes: usize,
 }
 
@@ -55,7 +55,7 @@ pub static ROWS: [Row; 9] = [
     },
     Row {
         name: "grep",
-        // A word of the generated text that is rare.
+        // A rare word of the generated text.
         limit: &["grep", RARE_WORD],
         plain: None,
         windrow: &["grep", RARE_WORD],

@@ -1,4 +1,4 @@
-//! The lines that hold a literal, each with its file and offset.
+//! The lines that contain a literal, with file and offset.
 
 use std::path::Path;
 
@@ -24,7 +24,7 @@ pub fn run(input: &Path, output: &Path, literal: &[u8]) -> Result<()> {
     Ok(())
 }
 
-/// Searches the piece as a whole: lines matter only where something was found.
+/// Searches the piece as a whole: lines matter only around a match.
 fn search(piece: &Piece<'_>, finder: &Finder<'_>, out: &mut Output) -> Result<()> {
     let bytes = piece.bytes;
     let mut from = 0;

@@ -1,4 +1,4 @@
-//! Inverted index: a set of files as a bit each, in a table for each core.
+//! An inverted index: a set of files, one bit each, for each word, in a table for each core.
 
 use std::collections::HashMap;
 use std::hash::BuildHasher;
@@ -13,7 +13,7 @@ use super::{Input, Result, Turns, on_all_cores, open, pieces};
 
 const PIECE_BYTES: usize = 4 << 20;
 
-/// Words of up to 15 bytes inline, longer ones where they lie in the input.
+/// Words of up to 15 bytes inline, longer ones as slices of the input.
 struct Sets<'a> {
     short: Table<2, true>,
     long: HashMap<&'a [u8], u64, FixedState>,
@@ -37,7 +37,7 @@ pub fn run(input: &Path, output: &Path) -> Result<()> {
         Ok(sets)
     })?;
     on_all_cores(|core| write_merged(&sets, &inputs, core, output))?;
-    // The memory goes when the process does.
+    // The memory is freed with the process.
     std::mem::forget(sets);
     Ok(())
 }
@@ -55,7 +55,7 @@ fn add<'a>(text: &'a [u8], file: u64, sets: &mut Sets<'a>) -> Result<()> {
     outcome
 }
 
-/// Merges and writes the words that fall to one core.
+/// Merges and writes the words of one core.
 fn write_merged(sets: &[Sets<'_>], inputs: &[Input], core: usize, output: &Path) -> Result<()> {
     let cores = sets.len() as u64;
     let mine = |hash: u64| ((hash >> 32) * cores) >> 32 == core as u64;

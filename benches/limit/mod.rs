@@ -1,9 +1,9 @@
-//! What the hardware allows: each job written by hand for itself, as an expert would who needs
-//! nothing else.
+//! What the hardware allows: each job as a hand-written program, as an expert would write it for
+//! this job alone.
 //!
-//! No checksums, no recovery, no order but where the job promises one, no memory budget but where
-//! the job is about it. Input is mapped, tables hold keys inline, work is cut into pieces that
-//! threads take in turn. Nothing here ships, and Windrow's own code uses none of it: it is the
+//! It has no checksums, no recovery, no order unless the job promises one, and no memory budget
+//! unless the job is about it. Input is memory-mapped, tables hold keys inline, and threads take
+//! pieces of work in turn. None of this ships, and Windrow's own code does not use it: it is the
 //! yardstick.
 
 mod grep;
@@ -57,7 +57,7 @@ struct Input {
     bytes: Mmap,
 }
 
-/// The files of a folder by name, or one file.
+/// The files of a folder in name order, or one file.
 fn paths(input: &Path) -> Result<Vec<PathBuf>> {
     if input.is_file() {
         return Ok(vec![input.to_path_buf()]);
@@ -73,7 +73,7 @@ fn open(input: &Path) -> Result<Vec<Input>> {
         .into_iter()
         .map(|path| {
             let file = File::open(&path)?;
-            // SAFETY: the benchmark made these files, and nobody changes them while it runs.
+            // SAFETY: the benchmark made these files, and nothing changes them while it runs.
             #[allow(unsafe_code)]
             let bytes = unsafe { Mmap::map(&file)? };
             Ok(Input { path, bytes })
@@ -84,12 +84,12 @@ fn open(input: &Path) -> Result<Vec<Input>> {
 /// A run of whole lines in one file.
 struct Piece<'a> {
     path: &'a Path,
-    /// Where it begins in its file.
+    /// Its offset in the file.
     offset: usize,
     bytes: &'a [u8],
 }
 
-/// Cuts the files after line ends, into pieces of about `size`.
+/// Cuts the files after line ends into pieces of about `size` bytes.
 fn pieces(inputs: &[Input], size: usize) -> Vec<Piece<'_>> {
     let mut pieces = Vec::new();
     for input in inputs {
@@ -109,7 +109,7 @@ fn pieces(inputs: &[Input], size: usize) -> Vec<Piece<'_>> {
     pieces
 }
 
-/// Asked once: the answer takes the reading of several files.
+/// Asked once: the answer takes reading several files.
 static THREADS: LazyLock<usize> =
     LazyLock::new(|| thread::available_parallelism().map_or(1, NonZero::get));
 
@@ -117,7 +117,7 @@ fn threads() -> usize {
     *THREADS
 }
 
-/// Runs `work` on every core with the core's number, and returns what all made of it.
+/// Runs `work` on every core with the core's number, and returns all results.
 fn on_all_cores<T: Send>(work: impl Fn(usize) -> Result<T> + Sync) -> Result<Vec<T>> {
     thread::scope(|scope| {
         let started: Vec<_> = (0..threads())
@@ -132,7 +132,7 @@ fn on_all_cores<T: Send>(work: impl Fn(usize) -> Result<T> + Sync) -> Result<Vec
     })
 }
 
-/// Hands out the numbers below `count` to whoever asks next.
+/// Hands out the numbers below `count`, each once.
 struct Turns {
     next: AtomicUsize,
     count: usize,
@@ -143,7 +143,7 @@ impl Turns {
         Self { next: AtomicUsize::new(0), count }
     }
 
-    /// Those that the caller gets, until none is left.
+    /// The caller's share of the numbers, until none is left.
     fn take(&self) -> impl Iterator<Item = usize> {
         let next = || self.next.fetch_add(1, Ordering::Relaxed);
         std::iter::repeat_with(next).take_while(|&n| n < self.count)

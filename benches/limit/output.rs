@@ -1,4 +1,4 @@
-//! One output file a core, written in large pieces.
+//! One output file for each core, written in large blocks.
 
 use std::fs::File;
 use std::io::Write;
@@ -8,7 +8,7 @@ use super::Result;
 
 const FLUSH_BYTES: usize = 1 << 20;
 
-/// A file with a buffer before it. Call [`finish`](Self::finish).
+/// A file with a write buffer. Call [`finish`](Self::finish).
 pub struct Output {
     file: File,
     buffer: Vec<u8>,

@@ -10,7 +10,7 @@ use rayon::prelude::*;
 use super::{Result, paths};
 use crate::harness::own_job::Traffic;
 
-/// The files in parallel, a `HashMap` each, merged at the end.
+/// A `HashMap` for each file, in parallel, merged at the end.
 pub fn word_count(input: &Path, output: &Path) -> Result<()> {
     let counts = paths(input)?
         .par_iter()
@@ -42,7 +42,7 @@ pub fn word_count(input: &Path, output: &Path) -> Result<()> {
     Ok(part.flush()?)
 }
 
-/// Each word's files: the files in parallel, a set of words each.
+/// The files of each word: a set of words for each file, in parallel.
 pub fn index(input: &Path, output: &Path) -> Result<()> {
     let files = paths(input)?
         .par_iter()

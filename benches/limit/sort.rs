@@ -1,6 +1,6 @@
 //! Sorts records of 100 bytes in memory by their 10-byte keys.
 //!
-//! Only keys and places are sorted, range by range, so that a range fits the cache; records move
+//! Sorts only keys and record numbers, range by range, so that a range fits the cache; records move
 //! once, from the mapped input to the output.
 
 use std::path::Path;
@@ -12,7 +12,7 @@ use super::{Input, Result, Turns, on_all_cores, open, threads};
 const RANGES: usize = 1024;
 const SAMPLE: usize = 1 << 16;
 const PIECE_RECORDS: usize = 40_000;
-/// Records are fetched this many ahead.
+/// How many records ahead to prefetch.
 const AHEAD: usize = 24;
 
 /// An 80-bit key, then the record's number in 32 bits.
@@ -42,7 +42,7 @@ pub fn run(input: &Path, output: &Path) -> Result<()> {
 /// The records of all files, numbered.
 struct Records<'a> {
     inputs: &'a [Input],
-    /// The number of each file's first record, and at the end the number of all.
+    /// The number of each file's first record, and the number of all records at the end.
     starts: Vec<usize>,
 }
 
@@ -70,7 +70,7 @@ impl<'a> Records<'a> {
             .collect()
     }
 
-    /// Cuts the records into ranges of numbers that lie in one file.
+    /// Cuts the records into ranges of numbers within one file.
     fn pieces(&self) -> Vec<std::ops::Range<usize>> {
         let cut = |bounds: &[usize]| {
             let (start, end) = (bounds[0], bounds[1]);
@@ -81,7 +81,7 @@ impl<'a> Records<'a> {
     }
 }
 
-/// For each thread, the entries of each range.
+/// The entries of each range, by thread.
 fn scatter(records: &Records<'_>, splitters: &Splitters) -> Result<Vec<Vec<Vec<Entry>>>> {
     let pieces = records.pieces();
     let turns = Turns::new(pieces.len());
@@ -104,7 +104,7 @@ fn scatter(records: &Records<'_>, splitters: &Splitters) -> Result<Vec<Vec<Vec<E
     })
 }
 
-/// Neighbouring ranges with about one core's part of all records.
+/// Neighbouring ranges with about one core's share of all records.
 fn ranges_of_core(entries: &[Vec<Vec<Entry>>], total: usize, core: usize) -> Vec<usize> {
     let mut before = 0;
     let mut mine = Vec::new();
@@ -140,7 +140,7 @@ fn prefetch(record: &[u8]) {
     #[cfg(target_arch = "x86_64")]
     for offset in [0, 64, RECORD_BYTES - 1] {
         use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-        // SAFETY: a hint, which is valid for any address.
+        // SAFETY: a prefetch hint, valid for any address.
         #[allow(unsafe_code)]
         unsafe {
             _mm_prefetch::<_MM_HINT_T0>(record.as_ptr().wrapping_add(offset).cast());

@@ -1,5 +1,5 @@
-//! The same sort within a budget: records go to a file for each range, and each of these is sorted
-//! in memory.
+//! The same sort within a budget: records go to one file for each range, and each file is sorted in
+//! memory.
 
 use std::fs::{self, File};
 use std::io::Write;
@@ -14,7 +14,7 @@ use super::{Result, Turns, on_all_cores, paths, threads};
 const ENTRY_BYTES: usize = 16;
 const PIECE_BYTES: usize = 10_000 * RECORD_BYTES;
 const SAMPLE_A_FILE: usize = 8192;
-/// Buffers in front of the files take at most this.
+/// Most memory for buffers of the files.
 const BUFFER_BYTES_MAX: usize = 256 << 10;
 
 pub fn run(input: &Path, output: &Path, memory_bytes: usize) -> Result<()> {
@@ -24,7 +24,7 @@ pub fn run(input: &Path, output: &Path, memory_bytes: usize) -> Result<()> {
         .map(|file| Ok(file.metadata()?.len() as usize))
         .collect::<std::io::Result<_>>()?;
     let total: usize = lengths.iter().sum();
-    // Each core holds one range, with its entries, in half of the budget.
+    // Each core holds one range with its entries, in half of the budget.
     let range_bytes = total / RECORD_BYTES * (RECORD_BYTES + ENTRY_BYTES);
     let ranges = (range_bytes * threads() * 2 / memory_bytes + 1).clamp(threads(), 4096);
     let splitters = Splitters::new(sample(&files, &lengths)?, ranges);
@@ -53,7 +53,7 @@ fn sample(files: &[File], lengths: &[usize]) -> Result<Vec<u128>> {
     Ok(sample)
 }
 
-/// Copies every record to its range's file.
+/// Copies every record to the file of its range.
 fn scatter(
     files: &[File],
     lengths: &[usize],

@@ -1,9 +1,9 @@
-//! Records of 100 bytes and where their keys fall: ranges of about equal size, from a sample.
+//! Records of 100 bytes, and the ranges of their keys: of about equal size, from a sample.
 
 pub const RECORD_BYTES: usize = 100;
 const KEY_BYTES: usize = 10;
 
-/// The key as a number, which sorts as its bytes do: 80 bits.
+/// The key as an 80-bit number, which sorts as its bytes do.
 #[inline(always)]
 pub fn key(record: &[u8]) -> u128 {
     let mut wide = [0; 16];
@@ -11,14 +11,14 @@ pub fn key(record: &[u8]) -> u128 {
     u128::from_be_bytes(wide)
 }
 
-/// Looks up a key's range by its first two bytes.
+/// Finds a key's range by its first two bytes.
 pub struct Splitters {
     range_of: Vec<u16>,
     pub ranges: usize,
 }
 
 impl Splitters {
-    /// Ranges that share out `sample` evenly, as far as two bytes tell keys apart.
+    /// Ranges that divide `sample` evenly, as far as two bytes distinguish keys.
     pub fn new(mut sample: Vec<u128>, ranges: usize) -> Self {
         sample.sort_unstable();
         let of = |prefix: u128| {

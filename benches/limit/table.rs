@@ -4,7 +4,7 @@ use memmap2::{Advice, MmapMut};
 
 use super::Result;
 
-/// Keys are looked up this many at a time, so that their cache misses overlap.
+/// Keys are looked up in batches of this many, so that cache misses overlap.
 const BATCH: usize = 32;
 
 /// A key of fewer than `8 * W` bytes, padded with zeros; the last byte is its length plus one, so
@@ -47,7 +47,7 @@ impl<const W: usize> ShortKey<W> {
         f(&bytes[..usize::from(bytes[8 * W - 1]) - 1])
     }
 
-    /// Upper bits choose the core that merges the key, lower ones its place in a table.
+    /// Upper bits choose the core that merges the key, lower bits its slot in a table.
     #[inline(always)]
     pub fn hash(&self) -> u64 {
         self.0.iter().fold(0x9E37_79B9_7F4A_7C15, |hash, word| {
@@ -78,13 +78,13 @@ impl<const W: usize, const IS_SET: bool> Table<W, IS_SET> {
     pub fn new(keys: usize) -> Result<Self> {
         let slots = ((keys + BATCH) * 2).next_power_of_two();
         let memory = MmapMut::map_anon(slots * size_of::<Entry<W>>())?;
-        // Where huge pages are not to be had, the table is slower.
+        // Without huge pages, the table is slower.
         let _ = memory.advise(Advice::HugePage);
         let empty = Entry { key: ShortKey([0; W]), count: 0 };
         Ok(Self { memory, slots, used: 0, waiting: 0, batch: [(0, empty); BATCH] })
     }
 
-    /// Adds to a key's count or set, some time before [`flush`](Self::flush) returns.
+    /// Adds to a key's count or set, at the latest when [`flush`](Self::flush) returns.
     #[inline(always)]
     pub fn add(&mut self, key: ShortKey<W>, count: u64) -> Result<()> {
         let hash = key.hash();
@@ -94,7 +94,7 @@ impl<const W: usize, const IS_SET: bool> Table<W, IS_SET> {
         if self.waiting == BATCH { self.flush() } else { Ok(()) }
     }
 
-    /// Adds what waits.
+    /// Adds the pending keys.
     pub fn flush(&mut self) -> Result<()> {
         if (self.used + BATCH) * 2 > self.slots {
             self.grow()?;
@@ -107,12 +107,12 @@ impl<const W: usize, const IS_SET: bool> Table<W, IS_SET> {
         Ok(())
     }
 
-    /// How many keys there are.
+    /// The number of keys.
     pub fn len(&self) -> usize {
         self.used
     }
 
-    /// All counts. Call [`flush`](Self::flush) before.
+    /// All counts. Call [`flush`](Self::flush) first.
     pub fn iter(&self) -> impl Iterator<Item = (ShortKey<W>, u64)> {
         self.entries().iter().filter(|entry| entry.key.0[W - 1] != 0).map(|e| (e.key, e.count))
     }
@@ -158,7 +158,7 @@ impl<const W: usize, const IS_SET: bool> Table<W, IS_SET> {
         {
             use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
             let at = hash as usize & (self.slots - 1);
-            // SAFETY: a hint, which is valid for any address.
+            // SAFETY: a prefetch hint, valid for any address.
             #[allow(unsafe_code)]
             unsafe {
                 _mm_prefetch::<_MM_HINT_T0>(
@@ -172,8 +172,8 @@ impl<const W: usize, const IS_SET: bool> Table<W, IS_SET> {
 
     #[inline(always)]
     fn entries(&self) -> &[Entry<W>] {
-        // SAFETY: the mapping is `slots` entries long, aligned to a page, initialised (with zeros),
-        // and any bits are an entry.
+        // SAFETY: the mapping has `slots` entries, is aligned to a page and initialised with zeros,
+        // and any bits are a valid entry.
         #[allow(unsafe_code)]
         unsafe {
             std::slice::from_raw_parts(self.memory.as_ptr().cast(), self.slots)

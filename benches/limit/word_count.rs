@@ -13,7 +13,7 @@ use super::{Result, Turns, on_all_cores, open, pieces};
 
 const PIECE_BYTES: usize = 4 << 20;
 
-/// Words of up to 15 bytes inline, longer ones where they lie in the input.
+/// Words of up to 15 bytes inline, longer ones as slices of the input.
 struct Counts<'a> {
     short: Table<2>,
     long: HashMap<&'a [u8], u64, FixedState>,
@@ -32,7 +32,7 @@ pub fn run(input: &Path, output: &Path) -> Result<()> {
         Ok(counts)
     })?;
     on_all_cores(|core| write_merged(&counts, core, output))?;
-    // The memory goes when the process does.
+    // The memory is freed with the process.
     std::mem::forget(counts);
     Ok(())
 }
@@ -50,11 +50,11 @@ fn count<'a>(text: &'a [u8], counts: &mut Counts<'a>) -> Result<()> {
     outcome
 }
 
-/// Merges and writes the words that fall to one core.
+/// Merges and writes the words of one core.
 fn write_merged(counts: &[Counts<'_>], core: usize, output: &Path) -> Result<()> {
     let cores = counts.len() as u64;
     let mine = |hash: u64| ((hash >> 32) * cores) >> 32 == core as u64;
-    // Without growing, unless cores have seen quite different words.
+    // Enough to avoid growing, unless cores have seen very different words.
     let most = counts.iter().map(|one| one.short.len()).max().unwrap_or(0);
     let mut merged = Table::<2>::new(most)?;
     let mut merged_long: HashMap<&[u8], u64, FixedState> = HashMap::default();

@@ -1,17 +1,17 @@
 //! Finds the words of a text, 64 bytes at a time.
 
-/// Calls `found(start, end)` for every run of bytes that are not ASCII whitespace.
+/// Calls `found(start, end)` for each run of bytes other than ASCII whitespace.
 #[inline(always)]
 pub fn for_each_word(bytes: &[u8], mut found: impl FnMut(usize, usize)) {
     let (blocks, rest) = bytes.as_chunks::<64>();
     let mut last = [b' '; 64];
     last[..rest.len()].copy_from_slice(rest);
     let mut start = 0;
-    // Bit 0 says whether the byte before the block is blank.
+    // Bit 0: whether the byte before the block is blank.
     let mut before = 1;
     for (n, block) in blocks.iter().chain(std::iter::once(&last)).enumerate() {
         let blank = blanks(block);
-        // A bit for each byte that differs from the one before: words begin and end there.
+        // Each byte that differs from the byte before: words begin and end there.
         let mut edges = blank ^ (blank << 1 | before);
         before = blank >> 63;
         while edges != 0 {
@@ -26,7 +26,7 @@ pub fn for_each_word(bytes: &[u8], mut found: impl FnMut(usize, usize)) {
     }
 }
 
-/// A bit for each byte that is blank.
+/// A bit for each blank byte.
 #[cfg(target_arch = "x86_64")]
 #[inline(always)]
 fn blanks(block: &[u8; 64]) -> u64 {
@@ -41,7 +41,7 @@ fn blanks(block: &[u8; 64]) -> u64 {
         let bits = unsafe {
             let bytes = _mm_loadu_si128(sixteen.as_ptr().cast::<__m128i>());
             let space = _mm_cmpeq_epi8(bytes, _mm_set1_epi8(b' ' as i8));
-            // Tab to carriage return are 9 to 13; vertical tab, 11, is not blank.
+            // Tab to carriage return are 9 to 13; vertical tab, 11, does not count as blank.
             let from_tab = _mm_sub_epi8(bytes, _mm_set1_epi8(9));
             let control = _mm_cmpeq_epi8(_mm_min_epu8(from_tab, _mm_set1_epi8(4)), from_tab);
             let vertical = _mm_cmpeq_epi8(bytes, _mm_set1_epi8(11));
@@ -53,7 +53,7 @@ fn blanks(block: &[u8; 64]) -> u64 {
     mask
 }
 
-/// A bit for each byte that is blank.
+/// A bit for each blank byte.
 #[cfg(not(target_arch = "x86_64"))]
 fn blanks(block: &[u8; 64]) -> u64 {
     let bits = block.iter().enumerate().map(|(n, byte)| u64::from(byte.is_ascii_whitespace()) << n);
