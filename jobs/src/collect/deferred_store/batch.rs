@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use super::{State, fold};
-use crate::collect::chains::{Chains, Positions};
+use crate::collect::chains::{Chains, Followed};
 use crate::collect::combine_store::naming_key;
 use crate::combiner::Combiner;
 use crate::error::Result;
@@ -18,17 +18,27 @@ const KEYS: usize = 32;
 pub(super) struct Batch<A> {
     keys: Vec<u8>,
     items: Vec<(Range<usize>, Taken<A>)>,
+    followed: Vec<Followed>,
+    /// How many of them are chains of this batch.
+    waiting: usize,
     scratch: Vec<u8>,
 }
 
 enum Taken<A> {
-    Waiting(Positions),
+    /// By its number among the followed chains.
+    Waiting(usize),
     Folded(A),
 }
 
 impl<A> Default for Batch<A> {
     fn default() -> Self {
-        Self { keys: Vec::new(), items: Vec::new(), scratch: Vec::new() }
+        Self {
+            keys: Vec::new(),
+            items: Vec::new(),
+            followed: Vec::new(),
+            waiting: 0,
+            scratch: Vec::new(),
+        }
     }
 }
 
@@ -41,7 +51,15 @@ impl<A> Batch<A> {
         let start = self.keys.len();
         self.keys.extend_from_slice(key);
         let taken = match state {
-            State::Waiting(chain) => Taken::Waiting(chains.positions(chain)),
+            State::Waiting(chain) => {
+                let number = self.waiting;
+                if number == self.followed.len() {
+                    self.followed.push(Followed::default());
+                }
+                chains.follow(chain, &mut self.followed[number]);
+                self.waiting += 1;
+                Taken::Waiting(number)
+            }
             State::Folded(accumulator) => Taken::Folded(accumulator),
         };
         self.items.push((start..self.keys.len(), taken));
@@ -59,26 +77,25 @@ impl<A> Batch<A> {
         V: Value + ?Sized,
         C: Combiner<V, Accumulator = A>,
     {
-        let Self { keys, items, scratch } = self;
+        let Self { keys, items, followed, waiting, scratch } = self;
         let mut is_done = false;
         while !is_done {
             is_done = true;
-            for (_, taken) in &mut *items {
-                if let Taken::Waiting(positions) = taken {
-                    is_done &= !chains.step(positions);
-                }
+            for chain in &mut followed[..*waiting] {
+                is_done &= !chains.step(chain);
             }
         }
         for (key, taken) in items.drain(..) {
             let key = &keys[key];
             let accumulator = match taken {
                 Taken::Folded(accumulator) => accumulator,
-                Taken::Waiting(mut positions) => {
-                    if let Some(value) = chains.only(&positions) {
+                Taken::Waiting(number) => {
+                    let chain = &mut followed[number];
+                    if let Some(value) = chains.only(chain) {
                         each(RecordRef { key, value })?;
                         continue;
                     }
-                    let folded = fold::<V, C>(combiner, chains.values(&mut positions));
+                    let folded = fold::<V, C>(combiner, chains.values(chain));
                     folded.map_err(|error| naming_key::<K>(key, &error))?
                 }
             };
@@ -86,6 +103,7 @@ impl<A> Batch<A> {
             each(RecordRef { key, value })?;
         }
         keys.clear();
+        *waiting = 0;
         Ok(())
     }
 }

@@ -191,7 +191,9 @@ fn what_is_spilled_and_what_is_left_is_everything_and_memory_is_kept() {
 #[test]
 fn a_value_that_is_refused_names_its_key_also_when_it_has_waited() {
     let mut early = collector(&strings());
-    let text = "barn refused\n".repeat(20);
+    // So many different values that they do not all wait.
+    let others: String = (0..30).map(|n| format!("barn {n}\n")).collect();
+    let text = format!("barn refused\n{others}");
     let error = early.map_chunk(&Chunk::new("hay.txt", text.as_bytes()), &mut Unlimited);
     assert_eq!(error.unwrap_err().to_string(), "hay.txt: key 'barn': no such value");
     let mut late = collector(&strings());
