@@ -251,7 +251,7 @@ fn something_else_in_the_place_of_the_list_keeps_everybody_out_who_was() {
         (|list| mknodat(CWD, list, FileType::Fifo, Mode::RWXU, 0).unwrap(), "no regular file"),
         (|list| symlink("/dev/zero", list).unwrap(), "no regular file"),
         (|list| std::fs::create_dir(list).unwrap(), "no regular file"),
-        (|list| std::fs::write(list, vec![b'\n'; 5 << 20]).unwrap(), "more than is read"),
+        (|list| std::fs::write(list, vec![b'\n'; 5 << 20]).unwrap(), "larger than"),
         (|list| std::fs::write(list, b"# J\xfcrg\nsubmitter/\xff\n").unwrap(), "line 2: "),
     ];
     for (put, said) in puts {
