@@ -11,11 +11,20 @@ use crate::support::{Cluster, Dir, Mode, Process, both, case, count_words, sorte
 
 pub fn tests() -> Vec<Trial> {
     [
-        both("bad_records::three_of_a_million", three_of_a_million),
-        both("bad_records::one_more_than_allowed", one_more_than_allowed),
-        both("bad_records::a_share", a_share),
-        both("bad_records::a_group", a_group),
-        both("bad_records::fields_with_line_breaks", fields_with_line_breaks),
+        both(
+            "bad_records::three_bad_records_of_a_million_are_skipped",
+            three_bad_records_of_a_million_are_skipped,
+        ),
+        both(
+            "bad_records::one_record_beyond_the_budget_fails_the_job",
+            one_record_beyond_the_budget_fails_the_job,
+        ),
+        both("bad_records::the_budget_may_be_a_share", the_budget_may_be_a_share),
+        both("bad_records::a_bad_group_is_skipped", a_bad_group_is_skipped),
+        both(
+            "bad_records::a_quoted_line_break_is_one_bad_record",
+            a_quoted_line_break_is_one_bad_record,
+        ),
     ]
     .into_iter()
     .flatten()
@@ -26,13 +35,22 @@ pub fn tests() -> Vec<Trial> {
 /// Only in processes of their own: where a record kills the process, no other is left to report it.
 fn deadly_ones() -> Vec<Trial> {
     vec![
-        case("bad_records::records_that_abort", || deadly_records("abort", "SIGABRT")),
-        case("bad_records::records_that_segfault", || deadly_records("segfault", "SIGSEGV")),
-        case("bad_records::records_that_exit", || deadly_records("exit", "exited with code 0")),
-        case("bad_records::records_that_allocate", || deadly_records("allocate", "of memory")),
-        case("bad_records::groups_that_kill", groups_that_kill),
-        case("bad_records::more_that_kill_than_allowed", more_that_kill_than_allowed),
-        case("bad_records::one_that_kills_is_named", one_that_kills_is_named),
+        case("bad_records::poison_by_abort_is_skipped", || deadly_records("abort", "SIGABRT")),
+        case("bad_records::poison_by_segfault_is_skipped", || {
+            deadly_records("segfault", "SIGSEGV")
+        }),
+        case("bad_records::poison_by_exit_is_skipped", || {
+            deadly_records("exit", "exited with code 0")
+        }),
+        case("bad_records::poison_by_memory_is_skipped", || {
+            deadly_records("allocate", "of memory")
+        }),
+        case("bad_records::poison_groups_are_skipped", poison_groups_are_skipped),
+        case(
+            "bad_records::too_many_poison_records_fail_the_job",
+            too_many_poison_records_fail_the_job,
+        ),
+        case("bad_records::a_poison_record_is_named", a_poison_record_is_named),
     ]
 }
 
@@ -83,7 +101,7 @@ fn manifest(dir: &Dir) -> Value {
     serde_json::from_slice(&fs::read(dir.join("out/_SUCCESS")).unwrap()).unwrap()
 }
 
-fn three_of_a_million(mode: &Mode) {
+fn three_bad_records_of_a_million_are_skipped(mode: &Mode) {
     let clean = Dir::new();
     write_lines(&clean, false);
     mode.run(arguments("trouble", &clean, &["--in-map", "error"])).expect_code(0);
@@ -108,7 +126,7 @@ fn three_of_a_million(mode: &Mode) {
     }
 }
 
-fn one_more_than_allowed(mode: &Mode) {
+fn one_record_beyond_the_budget_fails_the_job(mode: &Mode) {
     let dir = Dir::new();
     write_lines(&dir, true);
     let flags = ["--in-map", "error", "--skip-bad-records", "2", "--split-size", "1MiB"];
@@ -121,7 +139,7 @@ fn one_more_than_allowed(mode: &Mode) {
         .expect_said("leave such records out with --skip-bad-records");
 }
 
-fn a_share(mode: &Mode) {
+fn the_budget_may_be_a_share(mode: &Mode) {
     let dir = Dir::new();
     write_lines(&dir, true);
     mode.run(arguments("trouble", &dir, &["--in-map", "error", "--skip-bad-records", "0.0002%"]))
@@ -135,7 +153,7 @@ fn a_share(mode: &Mode) {
     assert_eq!(output.expect_code(0).last_json()["skipped_records"], 3);
 }
 
-fn a_group(mode: &Mode) {
+fn a_bad_group_is_skipped(mode: &Mode) {
     let dir = Dir::new();
     dir.write("in/a.txt", "oats TROUBLE rye\nTROUBLE\n");
     let flags = ["--in-reduce", "panic", "--skip-bad-records", "1", "--reducers", "2"];
@@ -151,7 +169,7 @@ fn a_group(mode: &Mode) {
 
 /// Rows with line breaks inside quotes: each is one bad record, and no part of it is summed,
 /// wherever files are split.
-fn fields_with_line_breaks(mode: &Mode) {
+fn a_quoted_line_break_is_one_bad_record(mode: &Mode) {
     let (mut text, mut places) = (String::new(), Vec::new());
     let dir = Dir::new();
     let file = path(&dir.join("in/a.csv"));
@@ -243,7 +261,7 @@ fn deadly_records(how: &str, death: &str) {
     }
 }
 
-fn groups_that_kill() {
+fn poison_groups_are_skipped() {
     let dir = Dir::new();
     // Two of the keys differ only after the characters that are shown.
     let long = ["a", "b"].map(|end| format!("{WORD}{}{end}", "x".repeat(200)));
@@ -258,7 +276,7 @@ fn groups_that_kill() {
     assert!(lines.iter().all(|line| line["message"] == expected), "{lines:?}");
 }
 
-fn more_that_kill_than_allowed() {
+fn too_many_poison_records_fail_the_job() {
     let dir = Dir::new();
     write_deadly_lines(&dir);
     let cluster = small_cluster();
@@ -273,7 +291,7 @@ fn more_that_kill_than_allowed() {
 }
 
 /// Also without a budget for bad records.
-fn one_that_kills_is_named() {
+fn a_poison_record_is_named() {
     let dir = Dir::new();
     dir.write("in/a.txt", format!("all is well\nbut {WORD} it is\n"));
     let at = format!("was killed by SIGABRT ({} at byte 12)", path(&dir.join("in/a.txt")));

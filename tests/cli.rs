@@ -29,11 +29,17 @@ pub fn tests() -> Vec<Trial> {
     tests.push(case("cli::help_names_jobs_and_flags", help_names_jobs_and_flags));
     tests.push(case("cli::usage_errors_end_with_2", usage_errors_end_with_2));
     tests.push(case("cli::empty_variables_are_not_set", empty_variables_are_not_set));
-    tests.push(case("cli::started_in_a_folder_that_is_gone", started_in_a_folder_that_is_gone));
-    tests.push(case("cli::submitted_again_under_its_name", submitted_again_under_its_name));
-    tests.push(case("cli::values_that_cannot_work", values_that_cannot_work));
-    tests.push(case("cli::paths_that_cannot_be_used", paths_that_cannot_be_used));
-    tests.push(case("cli::results_that_cannot_be_written", results_that_cannot_be_written));
+    tests.push(case(
+        "cli::a_removed_current_folder_is_an_error",
+        a_removed_current_folder_is_an_error,
+    ));
+    tests.push(case(
+        "cli::a_repeated_submission_is_the_same_job",
+        a_repeated_submission_is_the_same_job,
+    ));
+    tests.push(case("cli::impossible_values_are_refused", impossible_values_are_refused));
+    tests.push(case("cli::unusable_paths_are_named", unusable_paths_are_named));
+    tests.push(case("cli::unwritable_results_are_errors", unwritable_results_are_errors));
     tests.push(case("cli::coordinator_wait_is_kept", coordinator_wait_is_kept));
     tests.push(case("cli::summary_and_preview", summary_and_preview));
     tests.push(case("cli::observing_a_cluster", observing_a_cluster));
@@ -84,7 +90,7 @@ fn usage_errors_end_with_2() {
 }
 
 /// Refused at once; the message names the flag and the accepted values.
-fn values_that_cannot_work() {
+fn impossible_values_are_refused() {
     let long = "x".repeat(5_000);
     let job = ["word-count", "--input", "x", "--output", "y"];
     for (flags, says) in [
@@ -109,7 +115,7 @@ fn values_that_cannot_work() {
 }
 
 /// The message names the flag or variable that gave the path.
-fn paths_that_cannot_be_used() {
+fn unusable_paths_are_named() {
     let dir = Dir::new();
     dir.write("file", "x");
     let file = path(&dir.join("file"));
@@ -132,7 +138,7 @@ fn paths_that_cannot_be_used() {
 }
 
 /// A result on a full disk is an error; a closed pipe is not.
-fn results_that_cannot_be_written() {
+fn unwritable_results_are_errors() {
     let dir = Dir::new();
     dir.write("in/a", "b a\n");
     let cluster = Cluster::start(1);
@@ -211,7 +217,7 @@ fn empty_variables_are_not_set() {
     assert_ne!(Process::start(command).finish().code(), Some(2));
 }
 
-fn started_in_a_folder_that_is_gone() {
+fn a_removed_current_folder_is_an_error() {
     let dir = Dir::new();
     dir.write("in", "a b\n");
     let gone = dir.join("gone");
@@ -231,7 +237,7 @@ fn started_in_a_folder_that_is_gone() {
 }
 
 /// A script that does not know whether its submission arrived repeats it, in another process.
-fn submitted_again_under_its_name() {
+fn a_repeated_submission_is_the_same_job() {
     let dir = Dir::new();
     dir.write("in/a", "b a\n");
     let cluster = Cluster::start(1);

@@ -17,10 +17,10 @@ pub fn tests() -> Vec<Trial> {
     vec![
         case("confinement::jobs_harm_neither_worker_nor_others", jobs_harm_nobody),
         case("confinement::a_declared_path_is_writable", a_declared_path_is_writable),
-        case("confinement::what_lies_beside_the_worker_is_read", beside_the_worker),
+        case("confinement::files_beside_the_worker_can_be_read", beside_the_worker),
         case("confinement::neighbours_credentials_are_hidden", neighbours_are_hidden),
-        case("confinement::neighbours_outputs_are_read", neighbours_outputs_are_read),
-        case("confinement::workers_can_do_without", workers_can_do_without),
+        case("confinement::outputs_of_neighbours_can_be_read", outputs_of_neighbours_can_be_read),
+        case("confinement::confinement_can_be_switched_off", confinement_can_be_switched_off),
         case("confinement::declared_paths_stay_in_allowed_folders", declared_paths_are_checked),
         case("confinement::declared_paths_reach_no_outputs", declared_paths_reach_no_outputs),
     ]
@@ -157,7 +157,7 @@ fn neighbours_are_hidden() {
 
 /// Nothing answers at the address that the workers advertise, so map outputs must be read from the
 /// neighbour's files.
-fn neighbours_outputs_are_read() {
+fn outputs_of_neighbours_can_be_read() {
     let gated = GatedJob::new(4, 200_000, &["--reducers", "2", "--memory", "512KiB"]);
     let mut cluster = GatedJob::cluster(0);
     let nowhere = format!("127.0.0.1:{}", free_port());
@@ -175,7 +175,7 @@ fn neighbours_outputs_are_read() {
     assert_eq!(status["reduce"]["failed"], 0, "{status}");
 }
 
-fn workers_can_do_without() {
+fn confinement_can_be_switched_off() {
     let mut cluster = Cluster::start(0);
     cluster.add_worker_at(&cluster.url.clone(), &["--no-landlock"]);
     cluster.wait_for_workers(1);

@@ -18,19 +18,19 @@ use crate::support::{
 
 pub fn tests() -> Vec<Trial> {
     vec![
-        root_case("control_groups::all_that_a_job_starts_ends_as_one", ends_as_one),
-        root_case("control_groups::what_a_container_cannot_tell_apart_ends", in_a_container),
-        root_case("control_groups::what_a_killed_worker_leaves_ends_with_the_next", sweeps),
-        root_case("control_groups::a_jobs_own_user_is_in_one_too", of_jobs_user),
-        root_case("control_groups::a_job_does_not_leave_its_own", no_way_out),
-        root_case("control_groups::memory_that_is_not_mapped_counts", hidden_memory),
-        root_case("control_groups::more_memory_is_named_as_without", exceeds_memory),
+        root_case("control_groups::processes_of_a_job_end_together", ends_as_one),
+        root_case("control_groups::orphans_in_a_container_end", in_a_container),
+        root_case("control_groups::processes_left_by_a_killed_worker_end_with_the_next", sweeps),
+        root_case("control_groups::a_job_with_its_own_user_has_a_group", of_jobs_user),
+        root_case("control_groups::a_job_cannot_leave_its_group", no_way_out),
+        root_case("control_groups::unmapped_memory_counts", hidden_memory),
+        root_case("control_groups::exceeded_memory_is_named", exceeds_memory),
         root_case("control_groups::the_workers_own_limit_is_named", exceeds_above),
         root_case("control_groups::limits_are_the_kernels", limits),
-        root_case("control_groups::one_of_the_workers_own_user_is_used", of_own_user),
-        root_case("control_groups::one_that_systemd_has_made_for_the_worker_is_used", subgroup),
-        root_case("control_groups::what_was_not_given_is_left_alone", not_given),
-        root_case("control_groups::what_is_shared_is_left_alone", shared),
+        root_case("control_groups::a_group_of_the_workers_own_user_is_used", of_own_user),
+        root_case("control_groups::a_subgroup_made_by_systemd_is_used", subgroup),
+        root_case("control_groups::a_group_that_was_not_delegated_is_left_alone", not_given),
+        root_case("control_groups::a_shared_group_is_left_alone", shared),
         root_case("control_groups::a_second_worker_leaves_the_first_alone", second_worker),
     ]
 }

@@ -26,11 +26,11 @@ pub fn tests() -> Vec<Trial> {
         case("isolation::levels_hold_what_the_documents_say", levels_hold),
         case("isolation::a_worker_does_not_start_with_less", not_with_less),
         root_case("isolation::a_job_has_a_user_of_its_own", own_user),
-        root_case("isolation::what_a_killed_worker_left_ends", left_by_killed),
-        root_case("isolation::users_of_jobs_that_cannot_be_had", no_users),
-        root_case("isolation::shipped_files_for_users_of_jobs", shipped_files),
-        case("isolation::a_neighbour_that_was_made_unreadable", unreadable_neighbour),
-        case("isolation::a_declared_path_is_exchanged_between_attempts", exchanged_path),
+        root_case("isolation::processes_left_by_a_killed_worker_end", left_by_killed),
+        root_case("isolation::unavailable_users_of_jobs_are_refused", no_users),
+        root_case("isolation::users_of_jobs_can_read_shipped_files", shipped_files),
+        case("isolation::an_unreadable_neighbour_stays_hidden", unreadable_neighbour),
+        case("isolation::a_declared_path_that_became_a_link_is_not_followed", exchanged_path),
     ]
 }
 

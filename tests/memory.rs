@@ -8,10 +8,13 @@ use crate::support::{Dir, Mode, both, case, read_parts};
 
 pub fn tests() -> Vec<Trial> {
     let mut tests = vec![case(
-        "memory::what_user_code_holds_makes_the_engine_spill",
+        "memory::memory_of_user_code_makes_the_engine_spill",
         what_user_code_holds_counts,
     )];
-    tests.extend(both("memory::a_line_that_swells_without_a_reducer", a_line_that_swells));
+    tests.extend(both(
+        "memory::a_line_that_grows_without_a_reducer_stays_within_memory",
+        a_line_that_swells,
+    ));
     tests
 }
 

@@ -15,10 +15,10 @@ use crate::support::{
 
 pub fn tests() -> Vec<Trial> {
     vec![
-        case("modes::nothing_is_for_others_in_an_open_cluster", || nothing_is_for_others(false)),
-        case("modes::nothing_is_for_others_in_a_secured_cluster", || nothing_is_for_others(true)),
-        case("modes::folders_that_others_enter_are_named", folders_that_others_enter),
-        case("modes::results_are_as_the_umask_says", results_are_as_the_umask_says),
+        case("modes::files_of_an_open_cluster_are_private", || nothing_is_for_others(false)),
+        case("modes::files_of_a_secured_cluster_are_private", || nothing_is_for_others(true)),
+        case("modes::folders_open_to_others_are_named", folders_that_others_enter),
+        case("modes::results_have_the_mode_of_the_umask", results_have_the_mode_of_the_umask),
     ]
 }
 
@@ -165,7 +165,7 @@ fn folders_that_others_enter() {
 }
 
 /// Results have the permissions that their users' umask gives.
-fn results_are_as_the_umask_says() {
+fn results_have_the_mode_of_the_umask() {
     let dir = Dir::new();
     let careless = Careless { dir: &dir, secured: false };
     generated_words(&dir, 1, 100);

@@ -17,9 +17,15 @@ use crate::support::{
 
 pub fn tests() -> Vec<Trial> {
     vec![
-        root_case("neighbours::an_open_cluster_is_its_users_alone", an_open_cluster),
-        root_case("neighbours::data_is_for_no_other_user", data_is_for_no_other_user),
-        root_case("neighbours::nobody_works_for_a_squatter", nobody_works_for_a_squatter),
+        root_case("neighbours::an_open_cluster_refuses_other_users", an_open_cluster),
+        root_case(
+            "neighbours::shuffled_data_is_refused_to_other_users",
+            shuffled_data_is_refused_to_other_users,
+        ),
+        root_case(
+            "neighbours::no_worker_runs_jobs_of_a_squatter",
+            no_worker_runs_jobs_of_a_squatter,
+        ),
         root_case("neighbours::a_cluster_can_be_shared", a_cluster_can_be_shared),
     ]
 }
@@ -105,7 +111,7 @@ fn an_open_cluster() {
 }
 
 /// The port for shuffled data does not answer other users.
-fn data_is_for_no_other_user() {
+fn shuffled_data_is_refused_to_other_users() {
     let home = Home::new();
     let (_coordinator, url) = home.coordinator(ANN, &[]);
     let listen = format!("127.0.0.1:{}", free_port());
@@ -113,7 +119,7 @@ fn data_is_for_no_other_user() {
     let worker = home.start(ANN, &[&flags[..], &[&home.path("ann/w")]].concat());
     eventually("Ann's worker", || home.workers(ANN, &url, &[]) == 1);
     // Root is admitted, and told that there is no such job.
-    assert!(answers(&listen), "nobody serves data there");
+    assert!(answers(&listen), "the data port is open to root");
     let probe = "import socket,sys,encodings.idna\n\
                  s=socket.socket(); s.connect(('127.0.0.1',int(sys.argv[1]))); s.settimeout(60)\n\
                  s.send(b'windrow-shuffle/2 job '+b'0'*32+b'\\nPRI * HTTP/2.0\\r\\n\\r\\nSM\\r\\n\\r\\n\\0\\0\\0\\4\\0\\0\\0\\0\\0')\n\
@@ -139,7 +145,7 @@ fn answers(address: &str) -> bool {
 
 /// Bob listens at the address of Ann's coordinator, which is down: her worker does not run his jobs
 /// with her permissions, and continues when her coordinator is back.
-fn nobody_works_for_a_squatter() {
+fn no_worker_runs_jobs_of_a_squatter() {
     let home = Home::new();
     let listen = format!("127.0.0.1:{}", free_port());
     let url = format!("http://{listen}");

@@ -7,7 +7,10 @@ use crate::support::{Dir, Mode, both, generated_words, read_parts};
 
 pub fn tests() -> Vec<Trial> {
     let mut tests = both("ordered::parts_follow_one_another", parts_follow_one_another);
-    tests.extend(both("ordered::a_frequent_line_is_shared_out", a_frequent_line_is_shared_out));
+    tests.extend(both(
+        "ordered::a_frequent_line_is_divided_among_parts",
+        a_frequent_line_is_divided_among_parts,
+    ));
     tests.extend(both("ordered::a_record_that_is_too_long", a_record_that_is_too_long));
     tests.extend(both("ordered::chosen_numbers_are_shown", chosen_numbers_are_shown));
     tests
@@ -38,7 +41,7 @@ fn parts_follow_one_another(mode: &Mode) {
     }
 }
 
-fn a_frequent_line_is_shared_out(mode: &Mode) {
+fn a_frequent_line_is_divided_among_parts(mode: &Mode) {
     let dir = Dir::new();
     dir.write("in/a", "hay\n".repeat(9_000) + &"corn\n".repeat(500) + &"oats\n".repeat(500));
     mode.run(to(&dir, "out", &["--split-size", "10KB", "--reducers", "4"])).expect_code(0);

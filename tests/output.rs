@@ -14,8 +14,12 @@ pub fn tests() -> Vec<Trial> {
     tests.extend(both("output::empty_folder_is_used", empty_folder_is_used));
     tests.push(case("output::nothing_visible_before_success", nothing_visible_before_success));
     tests.push(case("output::one_job_an_output", one_job_an_output));
-    tests.extend(both("output::links_of_a_job_lead_nowhere", links_of_a_job_lead_nowhere));
-    tests.extend(both("output::a_lock_that_is_a_link_stays", a_lock_that_is_a_link_stays));
+    tests.extend(both(
+        "output::links_planted_by_a_job_are_not_followed",
+        links_planted_by_a_job_are_not_followed,
+    ));
+    tests
+        .extend(both("output::a_lock_that_is_a_link_is_refused", a_lock_that_is_a_link_is_refused));
     tests
 }
 
@@ -43,7 +47,7 @@ fn manifest_tells_the_truth(mode: &Mode) {
 }
 
 /// A job plants links under the names that publication uses itself.
-fn links_of_a_job_lead_nowhere(mode: &Mode) {
+fn links_planted_by_a_job_are_not_followed(mode: &Mode) {
     let dir = Dir::new();
     let kept = dir.join("kept");
     fs::create_dir_all(kept.join("tokens")).unwrap();
@@ -66,7 +70,7 @@ fn links_of_a_job_lead_nowhere(mode: &Mode) {
 }
 
 /// A user who may write to the output has planted the link before.
-fn a_lock_that_is_a_link_stays(mode: &Mode) {
+fn a_lock_that_is_a_link_is_refused(mode: &Mode) {
     let dir = Dir::new();
     generated_words(&dir, 1, 100);
     let kept = dir.write("kept", "mine");

@@ -27,7 +27,7 @@ pub fn tests() -> Vec<Trial> {
         case("probes::a_workers_port_is_for_processes_of_its_jobs", a_workers_port),
         case("probes::credentials_of_a_job_are_for_its_workers", credentials_of_a_job),
         case("probes::a_revoked_worker_is_lost", a_revoked_worker_is_lost),
-        case("probes::a_revoked_user_hears_no_more", a_revoked_user_hears_no_more),
+        case("probes::a_revoked_user_is_disconnected", a_revoked_user_is_disconnected),
         root_case("probes::running_processes_get_renewed_credentials", renewed_in_processes),
     ]
 }
@@ -197,7 +197,7 @@ fn revoke(cluster: &Cluster, credentials: &Credentials) {
 }
 
 /// A user who watches a job is disconnected, too, and the job continues.
-fn a_revoked_user_hears_no_more() {
+fn a_revoked_user_is_disconnected() {
     let cluster = secured(1);
     let user = cluster.dir().join("user");
     let token = cluster.token("submitter");

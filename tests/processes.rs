@@ -29,18 +29,24 @@ pub fn tests() -> Vec<Trial> {
         case(&format!("processes::death_by_{how}"), move || death_is_named(how, flags, said))
     });
     let others = [
-        case("processes::forked_ones_go_with_the_job", forked_ones_go_with_the_job),
-        case("processes::escaped_ones_go_with_the_job", escaped_ones_go_with_the_job),
-        case("processes::escaped_ones_go_with_a_process_that_dies", escaped_ones_go_with_a_death),
-        case("processes::ones_that_never_stand_still_go_with_the_job", runners_go_with_the_job),
-        case("processes::one_that_clings_to_a_part", one_that_clings_to_a_part),
-        case("processes::what_is_printed_is_bounded", what_is_printed_is_bounded),
+        case("processes::forked_processes_end_with_the_job", forked_processes_end_with_the_job),
+        case("processes::escaped_processes_end_with_the_job", escaped_processes_end_with_the_job),
+        case(
+            "processes::escaped_processes_end_when_the_jobs_process_dies",
+            escaped_ones_go_with_a_death,
+        ),
+        case("processes::short_lived_processes_end_with_the_job", runners_go_with_the_job),
+        case(
+            "processes::a_process_that_writes_to_a_published_part_does_no_harm",
+            a_process_that_writes_to_a_published_part_does_no_harm,
+        ),
+        case("processes::printed_output_is_bounded", printed_output_is_bounded),
         case("processes::standard_input_is_empty", standard_input_is_empty),
-        case("processes::one_that_hangs_is_killed", one_that_hangs_is_killed),
+        case("processes::a_hanging_process_is_killed", a_hanging_process_is_killed),
         case("processes::killed_in_map", killed_in_map),
         case("processes::killed_in_reduce_twice", killed_in_reduce_twice),
         case("processes::killed_where_others_fetch", killed_where_others_fetch),
-        case("processes::workers_death_leaves_none", workers_death_leaves_none),
+        case("processes::no_process_survives_its_worker", no_process_survives_its_worker),
         case("processes::jobs_can_run_in_the_worker", jobs_can_run_in_the_worker),
     ];
     deaths.chain(others).collect()
@@ -106,7 +112,7 @@ fn death_is_named(how: &str, worker_flags: &[&str], said: &[&str]) {
     eventually("no process of a job", || children(&cluster.workers[0]).is_empty());
 }
 
-fn forked_ones_go_with_the_job() {
+fn forked_processes_end_with_the_job() {
     let dir = Dir::new();
     let cluster = Cluster::start(1);
     let job = cluster.submit_detached(deadly(&dir, "fork", &[]));
@@ -119,7 +125,7 @@ fn forked_ones_go_with_the_job() {
 }
 
 /// A process that has left its group and lost its parent is found, too.
-fn escaped_ones_go_with_the_job() {
+fn escaped_processes_end_with_the_job() {
     let dir = Dir::new();
     let cluster = Cluster::start(1);
     let job = cluster.submit_detached(deadly(&dir, "escape", &[]));
@@ -149,7 +155,7 @@ fn escaped_ones_go_with_a_death() {
 
 /// One process of the job has a part open, and writes to it at publication; another does not exit
 /// when asked to.
-fn one_that_clings_to_a_part() {
+fn a_process_that_writes_to_a_published_part_does_no_harm() {
     const FILE_BYTES: usize = 1_000;
     let dir = Dir::new();
     let (gates, out) = (gates(&dir), dir.join("out"));
@@ -215,7 +221,7 @@ fn runners_go_with_the_job() {
     eventually("no process of the job", || children(&cluster.workers[0]).is_empty());
 }
 
-fn what_is_printed_is_bounded() {
+fn printed_output_is_bounded() {
     let dir = Dir::new();
     let cluster = Cluster::start(1);
     let job = cluster.submit_detached(deadly(&dir, "print", &[]));
@@ -233,7 +239,7 @@ fn standard_input_is_empty() {
     assert_eq!(mark(&dir.join("marks"), "read-").as_deref(), Some("0"));
 }
 
-fn one_that_hangs_is_killed() {
+fn a_hanging_process_is_killed() {
     let dir = Dir::new();
     dir.write("in/b.txt", "here\nis TROUBLE\n");
     let flags = ["--in-map", "hang", "--task-timeout", "1s", "--max-attempts", "2"];
@@ -314,7 +320,7 @@ fn killed_where_others_fetch() {
     assert_eq!(sorted_lines(&dir.join("out")), count_words(&inputs));
 }
 
-fn workers_death_leaves_none() {
+fn no_process_survives_its_worker() {
     let dir = Dir::new();
     let mut cluster = Cluster::start(1);
     cluster.submit_detached(deadly(&dir, "fork", &[]));

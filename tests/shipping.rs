@@ -25,7 +25,10 @@ pub fn tests() -> Vec<Trial> {
         case("shipping::two_versions_run_at_once", two_versions_run_at_once),
         case("shipping::a_side_file_that_is_missing", a_side_file_that_is_missing),
         case("shipping::a_worker_without_processes", a_worker_without_processes),
-        case("shipping::a_hanging_sample_harms_nobody_else", a_hanging_sample_harms_nobody_else),
+        case(
+            "shipping::a_hanging_sample_does_not_block_other_submissions",
+            a_hanging_sample_does_not_block_other_submissions,
+        ),
     ]);
     tests
 }
@@ -203,7 +206,7 @@ fn a_worker_without_processes() {
 }
 
 /// The mapper of an ordered job hangs in its submitter; another submission succeeds meanwhile.
-fn a_hanging_sample_harms_nobody_else() {
+fn a_hanging_sample_does_not_block_other_submissions() {
     let cluster = Cluster::start(1);
     let dir = Dir::new();
     dir.write("in/a.txt", "words enough\n");

@@ -9,9 +9,9 @@ use crate::support::{Dir, Mode, Output, Process, case, windrow};
 pub fn tests() -> Vec<Trial> {
     vec![
         case("verify::an_output_is_compared_with_its_manifest", compared),
-        case("verify::whatever_lies_beside_an_output_is_named", beside),
-        case("verify::what_is_no_output_is_named", no_output),
-        case("verify::what_is_no_file_is_not_waited_for", no_files),
+        case("verify::extra_files_of_an_output_are_named", beside),
+        case("verify::a_folder_without_an_output_is_named", no_output),
+        case("verify::pipes_are_not_waited_for", no_files),
     ]
 }
 

@@ -50,7 +50,7 @@ struct Cluster {
     decider: Decider<Nothing>,
     store: Store,
     workers: u64,
-    /// Attempts by the moment at which they are done.
+    /// Running attempts by the moment of their end.
     ends: BTreeSet<(Time, AttemptId, WorkerId)>,
     running: BTreeMap<WorkerId, BTreeSet<AttemptId>>,
     events: VecDeque<Event>,
@@ -121,7 +121,7 @@ fn kind(event: &Event) -> &'static str {
 }
 
 impl Cluster {
-    /// What ends by then has ended, and each worker is heard of.
+    /// Ends attempts that are due, and sends each worker's heartbeat.
     fn pass(&mut self, until: Time) -> Result<()> {
         while let Some(&(at, attempt, worker)) = self.ends.first().filter(|end| end.0 <= until) {
             self.ends.pop_first();
@@ -146,7 +146,7 @@ impl Cluster {
         self.happen(until)
     }
 
-    /// All that has happened is decided on, and becomes durable.
+    /// Decides on all pending events, and makes them durable.
     fn happen(&mut self, now: Time) -> Result<()> {
         while !self.events.is_empty() || self.decider.is_waiting() {
             for event in self.events.drain(..self.events.len().min(TURN)) {

@@ -1,4 +1,4 @@
-//! `fuzz/run`: fuzzes one target or all of them, for as long as it is told.
+//! `fuzz/run`: fuzzes one target or all targets, for a given time.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};

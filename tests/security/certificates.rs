@@ -15,8 +15,8 @@ use crate::support::{
 
 pub fn tests() -> Vec<Trial> {
     vec![
-        case("security::members_come_back_after_an_outage", an_outage),
-        case("security::members_that_were_away_too_long_end", an_outage_for_too_long),
+        case("security::members_return_after_an_outage", an_outage),
+        case("security::members_away_beyond_the_grace_period_end", an_outage_for_too_long),
         case("security::short_lived_certificates_are_renewed", certificates_are_renewed),
         case("security::a_job_that_outlasts_its_submitters_certificate", a_long_job),
         case("security::expired_credentials_say_so", expired_credentials_say_so),

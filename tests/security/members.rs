@@ -11,7 +11,7 @@ use crate::support::{Dir, Process, case, eventually, windrow};
 pub fn tests() -> Vec<Trial> {
     vec![
         case("security::members_are_revoked_by_name", members_are_revoked_by_name),
-        case("security::a_pipe_in_the_place_of_the_list_stops_nobody", pipe_as_list),
+        case("security::a_pipe_in_place_of_the_revocation_list_does_not_block", pipe_as_list),
         case("security::roles_are_kept_apart", roles_are_kept_apart),
         case("security::one_worker_has_one_certificate", one_worker_one_certificate),
     ]

@@ -10,7 +10,7 @@ use crate::support::{Cluster, Dir, Process, case, windrow};
 pub fn tests() -> Vec<Trial> {
     vec![
         case("security::jobs_stay_in_allowed_folders", jobs_stay_in_allowed_folders),
-        case("security::no_control_bytes_get_through", no_control_bytes_get_through),
+        case("security::control_bytes_are_escaped", control_bytes_are_escaped),
     ]
 }
 
@@ -38,7 +38,7 @@ fn jobs_stay_in_allowed_folders() {
 
 /// Whatever a user names, logs of the coordinator and output of commands have no raw control byte
 /// except line ends.
-fn no_control_bytes_get_through() {
+fn control_bytes_are_escaped() {
     const EVIL: &str =
         "evil\x1b[2J\x07\u{9b}31m\r\x08\nforged\u{202e}\u{2066}\u{200b}\u{2028}\u{85}ad\u{200d}min";
     let mut cluster = Cluster::start(0);

@@ -12,9 +12,9 @@ pub fn tests() -> Vec<Trial> {
     vec![
         case("security::tokens_are_for_one_member_once", tokens_are_for_one_member_once),
         case("security::tokens_come_from_files", tokens_come_from_files),
-        case("security::credentials_that_are_good_are_kept", good_credentials_are_kept),
-        case("security::a_token_of_a_wrong_role_does_not_stick", a_token_of_a_wrong_role),
-        case("security::credentials_of_another_cluster_do_not_stick", a_token_of_another_cluster),
+        case("security::valid_credentials_are_kept", good_credentials_are_kept),
+        case("security::a_token_of_a_wrong_role_is_not_kept", a_token_of_a_wrong_role),
+        case("security::credentials_of_another_cluster_are_replaced", a_token_of_another_cluster),
     ]
 }
 

@@ -12,7 +12,7 @@ use super::{Dir, Output, Process, free_port, generic_windrow, wait_for, windrow}
 
 /// A running cluster. All its processes are killed when it is dropped.
 pub struct Cluster {
-    /// As its clients are told: the addresses of all that are, or may become, its coordinator.
+    /// The URLs for its clients, of all coordinators that are, or may become, in charge.
     pub url: String,
     pub coordinator: Process,
     pub workers: Vec<Process>,

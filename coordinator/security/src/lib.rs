@@ -1,4 +1,4 @@
-//! Who may speak with whom in a Windrow cluster.
+//! Authentication and admission in a Windrow cluster.
 //!
 //! ```text
 //!  identity, certificate   the name of a member: windrow://CLUSTER/ROLE/NAME
@@ -11,7 +11,7 @@
 //!  enrollment, renewal     the newcomer's and the member's side of the Enrollment service
 //!  retry                   what is retried when the other end hangs up
 //!  limits                  what a stranger can make a process hold
-//!  waiting_list            waiting connections, of which none can keep others out
+//!  waiting_list            waiting connections, in a fair and bounded list
 //!  admission               which connections wait, and which are admitted
 //!  refusals                one log line a second about refused callers
 //! ```

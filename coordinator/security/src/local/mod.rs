@@ -9,7 +9,7 @@
 //!  client 127.0.0.1:40000  ------ connection ------>  coordinator 127.0.0.1:7171
 //!                "whose is 7171, to 40000?"            "whose is 40000, to 7171?"
 //!
-//!  users        the users to talk to, and what refused ones are told
+//!  users        the users to talk to, and the message to others
 //!  peer         the user at the other end of a connection, and the user who listens there
 //!  sock_diag    the kernel's answer for one socket
 //!  proc_net     the kernel's list of all sockets, if sock_diag does not answer

@@ -150,7 +150,7 @@ impl Authorizer for LocalUsersOnly {
 fn refusal(user: u32) -> String {
     let own = geteuid().as_raw();
     let can_do = format!(
-        "whoever runs it can say 'windrow coordinator --allow-user {user}', or set up a secured cluster \
+        "its user can run 'windrow coordinator --allow-user {user}', or set up a secured cluster \
          ('windrow init')"
     );
     let advice = advice(user, can_do);
