@@ -204,7 +204,7 @@ fn declared_paths_are_checked() {
         Process::start(command).finish()
     };
     for outside in ["other", "data/link"] {
-        submit(outside).expect_code(1).expect_said("--allow-path adds to that");
+        submit(outside).expect_code(1).expect_said("add to them with --allow-path");
     }
     submit("data/notes").expect_code(0);
 }

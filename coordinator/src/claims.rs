@@ -1,13 +1,12 @@
-//! Which paths are whose: the output of a job is its own, and to what it has declared its code
-//! writes besides.
+//! Claims of jobs on paths: a job's output, and the paths that it has declared its code writes to.
 //!
-//! Whoever may write to a folder moves, removes and forges what lies in it. So what a job declares
-//! is no output of a job that is not over, contains none and lies in none, whichever of the two
-//! comes first. Several jobs may declare the same path, or one in the other's.
+//! Code with write access to a folder can move, remove and forge its content. So a declared path
+//! must not be, contain or lie in the output of a job that is not over, whichever of the two comes
+//! first. Several jobs may declare the same path, or overlapping ones.
 //!
-//! All of this goes by name: outputs and declared paths are resolved (`plan/allowed.rs`)
-//! before, and whoever opens them follows no link. Outputs that have no job any more are
-//! searched for (`output/search.rs`).
+//! Claims compare names: outputs and declared paths are resolved before (`plan/allowed.rs`), and
+//! opened without following links. Outputs without a job are found by a search
+//! (`output/search.rs`).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
@@ -16,75 +15,76 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use windrow_jobs::{JobId, JobSpec, explained};
 
-/// Why a job cannot have what it asks for.
+/// Why a job's claim is refused.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ClaimError {
-    /// Jobs write to a folder in their output, and to nothing else of it.
+    /// The declared path overlaps the job's own output, of which its code may write to one folder
+    /// only.
     #[error(
-        "the job's code cannot be let write to {} (--allow-write): the job's output, {}, is there; declare a folder in which no outputs lie",
+        "the job's code must not write to {} (--allow-write): the job's output, {}, is there; declare a folder in which no outputs lie",
         path.display(), output.display()
     )]
     OwnOutput {
-        /// What was declared.
+        /// The declared path.
         path: PathBuf,
         /// The output.
         output: PathBuf,
     },
-    /// A job that is not over writes there.
+    /// The declared path overlaps the output of a job that is not over.
     #[error(
-        "the job's code cannot be let write to {} (--allow-write): {}, the output of {owner}, is there; declare a folder in which no outputs lie",
+        "the job's code must not write to {} (--allow-write): {}, the output of {owner}, is there; declare a folder in which no outputs lie",
         path.display(), output.display()
     )]
     OthersOutput {
-        /// What was declared.
+        /// The declared path.
         path: PathBuf,
         /// The output.
         output: PathBuf,
-        /// Whose it is.
+        /// The job that owns it.
         owner: String,
     },
-    /// A job has written there.
+    /// The declared path overlaps the output of a job that is over.
     #[error(
-        "the job's code cannot be let write to {} (--allow-write): {} is an output, with {mark} in it; declare a folder in which no outputs lie",
+        "the job's code must not write to {} (--allow-write): {} is an output, with {mark} in it; declare a folder in which no outputs lie",
         path.display(), output.display()
     )]
     Output {
-        /// What was declared.
+        /// The declared path.
         path: PathBuf,
         /// The output.
         output: PathBuf,
-        /// What tells that it is one.
+        /// The entry that shows it.
         mark: &'static str,
     },
-    /// More lies there than is looked at.
+    /// The declared path has too many entries to be searched.
     #[error(
-        "the job's code cannot be let write to {} (--allow-write): whether outputs lie there is not known, since there are more than {entries} \
+        "the job's code must not write to {} (--allow-write): it cannot be searched for outputs, since there are more than {entries} \
          files and folders in what is declared, or more than {depth} folders in each other; declare a smaller folder",
         path.display()
     )]
     TooMuch {
-        /// What was declared.
+        /// The declared path.
         path: PathBuf,
-        /// So many are looked at.
+        /// The limit of entries.
         entries: usize,
-        /// And so deep.
+        /// The limit of depth.
         depth: usize,
     },
-    /// What lies there cannot be seen.
+    /// The declared path cannot be searched.
     #[error(
-        "the job's code cannot be let write to {} (--allow-write): whether outputs lie there is not known: {}: {}; let the coordinator's user read \
+        "the job's code must not write to {} (--allow-write): it cannot be searched for outputs: {}: {}; let the coordinator's user read \
          it, or declare another folder",
         path.display(), at.display(), explained(at, error)
     )]
     Unknown {
-        /// What was declared.
+        /// The declared path.
         path: PathBuf,
-        /// Where it ended.
+        /// Where the search failed.
         at: PathBuf,
-        /// What the system said.
+        /// The system's error.
         error: std::io::Error,
     },
-    /// The code of another job may write there.
+    /// The output overlaps a path that another job has declared.
     #[error(
         "output {} would be in reach of the code of {owner}, which may write to {} (--allow-write) until that job is over; choose another folder, \
          or cancel that job",
@@ -93,36 +93,36 @@ pub(crate) enum ClaimError {
     InReach {
         /// The output.
         output: PathBuf,
-        /// What that job has declared.
+        /// The other job's declared path.
         path: PathBuf,
-        /// Which job.
+        /// The other job.
         owner: String,
     },
 }
 
-/// What one job claims.
+/// The claim of one job.
 #[derive(Clone, Debug)]
 pub(crate) struct Claim {
-    /// The names of its output folder: its submitter's, and the one without links.
+    /// The names of the job's output folder: the submitter's, and the resolved one.
     outputs: [PathBuf; 2],
-    /// Without links.
+    /// The declared paths, resolved.
     declared: Vec<PathBuf>,
 }
 
 impl Claim {
-    /// That of a job whose declared paths are resolved, as is its `output`.
+    /// The claim of a job, whose declared paths and `output` must be resolved.
     pub(crate) fn of(spec: &JobSpec, output: &Path) -> Self {
         let named = spec.output.to_local().unwrap_or(output);
         let outputs = [named.to_path_buf(), output.to_path_buf()];
         Self { outputs, declared: spec.writable.clone() }
     }
 
-    /// To what its code may write besides.
+    /// The paths that the job's code may write to beside its output.
     pub(crate) fn declared(&self) -> &[PathBuf] {
         &self.declared
     }
 
-    /// Refuses one whose code could write to its own output.
+    /// Refuses a claim whose declared paths overlap its own output.
     pub(crate) fn check(&self) -> Result<(), ClaimError> {
         let overlaps = |path: &&PathBuf| self.outputs.iter().any(|output| overlap(output, path));
         match self.declared.iter().find(overlaps) {
@@ -139,7 +139,7 @@ fn overlap(one: &Path, other: &Path) -> bool {
     one.starts_with(other) || other.starts_with(one)
 }
 
-/// Paths, and who has them.
+/// Paths and their owners.
 #[derive(Debug)]
 struct Paths<K>(BTreeMap<PathBuf, BTreeSet<K>>);
 
@@ -160,8 +160,8 @@ impl<K: Copy + Ord> Paths<K> {
         self.0.get(path)?.last().copied()
     }
 
-    /// One that is this path, lies above it, or below. In the order of their components, all that
-    /// lies below a path comes right after it.
+    /// A path that is equal to this one, above it, or below it. In the order of components, all
+    /// paths below a path come right after it.
     fn overlapping(&self, path: &Path) -> Option<(&Path, K)> {
         let above = path.ancestors().find_map(|above| self.0.get_key_value(above));
         let mut from = self.0.range::<Path, _>((Bound::Included(path), Bound::Unbounded));
@@ -172,7 +172,7 @@ impl<K: Copy + Ord> Paths<K> {
     }
 }
 
-/// The claims of many jobs. What one needs is found without a look at the others.
+/// The claims of many jobs. Checking one claim does not visit all others.
 #[derive(Debug)]
 pub(crate) struct Claims<K> {
     outputs: Paths<K>,
@@ -196,12 +196,12 @@ impl<K: Copy + Ord> Claims<K> {
         claim.declared.iter().for_each(|path| self.declared.remove(path, owner));
     }
 
-    /// Whose output has this name.
+    /// The owner of the output of this name.
     pub(crate) fn owner_of(&self, output: &Path) -> Option<K> {
         self.outputs.owner(output)
     }
 
-    /// Refuses a claim that another one stands against; `name` says who that is.
+    /// Refuses a claim that conflicts with another one; `name` names its owner.
     pub(crate) fn check(
         &self,
         claim: &Claim,
@@ -223,12 +223,12 @@ impl<K: Copy + Ord> Claims<K> {
     }
 }
 
-/// Claims of submissions on their way to the driver, which does not know of them yet. Cheap to
-/// clone; clones have all in common.
+/// Claims of submissions on their way to the driver, which does not know them yet. Cheap to clone;
+/// clones share their state.
 #[derive(Clone, Default)]
 pub(crate) struct ComingClaims(Arc<Mutex<(u64, Claims<u64>)>>);
 
-/// One of them, until it is dropped.
+/// The claim of one submission, until it is dropped.
 pub(crate) struct ComingClaim {
     all: ComingClaims,
     claim: Claim,
@@ -236,8 +236,8 @@ pub(crate) struct ComingClaim {
 }
 
 impl ComingClaims {
-    /// Claims until the driver has the job. To be called before the driver is asked for what its
-    /// jobs claim, and before outputs are searched for, so that none is missed by all three.
+    /// Claims until the driver has the job. Call this before asking the driver for its jobs' claims
+    /// and before searching for outputs, so that no output is missed by all three.
     pub(crate) fn claim(&self, claim: Claim) -> Result<ComingClaim, ClaimError> {
         claim.check()?;
         let mut coming = self.lock();
@@ -262,7 +262,7 @@ impl Drop for ComingClaim {
 }
 
 impl Claims<JobId> {
-    /// The same, of jobs that have numbers.
+    /// Likewise, for jobs that have numbers.
     pub(crate) fn check_job(&self, claim: &Claim) -> Result<(), ClaimError> {
         self.check(claim, |job| job.to_string())
     }
@@ -278,7 +278,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_declared_and_an_outputs_path_are_apart_whichever_comes_first() {
+    fn declared_paths_and_outputs_must_not_overlap_in_either_order() {
         for (path, output, apart) in [
             ("/data/out", "/data/out", false),
             ("/data", "/data/out", false),
@@ -308,7 +308,7 @@ mod tests {
     }
 
     #[test]
-    fn several_may_declare_one_path_and_each_counts() {
+    fn several_jobs_may_declare_one_path() {
         let mut claims = Claims::default();
         for job in [1, 2] {
             let claim = claim(&format!("/out/{job}"), &["/data/notes", "/data/notes/deep"]);
@@ -323,7 +323,7 @@ mod tests {
     }
 
     #[test]
-    fn of_two_that_come_at_once_one_is_refused() {
+    fn one_of_two_concurrent_claims_is_refused() {
         let coming = ComingClaims::default();
         let first = coming.claim(claim("/data/out", &[])).unwrap();
         let writer = || Claim { outputs: ["/m".into(), "/o".into()], ..claim("", &["/data"]) };

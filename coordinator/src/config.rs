@@ -1,4 +1,4 @@
-//! What a coordinator is started with.
+//! The configuration of a coordinator.
 
 use std::fs::File;
 use std::num::NonZero;
@@ -18,20 +18,19 @@ use crate::security::Security;
 #[derive(Clone)]
 #[non_exhaustive]
 pub struct CoordinatorConfig {
-    /// The program that it runs.
+    /// The coordinator's build.
     pub build: Build,
-    /// Its executable, which need not be shipped to here: size and content.
+    /// The coordinator's executable, which submitters need not upload: size and content.
     pub executable: Option<(Blob, Arc<File>)>,
-    /// Folder of its journal, so that another coordinator can go on when this one dies; in memory
-    /// if there is none.
+    /// Folder of the journal, so that another coordinator can continue when this one dies; `None`
+    /// keeps the journal in memory.
     pub state: Option<PathBuf>,
-    /// Folder for what goes with the process, where there is no state; one is made when it is
-    /// needed if there is none.
+    /// Folder for temporary files where there is no state; `None` makes one when it is needed.
     pub temporary: Option<PathBuf>,
-    /// Its cluster's authority, where callers need certificates; without one, everybody who
-    /// connects may do everything, of this machine the local users.
+    /// The cluster's certificate authority. Without one, callers need no certificate, and everybody
+    /// who connects may do everything; from this machine, only the local users.
     pub security: Option<Security>,
-    /// Users of this machine that are let in where there is no authority.
+    /// Users of this machine that are admitted if there is no authority.
     pub local_users: LocalUsers,
     /// Where inputs and outputs of jobs may lie.
     pub allowed_paths: AllowedPaths,
@@ -39,23 +38,22 @@ pub struct CoordinatorConfig {
     pub lease: Duration,
     /// How long a worker whose connection broke may take to come back.
     pub reconnect: Duration,
-    /// How often workers are asked to speak; at most a quarter of the lease is used.
+    /// Interval of the workers' heartbeats; at most a quarter of the lease is used.
     pub heartbeat: Duration,
-    /// Threads to plan for when a job comes while no worker has joined.
+    /// Threads to plan for while no worker has joined.
     pub assumed_threads: u32,
-    /// Memory for tasks, in bytes, of the one worker that is planned for then.
+    /// Memory for tasks, in bytes, of the one worker to plan for meanwhile.
     pub assumed_memory_bytes: u64,
-    /// Largest program or side file that it takes, in bytes. All together may have four times as
-    /// many.
+    /// Largest program or side file, in bytes. All together may have four times as many.
     pub blob_bytes_max: u64,
-    /// For tests: where to die.
+    /// Fault injection, for tests.
     pub failpoint: Failpoint,
-    /// For tests: records after which the journal is begun anew [default: many].
+    /// For tests: records after which a snapshot is written [default: many].
     pub snapshot_after: Option<u64>,
 }
 
 impl CoordinatorConfig {
-    /// The usual settings.
+    /// The default settings.
     pub fn new(build: Build) -> Self {
         let threads = std::thread::available_parallelism().map_or(1, NonZero::get);
         Self {

@@ -45,28 +45,28 @@ use crate::security::{EnrollmentService, MembersOnly, Security, is_method};
 /// Heartbeats that fit into a lease, so that one may be late.
 const HEARTBEATS_PER_LEASE: u32 = 4;
 
-/// Folders of the journal, of programs and side files, and of what jobs print, in that of the
-/// coordinator's state.
+/// Folders of the journal, of programs and side files, and of logs, in the coordinator's state
+/// folder.
 const JOURNAL: &str = "journal";
 const PROGRAMS: &str = "programs";
 const LOGS: &str = "logs";
 
-/// Who connects while the journal is taken over waits for so long before it is told.
+/// How long callers wait, while the journal is being taken over, before they are refused.
 const TAKEOVER_USUAL: Duration = Duration::from_secs(2);
 
 /// Why a coordinator cannot start.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StartError {
-    /// Its journal cannot be gone on with.
+    /// The journal cannot be continued.
     #[error(transparent)]
     Recover(#[from] RecoverError),
-    /// The journal's folder cannot be had.
+    /// The journal's folder cannot be made.
     #[error("{}: {}", path.display(), explained(path, error))]
     Folder {
         /// The folder.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         error: std::io::Error,
     },
     /// The journal's folder cannot be used.
@@ -74,14 +74,14 @@ pub enum StartError {
     Store(#[from] object_store::Error),
 }
 
-/// Why a coordinator does not serve any more.
+/// Why a coordinator has stopped serving.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ServeError {
-    /// Its transport failed.
+    /// The transport failed.
     #[error(transparent)]
     Transport(#[from] tonic::transport::Error),
-    /// Its driver cannot go on: another coordinator has taken over, in most cases.
+    /// The driver cannot continue, mostly because another coordinator has taken over.
     #[error(transparent)]
     Driver(#[from] DriverError),
 }
@@ -93,16 +93,16 @@ pub struct Coordinator {
     driver: DriverHandle,
     blobs: Arc<BlobStore>,
     logs: Arc<LogStore>,
-    /// `None` where there is no state folder.
+    /// `None` without a state folder.
     audit: Option<Audit>,
 }
 
 impl Coordinator {
-    /// Starts a coordinator on the current tokio runtime, with all jobs that its journal knows. It
-    /// takes callers once it is [served](Self::serve), and ends when its last handle is gone.
+    /// Starts a coordinator on the current tokio runtime, with all jobs of its journal. It accepts
+    /// callers once it is [served](Self::serve), and ends when its last handle is dropped.
     ///
     /// # Errors
-    /// When its journal cannot be gone on with.
+    /// When its journal cannot be continued.
     pub async fn start(config: CoordinatorConfig) -> Result<Self, StartError> {
         let settings = Settings {
             scheduler: Config {
@@ -124,7 +124,7 @@ impl Coordinator {
         };
         let audit = config.state.as_deref().map(Audit::start).transpose();
         let audit = audit.unwrap_or_else(|error| {
-            tracing::error!(%error, "there is no audit log: its thread cannot be started");
+            tracing::error!(%error, "cannot start the thread of the audit log; nothing is logged there");
             None
         });
         let driver = driver::start(opened, settings);
@@ -136,11 +136,11 @@ impl Coordinator {
         Ok(Self { config: Arc::new(config), driver, blobs, logs, audit })
     }
 
-    /// Starts a coordinator as [`start`](Self::start) does. Those who connect to `listener`
-    /// meanwhile are told what they wait for, if that takes long.
+    /// Starts a coordinator as [`start`](Self::start) does. If that takes long, callers who connect
+    /// to `listener` meanwhile are told why they wait.
     ///
     /// # Errors
-    /// When its journal cannot be gone on with.
+    /// When its journal cannot be continued.
     pub async fn start_behind(
         config: CoordinatorConfig,
         listener: &TcpListener,
@@ -154,8 +154,8 @@ impl Coordinator {
 
     /// Serves callers who connect to `listener`, until `shutdown` fires; see
     /// [`serve`](Self::serve). With [security](CoordinatorConfig::security), only members of the
-    /// cluster are let in, each to what is theirs; without, whoever comes from another machine, and
-    /// of this one the [local users](CoordinatorConfig::local_users).
+    /// cluster are admitted, each with their own permissions; without, everybody from other
+    /// machines, and from this one the [local users](CoordinatorConfig::local_users).
     ///
     /// # Errors
     /// When the listener fails.
@@ -182,12 +182,12 @@ impl Coordinator {
         }
     }
 
-    /// Serves callers who come over `incoming`, pipes in memory or the like, and may do everything,
-    /// until `shutdown` fires. Then it [stops](Self::stop), and returns when all calls have ended.
+    /// Serves callers over `incoming`, such as pipes in memory, with all permissions, until
+    /// `shutdown` fires. Then it [stops](Self::stop), and returns when all calls have ended.
     ///
     /// # Errors
-    /// When the transport fails, or the journal cannot be gone on with: then all calls break off,
-    /// and nothing more is done.
+    /// When the transport fails, or the journal cannot be continued: then all calls break off, and
+    /// nothing more is done.
     pub async fn serve<IO, IE>(
         &self,
         incoming: impl Stream<Item = Result<IO, IE>>,
@@ -200,7 +200,7 @@ impl Coordinator {
         self.serve_behind(Arc::new(AllowAll), incoming, shutdown).await
     }
 
-    /// Has what comes of calls noted, if there is a place for that.
+    /// Adds the audit log to an authorizer, if there is one.
     fn audited(&self, authorizer: Arc<dyn Authorizer>) -> Arc<dyn Authorizer> {
         match self.audit.clone() {
             Some(audit) => Arc::new(Audited { authorizer, audit, is_method }),
@@ -229,11 +229,11 @@ impl Coordinator {
         }
     }
 
-    /// With a state folder, leaves all jobs there: they go on when a coordinator is started with it
-    /// again. Without one, cancels all jobs, and waits until nothing partial is left of them. Then
-    /// ends all sessions. It takes nothing new.
+    /// With a state folder, leaves all jobs there: they continue when a coordinator is started on
+    /// it again. Without one, cancels all jobs, and waits until nothing partial is left of them.
+    /// Then ends all sessions. Accepts nothing new.
     pub async fn stop(&self) {
-        // The driver can only be stopping already.
+        // Fails only if the driver is stopping already.
         let _ = self.driver.stop().await;
     }
 
@@ -284,7 +284,7 @@ impl Coordinator {
                 limits::COORDINATOR_STREAMS_MAX * limits::COORDINATOR_WINDOW_BYTES,
             )
             .http2_max_header_list_size(limits::HEADER_LIST_BYTES_MAX)
-            // Finds clients that have gone without a word. For workers, the lease does.
+            // Detects clients that have vanished. Workers have their leases.
             .http2_keepalive_interval(Some(Duration::from_secs(20)))
             .http2_keepalive_timeout(Some(Duration::from_secs(20)))
             .add_service(LargeRequests::of(
@@ -309,7 +309,7 @@ impl Coordinator {
     }
 }
 
-/// Refuses all calls, after a while: most takeovers are over before.
+/// Refuses all calls, after a while: most takeovers are over by then.
 async fn refuse_for_now(listener: &TcpListener, security: Option<Security>) -> Infallible {
     tokio::time::sleep(TAKEOVER_USUAL).await;
     let twin = listener.as_fd().try_clone_to_owned().map(std::net::TcpListener::from);
@@ -319,18 +319,19 @@ async fn refuse_for_now(listener: &TcpListener, security: Option<Security>) -> I
             let refusing = Server::builder()
                 .layer(AccessLayer::new(Arc::new(StandsStill)))
                 .add_routes(Routes::default());
-            // With a shutdown, connections end with this future: callers must not stay with it.
+            // With a shutdown, connections end with this future, so that callers reconnect to the
+            // real service.
             let served = refusing.serve_with_incoming_shutdown(incoming, pending::<()>()).await;
-            tracing::warn!(?served, "callers are not told that the journal does not answer");
+            tracing::warn!(?served, "cannot tell callers that the journal does not answer");
         }
         Err(error) => {
-            tracing::warn!(%error, "callers are not told that the journal does not answer");
+            tracing::warn!(%error, "cannot tell callers that the journal does not answer");
         }
     }
     pending().await
 }
 
-/// Refuses everybody.
+/// Refuses every call.
 struct StandsStill;
 
 impl Authorizer for StandsStill {
@@ -339,7 +340,7 @@ impl Authorizer for StandsStill {
     }
 }
 
-/// Objects in a folder, each on the disk before it counts.
+/// A store of objects in a folder, each of which is durable once it is written.
 fn local_store(folder: &Path) -> Result<(Arc<dyn ObjectStore>, PinnedFolder), StartError> {
     let failed = |error| StartError::Folder { path: folder.to_path_buf(), error };
     make_private_folder(folder).map_err(failed)?;

@@ -1,14 +1,15 @@
-//! Says in one line why a job failed or waits: what, where, how often, and what the user can do.
+//! Explains in one line why a job failed or waits: what, where, how often, and what the user can
+//! do.
 //!
-//! The command line, the log and the status all show this text. Messages of user code and names of
-//! files go into it, so control characters are escaped.
+//! The command line, the log and the status all show this text. It contains messages of user code
+//! and file names, so control characters are escaped.
 
 use std::time::Duration;
 
 use windrow_jobs::{BadRecordBudget, FailureCause, JobSpec, MemoryLimit, PlatformNeeds, TaskId};
 use windrow_scheduler::{JobFailure, Time, Waiting};
 
-/// Why a job gave up. `spec` is the job's, if it is known.
+/// Why a job has failed. `spec` is the job's, if it is known.
 pub(crate) fn failure(failure: &JobFailure, spec: Option<&JobSpec>) -> String {
     let text = match failure {
         JobFailure::Task { task, attempts, cause } => {
@@ -47,7 +48,7 @@ pub(crate) fn failure(failure: &JobFailure, spec: Option<&JobSpec>) -> String {
         }
         JobFailure::OutputLost(cause) => {
             format!(
-                "after a restart of the coordinator, it could not have its output folder again: {cause}"
+                "after a restart of the coordinator, it could not take over its output folder: {cause}"
             )
         }
         JobFailure::Publish(cause) => {
@@ -60,14 +61,14 @@ pub(crate) fn failure(failure: &JobFailure, spec: Option<&JobSpec>) -> String {
     windrow_jobs::one_line(&text)
 }
 
-/// Why nothing of a job runs.
+/// Why no task of a job runs.
 pub(crate) fn waiting(waiting: &Waiting, now: Time) -> String {
     let text = match waiting {
         Waiting::NoWorkers { gives_up_at } => {
             format!("there is no worker; the job gives up in {}", whole_seconds(*gives_up_at, now))
         }
         Waiting::NoFit { gives_up_at } => format!(
-            "no worker that is there can run its program; the job gives up in {}",
+            "no present worker can run its program; the job gives up in {}",
             whole_seconds(*gives_up_at, now)
         ),
         Waiting::Silent { attempt, worker, attempts, since } => {
@@ -87,13 +88,13 @@ pub(crate) fn waiting(waiting: &Waiting, now: Time) -> String {
                 others => format!(" and {others} more"),
             };
             format!(
-                "{worker}{others}, all that can run its program, are away: they do not answer, and may come back"
+                "no answer from {worker}{others}, which alone can run its program and may come back"
             )
         }
-        Waiting::Slots => "all workers that it would use are busy with other jobs".to_string(),
+        Waiting::Slots => "all suitable workers are busy with other jobs".to_string(),
         Waiting::Backoff => "failed tasks wait for their next attempt".to_string(),
         Waiting::Publication { again_at, cause } => format!(
-            "all tasks are done, but the output could not be published: {cause}; this is tried again in {}",
+            "all tasks are done, but the output could not be published: {cause}; retrying in {}",
             whole_seconds(*again_at, now)
         ),
     };
@@ -115,7 +116,7 @@ fn too_many_bad_records(
     )
 }
 
-/// What the user can do, with the sign that separates it from the cause; empty when that is plain.
+/// What the user can do, with a separator; empty if that is obvious.
 fn advice(cause: &FailureCause, spec: Option<&JobSpec>) -> &'static str {
     let skips = spec.is_some_and(|spec| spec.options.skip_bad_records.is_some());
     match cause {
@@ -170,7 +171,7 @@ fn needs(needs: &PlatformNeeds) -> String {
     if all.is_empty() { String::new() } else { format!(" ({})", all.join(", ")) }
 }
 
-/// How long it is from now to `at`, for people.
+/// The time from now to `at`, for people.
 fn whole_seconds(at: Time, now: Time) -> String {
     seconds(Duration::from_secs(at.since(now).as_secs()))
 }
@@ -186,7 +187,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_failed_task_is_named_with_place_count_and_advice() {
+    fn a_failed_task_is_explained_with_place_count_and_advice() {
         let place =
             RecordPlace { file: "/data/a".into(), offset: Some(12), ..RecordPlace::default() };
         let task = TaskId { job: JobId(1), stage: StageId::MAP, index: 3 };
@@ -201,7 +202,7 @@ mod tests {
     }
 
     #[test]
-    fn too_many_bad_records_name_budget_and_example() {
+    fn too_many_bad_records_are_explained_with_budget_and_example() {
         let place = RecordPlace { file: "/a".into(), offset: Some(12), ..RecordPlace::default() };
         let example = Some(FailureCause::UserError { place, message: "odd".into() });
         let share = "0.01%".parse().unwrap();

@@ -1,9 +1,9 @@
-//! Places at which a test can have the coordinator die, to see what a successor makes of what is
-//! left, or fall asleep, to see what it still does when it wakes.
+//! Fault injection: places at which a test can kill the coordinator, to check its successor, or
+//! suspend it, to check what it does when it wakes.
 //!
-//! For tests alone: `WINDROW_FAILPOINT=journal-before-create:3` aborts the process when it comes to
-//! that step for the third time; with `stop:` before it, the process stops until it gets SIGCONT,
-//! and with `panic:` the part that comes there panics. Without it, a step costs one look at an
+//! For tests only: `WINDROW_FAILPOINT=journal-before-create:3` aborts the process when it reaches
+//! that step for the third time. With the prefix `stop:`, the process stops until it gets SIGCONT;
+//! with `panic:`, the thread at that step panics. Without the variable, a step costs one look at an
 //! `Option`.
 
 use std::fmt;
@@ -13,35 +13,35 @@ use std::time::Duration;
 
 use rustix::process::{Signal, getpid, kill_process};
 
-/// Before a step at which to stop rather than die.
+/// Prefix of a step at which to stop.
 const STOP: &str = "stop:";
-/// Before a step at which a part of it panics.
+/// Prefix of a step at which to panic.
 const PANIC: &str = "panic:";
 
-/// A step at which to die or stop.
+/// A step at which a fault can be injected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum FailpointId {
     /// Records are about to be appended to the journal.
     BeforeCreate,
-    /// They are durable, but nobody knows.
+    /// The records are durable, but no caller knows.
     AfterCreate,
     /// An epoch has been sealed.
     AfterSeal,
-    /// The state is about to be written.
+    /// A snapshot is about to be written.
     BeforeSnapshot,
-    /// It is durable.
+    /// The snapshot is durable.
     AfterSnapshot,
     /// An entry of an output that is being replaced has been moved aside.
     MovedAside,
-    /// All of them have, and that is noted.
+    /// All entries were moved aside, and the mark is written.
     AllAside,
-    /// A part was looked at, and is about to become visible.
+    /// A part was checked, and is about to become visible.
     PartChecked,
     /// A part has become visible.
     PartRenamed,
-    /// All have; the manifest comes next.
+    /// All parts are visible; the manifest is next.
     BeforeManifest,
-    /// The manifest is there.
+    /// The manifest is written.
     AfterManifest,
 }
 
@@ -77,13 +77,13 @@ impl FailpointId {
     }
 }
 
-/// Where to die or stop, if anywhere. Cheap to clone; clones count together.
+/// The fault to inject, if any. Cheap to clone; clones count together.
 #[derive(Clone, Debug, Default)]
 pub struct Failpoint(Option<Arc<Armed>>);
 
 struct Armed {
     step: FailpointId,
-    /// Times that are still to be survived, and the last one.
+    /// How often the step is still to be reached, including the last time.
     left: AtomicU64,
     act: Box<dyn Fn() + Send + Sync>,
 }
@@ -122,7 +122,7 @@ impl Failpoint {
         Self(Some(Arc::new(Armed { step, left: AtomicU64::new(times), act: Box::new(act) })))
     }
 
-    /// Does something instead.
+    /// Calls a function instead.
     #[cfg(test)]
     pub(crate) fn acting(
         step: FailpointId,
@@ -132,13 +132,13 @@ impl Failpoint {
         Self::armed(step, times, act)
     }
 
-    /// Panics instead, which a test of one part can catch.
+    /// Panics instead, which a unit test can catch.
     #[cfg(test)]
     pub(crate) fn panicking(step: FailpointId, times: u64) -> Self {
         Self::armed(step, times, || panic!("failpoint"))
     }
 
-    /// Says that this step has been reached.
+    /// Notes that this step was reached.
     pub(crate) fn reach(&self, step: FailpointId) {
         if let Some(armed) = &self.0
             && armed.step == step
@@ -149,15 +149,15 @@ impl Failpoint {
     }
 }
 
-/// Longest that the system takes to stop all threads when one asks for it.
+/// The longest time that the system takes to stop all threads.
 const STOPPING: Duration = Duration::from_millis(300);
 
-/// All of the process, until SIGCONT.
+/// Stops the whole process until SIGCONT.
 fn stop() {
-    // It can only fail where the process does not exist.
+    // Fails only for a process that does not exist.
     let _ = kill_process(getpid(), Signal::STOP);
-    // The signal goes to any thread, and this one must not take another step meanwhile. While the
-    // process is stopped, the time goes by.
+    // The signal may be handled by any thread, and this one must not take another step meanwhile.
+    // The timeout elapses while the process is stopped.
     std::thread::park_timeout(STOPPING);
 }
 
@@ -166,7 +166,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn it_acts_once_at_its_step() {
+    fn a_failpoint_acts_once_at_its_step() {
         let failpoint = Failpoint::panicking(FailpointId::PartRenamed, 2);
         failpoint.reach(FailpointId::BeforeManifest);
         failpoint.reach(FailpointId::PartRenamed);
@@ -177,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn steps_are_known_by_name() {
+    fn steps_are_parsed_by_name() {
         for step in FailpointId::ALL {
             let failpoint = Failpoint::parse(&format!("{}:7", step.name())).unwrap();
             assert_eq!(failpoint.0.unwrap().step, step);

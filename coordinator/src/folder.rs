@@ -1,5 +1,4 @@
-//! A folder of files beside the journal: in that of the coordinator's state, or a temporary one
-//! where it has none.
+//! A folder for files beside the journal: in the coordinator's state folder, or a temporary one.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -8,11 +7,11 @@ use std::sync::{Mutex, PoisonError};
 use tempfile::TempDir;
 use windrow_security::files::{make_private_folder, temporary_folder};
 
-/// Where some files of a coordinator are.
+/// A folder of a coordinator.
 pub(crate) enum Folder {
-    /// Here, whether or not it exists yet.
+    /// At this path, whether or not it exists yet.
     At(PathBuf),
-    /// Made when it is needed, and removed with this.
+    /// Made when it is needed, and removed when this is dropped.
     Temporary(Mutex<Option<TempDir>>),
 }
 
@@ -22,8 +21,8 @@ impl Folder {
         state.map_or_else(|| Self::Temporary(Mutex::default()), |state| Self::At(state.join(name)))
     }
 
-    /// The same, for whoever wants to write there. In a state folder, it is made if need be, but
-    /// never the state folder itself: one that is gone was removed under its coordinator.
+    /// The path, for writing. Makes the folder if need be, but never the state folder itself: a
+    /// missing one was removed while its coordinator ran.
     pub(crate) fn made(&self) -> io::Result<PathBuf> {
         let path = self.path()?;
         let made = match path.parent().map(std::fs::symlink_metadata) {
@@ -31,11 +30,11 @@ impl Folder {
             _ => make_private_folder(&path),
         };
         made.map(|()| path.clone()).map_err(|error| {
-            io::Error::new(error.kind(), format!("{} cannot be made: {error}", path.display()))
+            io::Error::new(error.kind(), format!("cannot create {}: {error}", path.display()))
         })
     }
 
-    /// Where it is. Makes it, if it is a temporary one.
+    /// The path. Makes the folder if it is a temporary one.
     pub(crate) fn path(&self) -> io::Result<PathBuf> {
         let made = match self {
             Self::At(path) => return Ok(path.clone()),

@@ -1,10 +1,10 @@
-//! What `fuzz/` tries of this crate: see `windrow_jobs::fuzzing`. Not for users.
+//! The fuzz targets of this crate: see `windrow_jobs::fuzzing`. Not for users.
 
 use windrow_jobs::fuzzing::{HeapBound, Target};
 
 use crate::{driver, output, rpc, security};
 
-/// Those of this crate.
+/// The fuzz targets of this crate.
 pub const TARGETS: &[Target] = &[
     driver::fuzzing::JOURNAL,
     rpc::fuzzing::REPORTS,
@@ -22,12 +22,12 @@ const SHOWN: Target = Target {
     heap: HeapBound::SMALL,
 };
 
-/// Nothing that is shown moves a cursor, and what is plain stays as it is.
+/// Escaped text never moves a cursor, and plain text is unchanged.
 fn shown(bytes: &[u8]) {
     let text = String::from_utf8_lossy(bytes);
     let line = windrow_jobs::one_line(&text);
     assert!(!line.contains(char::is_control), "{line:?}");
-    assert!(line == text || line.len() > text.len(), "only what is escaped changes");
+    assert!(line == text || line.len() > text.len(), "only escaped text changes");
 }
 
 #[cfg(test)]
@@ -35,7 +35,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn seeds_are_taken_for_what_they_are() {
+    fn seeds_are_valid_inputs() {
         for target in TARGETS {
             let seeds = (target.seeds)();
             assert!(!seeds.is_empty(), "{}", target.name);

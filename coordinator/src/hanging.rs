@@ -1,9 +1,9 @@
-//! Which calls of the file system somebody waits for, and since when.
+//! Tracks calls to the file system that somebody waits for.
 //!
-//! A call to a file server that is gone does not return, and nothing ends it. So whoever makes many
-//! calls says [at which path](at) each one is; whoever waits for all of them holds the [`Watch`],
-//! and can tell a server that does not answer from one that is slow. Whoever does not wait any more
-//! says so, and the thread [looks](is_given_up) between its calls.
+//! A call to a dead file server does not return and cannot be interrupted. So code that makes many
+//! calls names [the path](at) of each one. The code that waits for all of them holds the [`Watch`],
+//! which tells a dead server from a slow one. A waiter that gives up says so, and the thread
+//! [checks](is_given_up) that between its calls.
 
 use std::cell::RefCell;
 use std::path::{Path, PathBuf};
@@ -11,18 +11,18 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// The calls of some threads. Cheap to clone; clones have all in common.
+/// The calls of some threads. Cheap to clone; clones share their state.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Watch {
     calls: Arc<Mutex<Vec<Arc<Mutex<Call>>>>>,
-    /// Whether nobody waits for what these threads do.
+    /// Whether the waiter has given up.
     given_up: Arc<AtomicBool>,
 }
 
-/// The call that one thread is in.
+/// The current call of one thread.
 #[derive(Debug, Default)]
 struct Call {
-    /// Kept for its memory when the call has returned.
+    /// Kept after the call, to reuse its memory.
     path: PathBuf,
     since: Option<Instant>,
 }
@@ -31,7 +31,8 @@ thread_local! {
     static CURRENT: RefCell<Option<(Watch, Arc<Mutex<Call>>)>> = const { RefCell::new(None) };
 }
 
-/// Asks for something at `path`. Costs a copy of the path where somebody watches, and no more.
+/// Makes a call at `path`. Costs one copy of the path if the thread is watched, and nothing
+/// otherwise.
 pub(crate) fn at<R>(path: &Path, ask: impl FnOnce() -> R) -> R {
     note(|call| {
         call.path.clear();
@@ -51,12 +52,12 @@ fn note(change: impl FnOnce(&mut Call)) {
     });
 }
 
-/// Whoever watches this thread, so that a thread which works for it can be watched, too.
+/// The watch of this thread, so that its helper threads can be watched, too.
 pub(crate) fn watcher() -> Option<Watch> {
     CURRENT.with_borrow(|current| current.as_ref().map(|(watch, _)| watch.clone()))
 }
 
-/// Whether nobody waits any more for what this thread does.
+/// Whether the waiter for this thread has given up.
 pub(crate) fn is_given_up() -> bool {
     CURRENT.with_borrow(|current| {
         current.as_ref().is_some_and(|(watch, _)| watch.given_up.load(Ordering::Relaxed))
@@ -64,12 +65,12 @@ pub(crate) fn is_given_up() -> bool {
 }
 
 impl Watch {
-    /// Nobody waits any more.
+    /// Notes that the waiter has given up.
     pub(crate) fn give_up(&self) {
         self.given_up.store(true, Ordering::Relaxed);
     }
 
-    /// Watches what this thread does in `work`.
+    /// Watches this thread during `work`.
     pub(crate) fn watching<R>(&self, work: impl FnOnce() -> R) -> R {
         let call = Arc::default();
         self.calls(|calls| calls.push(Arc::clone(&call)));
@@ -79,7 +80,7 @@ impl Watch {
         done
     }
 
-    /// The path at which a call has not returned for longest, and for how long.
+    /// The path of the oldest unfinished call, and its age.
     pub(crate) fn longest(&self) -> Option<(PathBuf, Duration)> {
         self.calls(|calls| {
             let calls =
@@ -90,7 +91,7 @@ impl Watch {
         })
     }
 
-    /// Whether both are the same.
+    /// Whether both are the same watch.
     pub(crate) fn is(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.calls, &other.calls)
     }
@@ -100,7 +101,7 @@ impl Watch {
     }
 }
 
-/// Until it is dropped, which a panic does as well, this thread is watched.
+/// Until it is dropped, also by a panic, this thread is watched.
 struct Entered {
     before: Option<(Watch, Arc<Mutex<Call>>)>,
 }
@@ -122,7 +123,7 @@ mod tests {
     use crate::parallel_io::{Grain, try_map_with};
 
     #[test]
-    fn the_oldest_call_is_named_whichever_thread_makes_it() {
+    fn the_oldest_call_of_all_threads_is_named() {
         let watch = Watch::default();
         assert_eq!(watch.longest(), None);
         let (go, gate) = mpsc::channel::<()>();
@@ -146,7 +147,7 @@ mod tests {
         assert!(watch.longest().unwrap().1 >= since);
         (0..4).for_each(|_| go.send(()).unwrap());
         assert_eq!(hanging.join().unwrap(), Ok(vec![(); 4]));
-        assert_eq!(watch.longest(), None, "nobody is in a call any more");
+        assert_eq!(watch.longest(), None, "no call is left");
         assert_eq!(at(Path::new("/nobody watches"), || 7), 7);
     }
 }

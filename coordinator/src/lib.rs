@@ -4,23 +4,22 @@
 //! ```text
 //!  rpc/      the gRPC edge: Jobs for submitters, Sessions for workers, conversions
 //!  blobs/    programs and side files, by digest: taken from submitters, given to workers
-//!  claims    which paths are whose: outputs, and what jobs may write to besides
+//!  claims    paths that belong to jobs: outputs, and declared paths
 //!  plan/     inputs to files to splits, and the numbers that the user left open
 //!  driver/   the one task that owns the scheduler and carries out its effects
-//!  journal/  what was decided, written down before anybody hears of it
+//!  journal/  decisions, durable before anybody learns of them
 //!  output/   the output folder: taken for one job, published or given back
-//!  logs      what the processes of jobs have printed, for people
+//!  logs      the output of jobs' processes, for people
 //!  security/ certificates for join tokens, and who may call what
 //!  explain   why a job failed or waits, in one line
-//!  hanging   which calls of the file system do not return
+//!  hanging   calls of the file system that do not return
 //!  parallel_io  calls of the file system for many files, on several threads
 //! ```
 //!
-//! It decides nothing about tasks, which is the scheduler's, and touches no record, which is the
-//! workers'. It runs no code of any job: what it has to know of one is data, which the submitter
-//! brings.
+//! The scheduler makes the decisions about tasks, and workers process the records. The coordinator
+//! runs no code of any job: the submitter describes the job as data.
 
-// It panics where standard error cannot be written; `tracing`, and `cli::stderr`, do not.
+// `eprintln!` panics if standard error cannot be written; `tracing` and `cli::stderr` do not.
 #![warn(clippy::print_stderr)]
 
 mod audit;

@@ -1,9 +1,8 @@
-//! What the processes of jobs have printed, as their workers tell: for people, and for nothing
-//! else.
+//! Logs of jobs' processes, as reported by their workers: for people only.
 //!
-//! Each process has a file, `FOLDER/<job>-<worker>-<process>`, with the last thing that was said of
-//! it. All together are bounded; those that were written least recently go first. None is synced,
-//! and none is in the journal: what is lost in a crash was not part of any decision.
+//! Each process has a file, `FOLDER/<job>-<worker>-<process>`, with its latest report. All together
+//! are bounded; the files written least recently are removed first. None is synced or journaled: no
+//! decision depends on them.
 
 use std::fs;
 use std::io::{self, Write as _};
@@ -19,23 +18,23 @@ use windrow_security::files::{create_private, read_regular};
 
 use crate::folder::Folder;
 
-/// Most that is kept, of all jobs.
+/// Most bytes of all jobs.
 const BYTES_MAX: u64 = 256 << 20;
-/// A file costs something besides its bytes.
+/// The least that a file counts, beside its bytes.
 const FILE_BYTES_MIN: u64 = 4 << 10;
-/// Ends the name of a file that is not whole.
+/// Suffix of incomplete files.
 const PART: &str = ".part";
 
-/// The folder of all logs. Everything here may block for a moment.
+/// The folder of all logs. All operations block on the file system.
 pub(crate) struct LogStore {
     folder: Folder,
     bytes_max: u64,
-    /// What the files take up, about; none where they have not been counted. Never locked while a
-    /// file is written: many workers tell at once, and a disk may stand still.
+    /// Approximate bytes of all files; `None` before they were counted. Never locked while a file
+    /// is written: many workers report at once, and a disk may hang.
     bytes: Mutex<Option<u64>>,
     /// Locked while files are removed.
     sweeping: Mutex<()>,
-    /// Files that were begun, so that each has a name of its own until it is whole.
+    /// The number of files begun, so that each incomplete file has a name of its own.
     begun: AtomicU64,
 }
 
@@ -48,13 +47,13 @@ struct LogFile {
 }
 
 impl LogStore {
-    /// Keeps them in `folder`.
+    /// Stores logs in `folder`.
     pub(crate) fn new(folder: Folder) -> Self {
         let (bytes, sweeping, begun) = Default::default();
         Self { folder, bytes_max: BYTES_MAX, bytes, sweeping, begun }
     }
 
-    /// Replaces what is known of a process.
+    /// Replaces the log of a process.
     pub(crate) fn put(&self, worker: WorkerId, log: &v1::ProcessLog) -> io::Result<()> {
         let (job, process) = log.printed.as_ref().map_or((0, 0), |it| (it.job, it.process));
         let folder = self.folder.path()?;
@@ -75,7 +74,7 @@ impl LogStore {
         Ok(())
     }
 
-    /// Counts what a former process has left, once.
+    /// Counts the existing files, once.
     fn count(&self, folder: &Path) -> io::Result<()> {
         let mut counted = self.bytes.lock().unwrap_or_else(PoisonError::into_inner);
         if counted.is_none() {
@@ -92,7 +91,8 @@ impl LogStore {
         bytes
     }
 
-    /// The files of a job's processes, in the order in which these were started, worker by worker.
+    /// The files of a job's processes, by worker, and in the order in which the processes were
+    /// started.
     pub(crate) fn of(&self, job: JobId) -> io::Result<Vec<PathBuf>> {
         let folder = self.folder.path()?;
         let found = match files(&folder) {
@@ -106,8 +106,8 @@ impl LogStore {
         Ok(named.into_iter().map(|(_, path)| path).collect())
     }
 
-    /// Removes the oldest files until a quarter is free, unless somebody else just has. What is
-    /// written meanwhile may be counted twice, until the next sweep.
+    /// Removes the oldest files until a quarter is free, unless another thread just has. Files that
+    /// are written meanwhile may be counted twice, until the next sweep.
     fn sweep(&self, folder: &Path) -> io::Result<()> {
         let _sweeping = self.sweeping.lock().unwrap_or_else(PoisonError::into_inner);
         let before = self.change(|bytes| bytes);
@@ -129,7 +129,7 @@ impl LogStore {
     }
 }
 
-/// What is not there any more was renamed by who wrote it.
+/// A missing file was renamed by its writer.
 fn gone(removed: io::Result<()>) -> io::Result<()> {
     match removed {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
@@ -137,7 +137,7 @@ fn gone(removed: io::Result<()>) -> io::Result<()> {
     }
 }
 
-/// Reads a file of [`LogStore::of`]; none if it has gone meanwhile, or is damaged.
+/// Reads a file of [`LogStore::of`]; `None` if it was removed meanwhile, or is damaged.
 pub(crate) fn read(path: &Path) -> Option<v1::ProcessLog> {
     v1::ProcessLog::decode(&*read_regular(path, BYTES_MAX).ok()?).ok()
 }
@@ -147,7 +147,7 @@ fn files(folder: &Path) -> io::Result<Vec<LogFile>> {
     for entry in fs::read_dir(folder)? {
         let entry = entry?;
         let path = entry.path();
-        // What is called otherwise is not ours.
+        // A foreign file.
         let Some(job) = job_of(&path) else { continue };
         let Ok(metadata) = entry.metadata() else { continue };
         let written = metadata.modified().unwrap_or(SystemTime::UNIX_EPOCH);
@@ -156,12 +156,12 @@ fn files(folder: &Path) -> io::Result<Vec<LogFile>> {
     Ok(found)
 }
 
-/// The job of which a file is, or what a coordinator has left that was killed.
+/// The job of a file, or of an incomplete one of a killed coordinator.
 fn job_of(path: &Path) -> Option<u64> {
     path.file_name()?.to_str()?.split_once('-')?.0.parse().ok()
 }
 
-/// The numbers of worker and process of a file that is whole.
+/// The numbers of worker and process of a complete file.
 fn place(path: &Path) -> Option<(u64, u32)> {
     let (worker, process) = path.file_name()?.to_str()?.split_once('-')?.1.split_once('-')?;
     Some((worker.parse().ok()?, process.parse().ok()?))
@@ -195,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pipe_among_them_is_not_waited_for() {
+    fn a_pipe_among_the_files_does_not_block() {
         use rustix::fs::{CWD, FileType, Mode, mknodat};
 
         let dir = tempfile::tempdir().unwrap();
@@ -211,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn the_last_word_of_each_process_counts_also_after_a_restart() {
+    fn the_latest_log_of_each_process_survives_a_restart() {
         let dir = tempfile::tempdir().unwrap();
         let first = store(dir.path(), 100);
         assert_eq!(texts(&first, 1), [""; 0]);
@@ -232,7 +232,7 @@ mod tests {
     }
 
     #[test]
-    fn many_tell_at_once_and_each_last_word_is_whole() {
+    fn concurrent_logs_are_written_atomically() {
         let dir = tempfile::tempdir().unwrap();
         let store = store(dir.path(), 40);
         std::thread::scope(|scope| {
@@ -240,7 +240,7 @@ mod tests {
                 let store = &store;
                 scope.spawn(move || {
                     for turn in 0..50 {
-                        // All write to the file of one process as well.
+                        // All threads also write to the file of one process.
                         let text = format!("{worker}").repeat(1_000 * worker);
                         store.put(WorkerId(9), &log(1, 1, &text)).unwrap();
                         store.put(WorkerId(worker as u64), &log(2, turn, "x")).unwrap();
@@ -249,7 +249,7 @@ mod tests {
             }
         });
         let last = &texts(&store, 1)[0];
-        assert!(last.bytes().all(|byte| byte == last.as_bytes()[0]), "two words in one");
+        assert!(last.bytes().all(|byte| byte == last.as_bytes()[0]), "two logs in one file");
         let folder = store.folder.path().unwrap();
         let there: u64 = files(&folder).unwrap().iter().map(|file| file.bytes).sum();
         assert!(there <= store.bytes_max + 8 * 2 * A_FILE, "{there} of {}", store.bytes_max);
@@ -258,7 +258,7 @@ mod tests {
     }
 
     #[test]
-    fn whoever_removes_files_keeps_nobody_from_writing() {
+    fn a_sweep_does_not_block_writers() {
         let dir = tempfile::tempdir().unwrap();
         let store = store(dir.path(), 40);
         store.put(WorkerId(1), &log(1, 1, "text")).unwrap();
@@ -270,7 +270,7 @@ mod tests {
     }
 
     #[test]
-    fn the_oldest_go_when_there_are_too_many() {
+    fn the_oldest_files_are_removed_when_there_are_too_many() {
         let dir = tempfile::tempdir().unwrap();
         let store = store(dir.path(), 8);
         for job in 1..=8 {
@@ -279,7 +279,7 @@ mod tests {
             let file = fs::File::open(&store.of(JobId(job)).unwrap()[0]).unwrap();
             file.set_modified(SystemTime::now() - age).unwrap();
         }
-        // What is replaced takes no more.
+        // A replaced log takes no more space.
         store.put(WorkerId(1), &log(8, 1, "longer text")).unwrap();
         let there = || (1..=9).filter(|job| !texts(&store, *job).is_empty()).collect::<Vec<_>>();
         assert_eq!(there(), [1, 2, 3, 4, 5, 6, 7, 8]);

@@ -7,21 +7,21 @@ use std::thread;
 
 use crate::hanging;
 
-/// Most threads of one loop. A file server answers so many at once, and a disk gains nothing from
-/// more.
+/// Most threads of one loop. More make neither a file server nor a disk faster.
 const THREADS_MAX: usize = 16;
 
-/// How much an item is worth.
+/// The cost of an item.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Grain {
-    /// A call or two: a thread takes a run of them at a time, and fewer than 64 are not worth one.
+    /// A call or two: a thread takes a run of items at a time, and fewer than 64 are not worth a
+    /// thread.
     Fine,
-    /// Many calls: two are worth a thread.
+    /// Many calls: two items are worth a thread.
     Coarse,
 }
 
 impl Grain {
-    /// (Fewest items that are worth a thread, how many a thread takes at a time.)
+    /// The fewest items that are worth a thread, and how many a thread takes at a time.
     fn sizes(self) -> (usize, usize) {
         match self {
             Self::Fine => (64, 16),
@@ -38,9 +38,9 @@ pub(crate) fn try_for_each<T: Sync, E: Send>(
     try_map(items, each).map(|_: Vec<()>| ())
 }
 
-/// What `each` makes of every item, in the order of the items, whatever the order of the calls. The
-/// error is that of the first item, by its place in the list, that has one: the same whatever the
-/// threads do. Items behind it may not have been tried. A panic goes on in the caller.
+/// The results of `each`, in the order of the items, whatever the order of the calls. On failure,
+/// the error of the first failing item in the list, regardless of threads; items behind it may not
+/// have been tried. A panic is resumed in the caller.
 pub(crate) fn try_map<T: Sync, R: Send, E: Send>(
     items: &[T],
     each: impl Fn(&T) -> Result<R, E> + Sync,
@@ -60,14 +60,12 @@ pub(crate) fn try_map_with<T: Sync, R: Send, E: Send>(
         return items.iter().map(each).collect();
     }
     let (next, failed) = (AtomicUsize::new(0), AtomicUsize::new(usize::MAX));
-    // Takes runs of items until there are none, and returns what became of each run, behind its
-    // place.
+    // Takes runs of items until none is left, and returns their results, each with its position.
     let work = || {
         let mut done: Vec<(usize, Result<Vec<R>, E>)> = Vec::new();
         loop {
             let start = next.fetch_add(batch, Ordering::Relaxed);
-            // Items before a failed one are tried all the same: one of them may be the first that
-            // fails.
+            // Items before a failed one are tried all the same: an earlier one may fail, too.
             if start >= items.len() || start > failed.load(Ordering::Relaxed) {
                 return done;
             }
@@ -81,12 +79,12 @@ pub(crate) fn try_map_with<T: Sync, R: Send, E: Send>(
     };
     let watcher = hanging::watcher();
     let mut done = thread::scope(|scope| {
-        // Whoever watches this thread watches those that help it.
+        // The watch of this thread covers its helpers.
         let watched = || match &watcher {
             Some(watcher) => watcher.watching(work),
             None => work(),
         };
-        // This thread works as well, and alone where the system has no other to give.
+        // This thread works as well, and alone if the system refuses new threads.
         let spawn = |_| thread::Builder::new().spawn_scoped(scope, watched).ok();
         let running: Vec<_> = (1..threads).map_while(spawn).collect();
         let mut done = work();
@@ -109,7 +107,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_item_once_and_in_order_whatever_their_number() {
+    fn every_item_is_processed_once_and_in_order() {
         for grain in [Grain::Fine, Grain::Coarse] {
             for count in [0, 1, 2, 63, 64, 128, 1_000, 5_003] {
                 let items: Vec<usize> = (0..count).collect();
@@ -121,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn the_error_is_the_first_ones() {
+    fn the_error_of_the_first_failing_item_is_returned() {
         let items: Vec<usize> = (0..4_000).collect();
         for _ in 0..20 {
             let failed = try_for_each(&items, |item| match item {

@@ -1,14 +1,14 @@
-//! Whom something is of, where submitters are told apart, and how much one of them has.
+//! Submitters, where they are told apart, and their load.
 
 use serde::{Deserialize, Serialize};
 use windrow_jobs::JobSpec;
 
-/// Stands for a submitter among all others. Zero where nobody is told apart.
+/// Identifies a submitter. Zero where submitters are not told apart.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub(crate) struct Submitter(pub(crate) u64);
 
 impl Submitter {
-    /// The one of this name, if there is one.
+    /// The submitter of this name, if there is a name.
     pub(crate) fn named(name: Option<&str>) -> Self {
         let Some(name) = name else { return Self::default() };
         let [a, b, c, d, e, f, g, h, ..] = *blake3::hash(name.as_bytes()).as_bytes();
@@ -16,7 +16,7 @@ impl Submitter {
     }
 }
 
-/// Jobs, and bytes of their specifications.
+/// A number of jobs, and the bytes of their specifications.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Load {
     pub(crate) jobs: u64,
@@ -24,7 +24,7 @@ pub(crate) struct Load {
 }
 
 impl Load {
-    /// That of a job, as nearly as matters here.
+    /// The approximate load of a job.
     pub(crate) fn of(spec: &JobSpec) -> Self {
         let inputs =
             spec.inputs.iter().map(|input| size_of_val(input) + input.pattern.as_str().len());

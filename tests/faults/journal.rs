@@ -112,7 +112,7 @@ fn state_folder_goes(replaced: bool) {
     }
     eventually("the coordinator to end", || !cluster.coordinator.is_running());
     let said = cluster.coordinator.stderr();
-    assert!(said.contains("was removed or replaced while a coordinator ran on it"), "{said}");
+    assert!(said.contains("was removed or replaced while this coordinator ran on it"), "{said}");
     let made = || fs::read_dir(state.join("journal")).map(Iterator::count);
     assert_eq!(made().ok(), replaced.then_some(0), "it has written there");
     if replaced {
@@ -134,7 +134,7 @@ fn disk_full() {
     first.wait_for("map", MAPS);
     let ballast = small.fill();
     first.open_all();
-    let said = "nothing is acknowledged until the journal can be written again";
+    let said = "the journal cannot be written; nothing is acknowledged until it can";
     eventually("the coordinator to say so", || cluster.coordinator.stderr().contains(said));
     let second = SmallJob::new();
     let proxy = Proxy::to_url(&cluster.url);

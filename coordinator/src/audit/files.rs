@@ -1,5 +1,5 @@
-//! The files of a log: one that is written, and older ones, of which the oldest goes. Whatever ends
-//! in between, each complete line stands alone.
+//! The files of a log: the current one, and older ones, of which the oldest is removed. Whatever is
+//! interrupted, each complete line stands alone.
 
 use std::fs::{self, File};
 use std::io::{self, Write};
@@ -8,11 +8,11 @@ use std::path::{Path, PathBuf};
 
 use windrow_security::files::{open_regular, private};
 
-/// At which another file is begun.
+/// Size at which a new file is begun.
 const FILE_BYTES_MAX: u64 = 4 << 20;
 const FILES_MAX: u32 = 16;
 
-/// `NAME.log`, which is written; older ones are `NAME.1.log` and so on.
+/// `NAME.log` is the current file; older ones are `NAME.1.log` and so on.
 pub(super) struct Files {
     folder: PathBuf,
     name: &'static str,
@@ -23,14 +23,14 @@ impl Files {
         Self { folder: folder.to_path_buf(), name }
     }
 
-    /// The file that is written.
+    /// The current file.
     pub(super) fn path(&self) -> PathBuf {
         self.folder.join(format!("{}.log", self.name))
     }
 
-    /// Writes a line, which has no end yet.
+    /// Appends a line; `line` has no line feed.
     pub(super) fn append(&self, line: &str) -> io::Result<()> {
-        // Opened each time: whoever collects it may have moved it.
+        // Opened each time: a log collector may have moved it.
         let path = self.path();
         if fs::metadata(&path).is_ok_and(|file| file.len() + line.len() as u64 > FILE_BYTES_MAX) {
             self.rotate()?;
@@ -53,8 +53,8 @@ impl Files {
     }
 }
 
-/// Whether the last line has no end: the disk was full in the middle of it, or the machine went
-/// down. The next one must not be glued to it.
+/// Whether the last line is incomplete: the disk was full, or the machine went down. The next line
+/// must not be appended to it.
 fn is_torn(file: &File) -> io::Result<bool> {
     let Some(last) = file.metadata()?.len().checked_sub(1) else { return Ok(false) };
     let mut byte = [0];
@@ -69,7 +69,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn old_files_go() {
+    fn old_files_are_removed() {
         let folder = tempfile::tempdir().unwrap();
         let files = Files::new(folder.path(), "audit");
         let full = vec![b'\n'; FILE_BYTES_MAX as usize];
@@ -85,7 +85,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pipe_in_its_place_is_not_waited_for() {
+    fn a_pipe_in_its_place_does_not_block() {
         use rustix::fs::{CWD, FileType, Mode, mknodat};
 
         let folder = tempfile::tempdir().unwrap();

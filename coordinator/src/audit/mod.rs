@@ -1,12 +1,12 @@
-//! The audit log: who did what, from where, and with which end. One JSON object a line, in the
-//! folder of the coordinator's state; only what changes something, reads what others have printed,
-//! or was refused.
+//! The audit log: who did what, from where, and with which result. One JSON object for each line,
+//! in the coordinator's state folder; only calls that change something, read other people's logs,
+//! or were refused.
 //!
-//! Deeds and refusals have files, queues and threads of their own: anybody can be refused as often
-//! as they like, and never pushes out what was done. Refusals of one caller and method are counted,
-//! actions only where they say the same ([`writer`]). Files are bounded, and the oldest go
-//! ([`files`]). It never holds up a call: what its queue has no room for, or what cannot be
-//! written, is counted, and said once.
+//! Actions and refusals have files, queues and threads of their own: anybody can cause any number
+//! of refusals, and must not push actions out. Refusals of one caller and method are counted,
+//! actions only if they are identical ([`writer`]). Files are bounded, and the oldest are removed
+//! ([`files`]). The log never delays a call: entries that its queue has no room for, or that cannot
+//! be written, are counted and reported once.
 
 mod files;
 mod writer;
@@ -30,12 +30,12 @@ const WAITING_MAX: usize = 4_096;
 /// Longest reason that is kept.
 const REASON_CHARS_MAX: usize = 300;
 
-/// What all methods are called that there are not: their names are the caller's.
+/// The name of all unknown methods: their names are chosen by the caller.
 const UNKNOWN: &str = "unknown";
-/// Who has no certificate, when refusals are counted.
+/// The name of callers without a certificate, when refusals are counted.
 const NOBODY: &str = "nobody";
 
-/// Methods whose success is noted. What is refused always is.
+/// Methods whose success is noted. Refusals always are.
 const NOTED: [(&str, &str); 7] = [
     ("/windrow.v1.Enrollment/Enroll", "enroll"),
     ("/windrow.v1.Enrollment/Renew", "renew"),
@@ -46,7 +46,7 @@ const NOTED: [(&str, &str); 7] = [
     ("/windrow.v1.Sessions/Open", "open-session"),
 ];
 
-/// One thing that somebody did, or was kept from.
+/// An action or a refusal.
 #[derive(Clone, Debug)]
 struct Entry {
     who: String,
@@ -55,11 +55,11 @@ struct Entry {
     /// Why it was refused, if it was.
     refused: Option<String>,
     subject: Option<String>,
-    /// With whom it is counted, where it is: never a thing that the caller has chosen.
+    /// The name under which it is counted, which is never chosen by the caller.
     counted_as: String,
 }
 
-/// Takes what is to be noted. Cheap to clone.
+/// The audit log. Cheap to clone.
 #[derive(Clone, Debug)]
 pub(crate) struct Audit {
     actions: Queue,
@@ -67,7 +67,7 @@ pub(crate) struct Audit {
 }
 
 impl Audit {
-    /// Writes to the folder of a coordinator's state from now on.
+    /// Starts the log in a coordinator's state folder.
     pub(crate) fn start(state: &Path) -> io::Result<Self> {
         let start = |name, counted| {
             let (entries, waiting) = sync_channel(WAITING_MAX);
@@ -84,7 +84,7 @@ impl Audit {
         })
     }
 
-    /// A member is put out.
+    /// Notes that a member was evicted.
     pub(crate) fn shut_out(&self, identity: &Identity, why: &str) {
         let who = "the coordinator".to_string();
         self.note(Entry {
@@ -103,7 +103,7 @@ impl Audit {
     }
 }
 
-/// What waits for a writer.
+/// The queue of a writer.
 #[derive(Clone, Debug)]
 struct Queue {
     entries: SyncSender<Entry>,
@@ -118,11 +118,11 @@ impl Queue {
     }
 }
 
-/// An authorizer, and what comes of the calls that it is asked for.
+/// An authorizer that notes the results of the calls it decides on.
 pub(crate) struct Audited {
     pub(crate) authorizer: Arc<dyn Authorizer>,
     pub(crate) audit: Audit,
-    /// Whether there is such a method: other names are the caller's, and are not written down.
+    /// Whether the method exists: other names are chosen by the caller, and are not written.
     pub(crate) is_method: fn(&str) -> bool,
 }
 
@@ -161,7 +161,7 @@ fn entry(method: &str, is_method: bool, caller: &Caller, answer: &Response<Body>
     })
 }
 
-/// What somebody was kept from, and not what went wrong.
+/// Whether the code means a refusal, not an error.
 fn is_refusal(code: Code) -> bool {
     matches!(code, Code::PermissionDenied | Code::Unauthenticated)
 }
@@ -181,8 +181,8 @@ mod tests {
 
     use super::*;
 
-    /// Of the methods that a stranger may make up, none is a kind of its own, none is written down
-    /// as they say, and none keeps an action from being written.
+    /// Made-up method names do not grow the number of kinds, are not written, and do not keep an
+    /// action from being written.
     #[test]
     fn a_stranger_with_many_method_names_fills_nothing() {
         let folder = tempfile::tempdir().unwrap();

@@ -1,13 +1,11 @@
-//! Writes the entries of one log on a thread of its own, and counts those of which no more is to be
-//! learned.
+//! Writes the entries of one log on a thread of its own, and counts redundant ones.
 //!
-//! Deeds: the same member may do the very same thing to the same job a thousand times a second. The
-//! first is written at once, and those like it in everything with their number, so that nothing is
-//! left out, and hardly anything pushed out.
+//! Actions: one member may repeat the same action on the same job a thousand times a second. The
+//! first is written at once, and identical ones with their number, so that nothing is omitted and
+//! hardly anything pushed out.
 //!
-//! Refusals: what is refused costs the caller nothing, and can be of any number. So ten of one
-//! caller and method are written in a minute, and the others counted. All who have no certificate
-//! are one caller.
+//! Refusals: they cost the caller nothing, so there can be any number. Ten of one caller and method
+//! are written in a minute, and the others counted. All callers without a certificate count as one.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -23,21 +21,21 @@ use super::files::Files;
 
 /// Refusals of one caller and method that are written in a [period](Counted::period).
 const ALIKE_MAX: u64 = 10;
-/// Different kinds that are counted in a period.
+/// Most kinds that are counted in a period.
 const KINDS_MAX: usize = 1_000;
 const SECOND: Duration = Duration::from_secs(1);
 
-/// What entries are counted together.
+/// Which entries are counted together.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Counted {
-    /// Those that say the same, but for the time and the port.
+    /// Entries that are equal except for the time and the port.
     Repeated,
-    /// Those of one caller and method.
+    /// Entries of one caller and method.
     Alike,
 }
 
 impl Counted {
-    /// After which counting begins anew.
+    /// The period after which counting begins anew.
     fn period(self) -> Duration {
         match self {
             Self::Repeated => SECOND,
@@ -53,7 +51,8 @@ impl Counted {
     }
 }
 
-/// Whom, what, and, of actions, from where, but for the port, and about what.
+/// The key of a count: caller and method, and for actions the address without the port, and the
+/// subject.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
 struct Kind {
     who: String,
@@ -74,7 +73,7 @@ pub(super) struct Writer {
     counted: Counted,
     lost: Arc<AtomicU64>,
     has_failed: bool,
-    /// Of this period.
+    /// The counts of this period.
     kinds: BTreeMap<Kind, u64>,
     since: Instant,
 }
@@ -125,7 +124,7 @@ impl Writer {
         Kind { who: who.clone(), what: entry.what.clone(), from, subject }
     }
 
-    /// Says how many there were that were not written.
+    /// Writes the numbers of entries that were not written.
     fn end_period(&mut self) {
         self.since = Instant::now();
         for (Kind { who, what, from, subject }, count) in std::mem::take(&mut self.kinds) {
@@ -147,7 +146,7 @@ impl Writer {
     }
 
     fn write(&mut self, entry: &Value) {
-        // Control characters are escaped by JSON; what hides or turns text, here.
+        // JSON escapes control characters; this escapes characters that hide or reverse text.
         let line = windrow_jobs::escape(
             &entry.to_string(),
             |_| false,
@@ -164,7 +163,7 @@ impl Writer {
                 self.lost.fetch_add(1, Ordering::Relaxed);
                 if !std::mem::replace(&mut self.has_failed, true) {
                     let path = self.files.path();
-                    tracing::error!(path = %path.display(), %error, "the audit log cannot be written; what is lost is counted there when it can be again");
+                    tracing::error!(path = %path.display(), %error, "cannot write the audit log; lost entries are counted there once it can be written");
                 }
             }
         }
@@ -227,7 +226,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let mut writer = writer(folder.path(), Counted::Alike);
         for n in 0..10_000 {
-            // As who has no certificate: of many users of this machine.
+            // As callers without a certificate: many users of this machine.
             let who = format!("user {n}");
             writer.take(&Entry { who, ..entry("nobody", "unknown", true) });
         }
@@ -245,7 +244,7 @@ mod tests {
     }
 
     #[test]
-    fn no_action_is_left_out_and_the_same_one_is_counted() {
+    fn repeated_actions_are_counted_and_none_is_omitted() {
         let folder = tempfile::tempdir().unwrap();
         let mut writer = writer(folder.path(), Counted::Repeated);
         let about =
@@ -269,7 +268,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_written_is_counted() {
+    fn lost_entries_are_counted() {
         let folder = tempfile::tempdir().unwrap();
         let state = folder.path().join("state");
         let mut writer = writer(&state, Counted::Repeated);

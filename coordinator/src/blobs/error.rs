@@ -1,14 +1,14 @@
-//! Why a blob cannot be had or kept.
+//! Why a blob cannot be stored or opened.
 
 use std::io;
 use std::path::{Path, PathBuf};
 
 use windrow_jobs::{Digest, explained};
 
-/// Something about a blob that does not work.
+/// Why a blob cannot be stored or opened.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum BlobError {
-    /// It is larger than one may be.
+    /// The blob is too large.
     #[error(
         "it has {bytes} bytes, and {most} is the most here (see coordinator --program-bytes-max)"
     )]
@@ -18,62 +18,62 @@ pub(crate) enum BlobError {
         /// The bound.
         most: u64,
     },
-    /// The folder is full of what is needed.
+    /// The folder is full of blobs that are needed.
     #[error(
         "programs of running jobs and recent ones leave no room for {bytes} more bytes of at most {most}; try again later"
     )]
     NoRoom {
-        /// As many as it needs.
+        /// The bytes that the blob needs.
         bytes: u64,
-        /// The bound of all together.
+        /// The bound of all blobs together.
         most: u64,
     },
-    /// One submitter would hold too much.
+    /// The submitter would exceed their share.
     #[error(
         "your programs and side files would take {bytes} bytes, with those of your jobs that have not ended, and {most} is the \
          most for one submitter now (half of what others leave; see coordinator --program-bytes-max); wait for jobs or uploads of yours to end, \
          or cancel some"
     )]
     NoShare {
-        /// As many as they would take.
+        /// The bytes that they would take.
         bytes: u64,
         /// The bound.
         most: u64,
     },
-    /// The bytes are not those that the digest is of.
-    #[error("what was sent is not what its digest says; send it again")]
+    /// The bytes do not match the digest.
+    #[error("the received bytes do not match their digest; send them again")]
     WrongDigest,
-    /// A piece leaves some out.
-    #[error("a piece begins at byte {offset}, and only {received} are there")]
+    /// A piece begins behind the received bytes.
+    #[error("a piece begins at byte {offset}, but only {received} bytes were received")]
     Gap {
-        /// Where it begins.
+        /// The offset of the piece.
         offset: u64,
-        /// What is there.
+        /// The received bytes.
         received: u64,
     },
-    /// More than was said.
-    #[error("it has more bytes than was said")]
+    /// The blob has more bytes than declared.
+    #[error("it has more bytes than declared")]
     TooLong,
-    /// The upload has ended before its end.
+    /// The upload ended early.
     #[error("the upload broke off after {received} of {bytes} bytes")]
     Incomplete {
-        /// What is there.
+        /// The received bytes.
         received: u64,
-        /// All of it.
+        /// The blob's size.
         bytes: u64,
     },
-    /// It is not here.
-    #[error("{digest} is not here; submit the job again")]
+    /// The blob is missing.
+    #[error("{digest} is missing; submit the job again")]
     Missing {
-        /// Which.
+        /// Its digest.
         digest: Digest,
     },
-    /// The system refused something.
+    /// A system error.
     #[error("{}: {}", path.display(), explained(path, error))]
     Io {
         /// The file or folder.
         path: PathBuf,
-        /// What it said.
+        /// The system's error.
         error: io::Error,
     },
 }

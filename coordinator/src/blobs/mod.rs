@@ -1,17 +1,17 @@
-//! Programs and side files that submitters have sent, each in a file with its digest for a name.
+//! Programs and side files of submitters, each in a file named by its digest.
 //!
 //! ```text
-//!  FOLDER/<digest>        whole, checked, on the disk
-//!  FOLDER/<digest>.<submitter>.part   what an upload has sent that is not over, or has broken off
+//!  FOLDER/<digest>        complete, checked, on the disk
+//!  FOLDER/<digest>.<submitter>.part   an upload that is running or was interrupted
 //! ```
 //!
-//! Of what is not whole, each submitter has their own: nobody can spoil, or hold up, the upload of
-//! another one.
+//! Each submitter has files of their own for unfinished uploads: nobody can spoil or delay
+//! another's upload.
 //!
-//! Nothing here is opened as anything but bytes. The folder is bounded, and so is what one
-//! submitter holds of it (`room`): what no job needs goes when room is wanted, least recently used
-//! first; what broke off goes after a day. A file's modification time is when it was last of use.
-//! The coordinator's own executable counts as one of them, and has no copy.
+//! Content is never interpreted. The folder is bounded, and so is each submitter's share of it
+//! (`quota`): blobs that no job needs are evicted when space is wanted, least recently used first;
+//! unfinished uploads after a day. A file's modification time is its last use. The coordinator's
+//! own executable counts as a blob, and has no copy.
 
 mod error;
 mod quota;
@@ -32,22 +32,22 @@ pub(crate) use quota::Held;
 use quota::Quota;
 pub(crate) use upload::Upload;
 
-/// For so much more than what has come of an upload, there is room.
+/// The space that is reserved beyond the received bytes of an upload.
 pub(crate) const ROOM_STEP: u64 = quota::STEP;
 
-/// All blobs together may be so many times as large as one may be.
+/// The bound of all blobs, in multiples of the largest blob.
 const BLOBS_MAX: u64 = 4;
 
-/// What there is of a blob.
+/// How much of a blob is stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Offered {
-    /// All of it.
+    /// All of the blob.
     Present,
     /// This many bytes, from the start.
     Received(u64),
 }
 
-/// Keeps blobs until it is dropped.
+/// Pins blobs until it is dropped.
 pub(crate) struct Pin {
     store: Arc<BlobStore>,
     digests: Vec<Digest>,
@@ -63,7 +63,7 @@ impl Drop for Pin {
 /// The folder of all blobs.
 pub(crate) struct BlobStore {
     folder: Folder,
-    /// Most bytes of one.
+    /// Most bytes of one blob.
     blob_bytes_max: u64,
     /// This process's own executable.
     own: Option<(Blob, Arc<File>)>,
@@ -71,7 +71,7 @@ pub(crate) struct BlobStore {
 }
 
 impl BlobStore {
-    /// Keeps them in `folder`. `own` is this process's executable, if that may be shipped.
+    /// Stores blobs in `folder`. `own` is this process's executable, if it may be shipped.
     pub(crate) fn new(folder: Folder, blob_bytes_max: u64, own: Option<(Blob, Arc<File>)>) -> Self {
         Self {
             folder,
@@ -81,7 +81,7 @@ impl BlobStore {
         }
     }
 
-    /// What there is of it. One that is there is kept for a while, so that its job can be
+    /// How much of a blob is stored. A stored one is kept for a while, so that its job can be
     /// submitted.
     pub(crate) fn offer(&self, blob: Blob, from: Submitter) -> Result<Offered, BlobError> {
         if self.is_own(blob.digest) {
@@ -98,12 +98,12 @@ impl BlobStore {
         Ok(Offered::Received(received.min(blob.bytes)))
     }
 
-    /// Whether it is there. Who needs it pins it before.
+    /// Whether the blob is stored. Pin it before asking.
     pub(crate) fn has(&self, digest: Digest) -> bool {
         self.is_own(digest) || self.open(digest).is_ok()
     }
 
-    /// Opens it, and keeps it for a while.
+    /// Opens a blob, and keeps it for a while.
     pub(crate) fn open(&self, digest: Digest) -> Result<Arc<File>, BlobError> {
         if let Some((_, file)) = self.own.as_ref().filter(|(own, _)| own.digest == digest) {
             return Ok(Arc::clone(file));
@@ -114,13 +114,13 @@ impl BlobStore {
             std::io::ErrorKind::NotFound => BlobError::Missing { digest },
             _ => BlobError::Io { path, error },
         })?;
-        // On a file system that cannot say when, the order in which blobs go is another one.
+        // Without modification times, the order of eviction is another one.
         let _ = file.set_modified(SystemTime::now());
         Ok(Arc::new(file))
     }
 
-    /// Goes on with what there is of a blob, which its submitter uploads once. Blobs that are not
-    /// `in_use` may go for it.
+    /// Begins or resumes an upload, of which its submitter has at most one. Blobs that are not
+    /// `in_use` may be evicted for it.
     pub(crate) fn begin(
         self: &Arc<Self>,
         blob: Blob,
@@ -137,8 +137,7 @@ impl BlobStore {
         Upload::open(Arc::clone(self), (blob, from), part, path)
     }
 
-    /// Makes room for more of a blob that is being uploaded, and of which so many bytes have come.
-    /// There is room for [`ROOM_STEP`] more then.
+    /// Reserves space for [`ROOM_STEP`] beyond the received bytes of an upload.
     pub(crate) fn make_room(
         &self,
         coming: (Blob, u64),
@@ -149,11 +148,10 @@ impl BlobStore {
         self.with_room(|room| room.make(&folder, coming, from, in_use))
     }
 
-    /// Keeps blobs as long as the pin lives: those of a job that is being planned, which may take
-    /// longer than what was of use is kept for. To be called before it is looked whether they are
-    /// there.
+    /// Pins the blobs of a job that is being planned, which may take longer than recently used
+    /// blobs are kept. Pin blobs before asking whether they are stored.
     ///
-    /// Refuses what its submitter would need beyond their share.
+    /// Refuses blobs beyond the submitter's share.
     pub(crate) fn pin(
         self: &Arc<Self>,
         digests: Vec<Digest>,

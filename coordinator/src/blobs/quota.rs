@@ -1,14 +1,14 @@
-//! Keeps the folder within its bound, and leaves room to each submitter, whatever others do.
+//! Keeps the folder within its bound, with a share for each submitter, whatever the others do.
 //!
-//! What somebody holds is what they upload, what their jobs need, and what was of use to them a
-//! moment ago. When room is wanted, what nobody holds goes first; then what those hold who hold
-//! most, and no job needs. An upload has room for what has come and a step more: whoever says that
-//! much will come has taken nothing by that.
+//! A submitter holds their uploads, the blobs that their jobs need, and blobs that they have used
+//! recently. When space is wanted, blobs that nobody holds are evicted first; then recently used
+//! ones of the submitters who hold most. An upload reserves its received bytes and a step more:
+//! declaring a large size reserves nothing.
 //!
-//! Uploads and what jobs need are *fixed*: nothing makes them go. Where submitters are told apart,
-//! each may have as much of the room fixed as is left over then (a dynamic threshold, as of
-//! switches that share one buffer: Choudhury and Hahne 1998). So one has half of the room at most,
-//! two have three quarters, and however many there are, there is room for one more.
+//! Uploads and blobs that jobs need are *fixed*: they are never evicted. Where submitters are told
+//! apart, each may fix as much space as is left over then (a dynamic threshold, as in switches that
+//! share one buffer: Choudhury and Hahne 1998). So one submitter has at most half of the space, two
+//! have three quarters, and there is always space for one more.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fs;
@@ -20,60 +20,58 @@ use windrow_jobs::{Blob, Digest};
 use super::BlobError;
 use crate::submitter::Submitter;
 
-/// Ends the name of a file that is not whole.
+/// Suffix of incomplete files.
 const PART: &str = ".part";
 
-/// The name of what there is of a blob that is not whole.
+/// The file name of an incomplete blob.
 pub(super) fn part_name(digest: Digest, from: Submitter) -> String {
     format!("{digest}.{:016x}{PART}", from.0)
 }
 
-/// What a file of this name is, and from whom if it is not whole.
+/// The digest of a file, and its submitter if it is incomplete.
 fn digest_in(name: &str) -> Option<(Digest, Option<Submitter>)> {
     let Some(part) = name.strip_suffix(PART) else { return Some((Digest::from_hex(name)?, None)) };
-    // Parts of former versions say no submitter.
+    // Incomplete files of former versions name no submitter.
     let (digest, from) = part.split_once('.').unwrap_or((part, "0"));
     let from = u64::from_str_radix(from, 16).ok()?;
     Some((Digest::from_hex(digest)?, Some(Submitter(from))))
 }
 
-/// What was of use a moment ago may be about to be submitted.
+/// Recently used blobs may be about to be submitted.
 const RECENT: Duration = Duration::from_secs(600);
-/// How long what broke off is kept.
+/// How long interrupted uploads are kept.
 const PART_KEPT: Duration = Duration::from_secs(24 * 3600);
 
-/// So much more than what has come of it has room, of each upload.
+/// The space that is reserved beyond the received bytes of each upload.
 pub(super) const STEP: u64 = 16 << 20;
-/// How long what was pinned remains so: who makes room may have asked before that which jobs need
-/// it, and it was none yet.
+/// How long an unpinned blob is kept: an upload may have asked which blobs jobs need before the
+/// pinning job was one of them.
 const UNPINNED_KEPT: Duration = Duration::from_secs(60);
 
-/// How much there may be, and whose it is.
+/// The bound of the folder, and the holders of blobs.
 pub(super) struct Quota {
     bytes_max: u64,
-    /// Blobs that are being uploaded.
+    /// Uploads.
     coming: BTreeMap<Held, Coming>,
-    /// What somebody needs at the moment.
+    /// Pinned blobs.
     pinned: BTreeMap<Held, Pinned>,
-    /// When each of these was last of use. Of what was there before this process, that is not
-    /// known.
+    /// The last use of each blob; unknown for blobs that are older than this process.
     pub(super) used: BTreeMap<Held, SystemTime>,
     began: SystemTime,
 }
 
-/// A blob, and who has to do with it.
+/// A blob and its holder.
 pub(crate) type Held = (Digest, Submitter);
 
-/// An upload.
 #[derive(Clone, Copy)]
 struct Coming {
-    /// What its submitter says.
+    /// The declared size.
     declared: u64,
-    /// What there is room for.
+    /// The reserved bytes.
     promised: u64,
 }
 
-/// Needed for something, or a moment ago.
+/// A blob that is pinned, or was until recently.
 #[derive(Default)]
 struct Pinned {
     count: usize,
@@ -86,7 +84,7 @@ struct Kept {
     digest: Digest,
     bytes: u64,
     used: SystemTime,
-    /// Who holds it, and whether a job of theirs needs it.
+    /// The holders, and whether their jobs need the file.
     holders: BTreeMap<Submitter, bool>,
 }
 
@@ -96,16 +94,16 @@ impl Quota {
         Self { bytes_max, coming, pinned, used, began: SystemTime::now() }
     }
 
-    /// The most that one of them has fixed, where others have so much fixed.
+    /// The most that a submitter may fix while others have fixed this much.
     fn share_of(&self, submitter: Submitter, others: u64) -> u64 {
-        // Where nobody is told apart, it is all theirs.
+        // Where submitters are not told apart, the space is undivided.
         if submitter == Submitter::default() {
             return self.bytes_max;
         }
         self.bytes_max.saturating_sub(others) / 2
     }
 
-    /// What is promised to the uploads of one of them, and to those of others.
+    /// The bytes reserved for uploads of one submitter, and of all others.
     fn promised(&self, from: Submitter) -> (u64, u64) {
         let (mut own, mut others) = (0, 0);
         for ((_, of), upload) in &self.coming {
@@ -114,13 +112,13 @@ impl Quota {
         (own, others)
     }
 
-    /// It is of use to somebody.
+    /// Notes a use of a blob.
     pub(super) fn uses(&mut self, held: Held) {
         self.used.insert(held, SystemTime::now());
     }
 
-    /// Keeps these for somebody, whether they are there or not, until they are unpinned as often.
-    /// Refuses what is beyond their share.
+    /// Pins blobs for a submitter, stored or not, until they are unpinned as often. Refuses blobs
+    /// beyond the submitter's share.
     pub(super) fn pin(
         &mut self,
         folder: &Path,
@@ -141,7 +139,7 @@ impl Quota {
         let bytes = coming + all.iter().map(bytes_of).sum::<u64>();
         let others = of_others_coming + of_others.iter().map(bytes_of).sum::<u64>();
         let most = self.share_of(from, others);
-        // What they need already is not refused, also where the bound was another one before.
+        // Blobs that they need already are never refused, even if the bound has changed.
         if all.len() > before.len() && bytes > most {
             return Err(BlobError::NoShare { bytes, most });
         }
@@ -152,11 +150,11 @@ impl Quota {
         Ok(())
     }
 
-    /// What was pinned is not needed for that any more.
+    /// Unpins blobs.
     pub(super) fn unpin(&mut self, digests: &[Digest], from: Submitter) {
         for digest in digests {
             let pinned = self.pinned.get_mut(&(*digest, from));
-            debug_assert!(pinned.is_some(), "it was pinned before");
+            debug_assert!(pinned.is_some(), "an unpinned blob was pinned before");
             if let Some(pinned) = pinned {
                 pinned.count -= 1;
                 if pinned.count == 0 {
@@ -166,7 +164,7 @@ impl Quota {
         }
     }
 
-    /// Promises room for the first bytes of a blob, of which `received` are there; removes others
+    /// Reserves space for the first bytes of a blob, of which `received` are stored; evicts others
     /// for it.
     pub(super) fn make(
         &mut self,
@@ -192,7 +190,7 @@ impl Quota {
         Ok(())
     }
 
-    /// The upload is over, or has broken off: what is in the folder counts.
+    /// The upload has ended or was interrupted: the bytes in the folder count.
     pub(super) fn settle(&mut self, digest: Digest, from: Submitter) {
         self.coming.remove(&(digest, from));
     }
@@ -204,9 +202,9 @@ impl Quota {
         self.pinned.retain(|_, pinned| pinned.until.is_none_or(|until| now < until));
     }
 
-    /// Refuses so many bytes more for the uploads of somebody where that is beyond their share.
+    /// Refuses to reserve this much more for a submitter's uploads beyond their share.
     fn check_share(&self, kept: &[Kept], promised: u64, from: Submitter) -> Result<(), BlobError> {
-        // Where nobody is told apart, it is seen whether there is room.
+        // Where submitters are not told apart, only the space counts.
         if from == Submitter::default() {
             return Ok(());
         }
@@ -223,8 +221,8 @@ impl Quota {
         if bytes <= most { Ok(()) } else { Err(BlobError::NoShare { bytes, most }) }
     }
 
-    /// Whoever would hold more than half of the room, with all that they say will come, lets go of
-    /// what was of use a moment ago.
+    /// A submitter who would hold more than half of the space, with all declared bytes, gives up
+    /// recently used blobs.
     fn keep_to_half(
         &mut self,
         kept: &mut [Kept],
@@ -236,7 +234,7 @@ impl Quota {
         let uploads = coming.map(|(_, upload)| upload.declared).chain([blob.bytes]).sum::<u64>();
         let mut bytes = own.map(|file| file.bytes).sum::<u64>().saturating_add(uploads);
         let most = self.share_of(from, 0);
-        // Where nobody is told apart, what is recent stays.
+        // Where submitters are not told apart, recently used blobs stay.
         if from == Submitter::default() || bytes <= most {
             return Ok(());
         }
@@ -251,8 +249,8 @@ impl Quota {
         Err(BlobError::NoShare { bytes, most })
     }
 
-    /// Removes what no job needs, of those who hold more than who comes would then. Whether there
-    /// is room.
+    /// Evicts blobs that no job needs, from holders of more than the new submitter would hold then.
+    /// Returns whether the space suffices.
     fn take_from_others(
         &self,
         mut kept: Vec<Kept>,
@@ -297,8 +295,8 @@ impl Quota {
         Ok(true)
     }
 
-    /// All files but those that are being uploaded, which are promised, and what there is of
-    /// `wanted`. Removes what broke off long ago.
+    /// All files except running uploads, which are reserved, and the files of `wanted`. Removes
+    /// uploads that were interrupted long ago.
     fn kept(&self, folder: &Path, wanted: Held, in_use: &[Held]) -> Result<Vec<Kept>, BlobError> {
         let mut needed = BTreeMap::<Digest, BTreeMap<Submitter, bool>>::new();
         for (digest, of) in self.used.keys() {
@@ -312,7 +310,7 @@ impl Quota {
             let entry = entry.map_err(BlobError::io(folder))?;
             let name = entry.file_name();
             let name = name.to_string_lossy();
-            // What is called otherwise is not ours.
+            // A foreign file.
             let Some((digest, from)) = digest_in(&name) else { continue };
             let Ok(metadata) = entry.metadata() else { continue };
             let is_wanted = digest == wanted.0 && from.is_none_or(|from| from == wanted.1);
@@ -334,15 +332,16 @@ impl Quota {
         Ok(kept)
     }
 
-    /// Who holds what nobody has used since this process began: nobody in particular, if it is
-    /// recent.
+    /// The holder of a blob that was not used since this process began: nobody in particular, if it
+    /// is recent.
     fn before(&self, used: SystemTime, age: Duration) -> BTreeMap<Submitter, bool> {
         let is_recent = used < self.began && age < RECENT;
         is_recent.then_some((Submitter::default(), false)).into_iter().collect()
     }
 }
 
-/// Removes what nobody holds, the least recently used first. What is still missing.
+/// Evicts blobs that nobody holds, least recently used first. Returns the space that is still
+/// missing.
 fn remove_unheld(kept: &mut Vec<Kept>, mut missing: u64) -> Result<u64, BlobError> {
     let mut left = Vec::with_capacity(kept.len());
     for file in kept.drain(..) {
@@ -362,7 +361,7 @@ fn bytes_of(kept: &[Kept]) -> u64 {
 }
 
 impl Kept {
-    /// Whether a job needs it.
+    /// Whether a job needs the file.
     fn is_needed(&self) -> bool {
         self.holders.values().any(|is_needed| *is_needed)
     }
@@ -370,7 +369,7 @@ impl Kept {
     fn remove(&self) -> Result<(), BlobError> {
         fs::remove_file(&self.path).map_err(BlobError::io(&self.path))?;
         let (digest, bytes) = (self.digest, self.bytes);
-        tracing::info!(%digest, bytes, "removed a program that nobody needs");
+        tracing::info!(%digest, bytes, "removed an unused program or side file");
         Ok(())
     }
 }

@@ -34,7 +34,7 @@ fn names(dir: &Path) -> Vec<String> {
     names.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
 }
 
-/// Makes a file look as if it had not been of use for so long.
+/// Makes a file look unused for this long.
 fn age(store: &BlobStore, blob: Blob, age: Duration, part: bool) {
     let path = if part { store.part(blob.digest, NOBODY) } else { store.path(blob.digest) };
     let file = File::options().append(true).open(path.unwrap()).unwrap();
@@ -43,7 +43,7 @@ fn age(store: &BlobStore, blob: Blob, age: Duration, part: bool) {
 }
 
 #[test]
-fn what_was_uploaded_is_there_also_after_a_restart() {
+fn uploaded_blobs_survive_a_restart() {
     let dir = TempDir::new().unwrap();
     let first = store(&dir);
     assert_eq!(first.offer(blob(b"program"), NOBODY).unwrap(), Offered::Received(0));
@@ -56,7 +56,7 @@ fn what_was_uploaded_is_there_also_after_a_restart() {
 }
 
 #[test]
-fn an_upload_that_broke_off_is_gone_on_with() {
+fn an_interrupted_upload_is_resumed() {
     let dir = TempDir::new().unwrap();
     let of = blob(b"a whole program");
     let mut upload = store(&dir).begin(of, NOBODY, &[]).unwrap();
@@ -68,7 +68,7 @@ fn an_upload_that_broke_off_is_gone_on_with() {
     assert_eq!(store.offer(of, NOBODY).unwrap(), Offered::Received(7));
     let mut upload = store.begin(of, NOBODY, &[]).unwrap();
     assert!(matches!(upload.write(8, b"program"), Err(BlobError::Gap { offset: 8, received: 7 })));
-    // What is there already is passed over, also where a piece goes beyond it.
+    // Received bytes are skipped, also in a piece that goes beyond them.
     upload.write(0, b"a wh").unwrap();
     upload.write(2, b"whole pro").unwrap();
     upload.write(11, b"gram").unwrap();
@@ -78,7 +78,7 @@ fn an_upload_that_broke_off_is_gone_on_with() {
 }
 
 #[test]
-fn other_bytes_than_the_digests_are_thrown_away() {
+fn bytes_that_do_not_match_their_digest_are_removed() {
     let dir = TempDir::new().unwrap();
     let store = store(&dir);
     let of = Blob { digest: Digest([7; 32]), bytes: 5 };
@@ -90,7 +90,7 @@ fn other_bytes_than_the_digests_are_thrown_away() {
 }
 
 #[test]
-fn what_is_larger_than_allowed_or_said_is_refused() {
+fn blobs_beyond_the_limit_or_the_declared_size_are_refused() {
     let dir = TempDir::new().unwrap();
     let store = store(&dir);
     let large = Blob { digest: Digest([7; 32]), bytes: MOST + 1 };
@@ -101,7 +101,7 @@ fn what_is_larger_than_allowed_or_said_is_refused() {
     assert!(matches!(store.begin(large, NOBODY, &[]), Err(BlobError::TooLarge { .. })));
     let mut upload = store.begin(blob(b"abc"), NOBODY, &[]).unwrap();
     assert!(matches!(upload.write(0, b"abcd"), Err(BlobError::TooLong)));
-    // A part of another size than is said now is of no use.
+    // An incomplete file of another declared size is discarded.
     let of = blob(b"abcdef");
     fs::write(store.part(of.digest, NOBODY).unwrap(), "too many bytes").unwrap();
     let mut upload = store.begin(of, NOBODY, &[]).unwrap();
@@ -110,14 +110,14 @@ fn what_is_larger_than_allowed_or_said_is_refused() {
 }
 
 #[test]
-fn the_least_recently_used_that_nobody_needs_goes_first() {
+fn the_least_recently_used_blob_is_evicted_first() {
     let dir = TempDir::new().unwrap();
     let store = store(&dir);
     let [oldest, old, used] = [1, 2, 3].map(|n| put(&store, &[n; MOST as usize]).unwrap());
     let hour = Duration::from_secs(3_600);
     age(&store, oldest, 3 * hour, false);
     age(&store, old, 2 * hour, false);
-    // There is room for four of this size.
+    // The folder holds four of this size.
     let fourth = put(&store, &[4; MOST as usize]).unwrap();
     age(&store, used, 4 * hour, false);
     let mut fifth =
@@ -134,7 +134,7 @@ fn the_least_recently_used_that_nobody_needs_goes_first() {
 }
 
 #[test]
-fn what_a_job_needs_that_is_being_planned_stays() {
+fn blobs_of_a_job_being_planned_stay() {
     let dir = TempDir::new().unwrap();
     let store = store(&dir);
     let [pinned, old] = [1, 2].map(|n| put(&store, &[n; MOST as usize]).unwrap());
@@ -150,24 +150,24 @@ fn what_a_job_needs_that_is_being_planned_stays() {
     let is_there = |blob: Blob| store.path(blob.digest).unwrap().exists();
     assert_eq!((is_there(pinned), is_there(old)), (true, false));
     drop(pin);
-    // Who makes room may not know yet of the job for which it was pinned.
+    // An upload may not know yet of the job for which it was pinned.
     assert!(put(&store, &[6; MOST as usize]).is_err() && is_there(pinned));
 }
 
 #[test]
-fn uploads_that_run_have_their_room() {
+fn running_uploads_keep_their_reservation() {
     let dir = TempDir::new().unwrap();
     let store = store(&dir);
     let large = |n: u8| Blob { digest: Digest([n; 32]), bytes: MOST };
     let running: Vec<_> = (0..4).map(|n| store.begin(large(n), NOBODY, &[]).unwrap()).collect();
     assert!(matches!(store.begin(large(4), NOBODY, &[]), Err(BlobError::NoRoom { .. })));
     drop(running);
-    // What they have left takes no room, since it is empty.
+    // Their files take no space, since they are empty.
     store.begin(large(4), NOBODY, &[]).unwrap();
 }
 
 #[test]
-fn what_broke_off_goes_after_a_day() {
+fn an_interrupted_upload_is_removed_after_a_day() {
     let dir = TempDir::new().unwrap();
     let store = store(&dir);
     let day = Duration::from_secs(24 * 3_600);
@@ -182,7 +182,7 @@ fn what_broke_off_goes_after_a_day() {
 }
 
 #[test]
-fn the_coordinators_own_program_is_there_without_a_copy() {
+fn the_coordinators_own_program_is_present_without_a_copy() {
     let own = Blob { digest: Digest([9; 32]), bytes: MOST + 5 };
     let file = Arc::new(File::open("/proc/self/exe").unwrap());
     let store = Arc::new(BlobStore::new(Folder::new(None, "programs"), MOST, Some((own, file))));
@@ -202,7 +202,7 @@ fn a_folder_that_cannot_be_written_is_named() {
 }
 
 #[test]
-fn a_pipe_in_the_place_of_a_blob_or_of_its_part_is_not_waited_for() {
+fn a_pipe_in_place_of_a_blob_does_not_block() {
     use rustix::fs::{CWD, FileType, Mode, mknodat};
 
     let dir = TempDir::new().unwrap();
@@ -215,15 +215,15 @@ fn a_pipe_in_the_place_of_a_blob_or_of_its_part_is_not_waited_for() {
     assert!(store.begin(of, NOBODY, &[]).is_err());
     fs::remove_file(store.part(of.digest, NOBODY).unwrap()).unwrap();
     put(&store, b"abc").unwrap();
-    assert!(store.has(of.digest), "a blob that has come takes its place");
+    assert!(store.has(of.digest), "an uploaded blob takes its place");
 }
 
 #[test]
-fn a_full_disk_is_said_and_gets_its_room_back() {
+fn a_full_disk_is_reported_and_the_upload_removed() {
     let dir = TempDir::new().unwrap();
     let store = store(&dir);
     let of = blob(b"abc");
-    // Takes nothing, as a disk that is full.
+    // Accepts no bytes, like a full disk.
     std::os::unix::fs::symlink("/dev/full", store.part(of.digest, NOBODY).unwrap()).unwrap();
     let error = store.begin(of, NOBODY, &[]).unwrap().write(0, b"abc").unwrap_err();
     let BlobError::Io { error, .. } = error else { panic!("{error}") };
@@ -231,7 +231,7 @@ fn a_full_disk_is_said_and_gets_its_room_back() {
     assert_eq!(names(dir.path()), [""; 0]);
 }
 
-/// Whoever knows a digest can begin an upload of it, with other bytes.
+/// Anyone who knows a digest can begin an upload of it with other bytes.
 #[test]
 fn an_upload_cannot_be_spoiled_by_another_submitter() {
     let dir = TempDir::new().unwrap();
@@ -241,7 +241,7 @@ fn an_upload_cannot_be_spoiled_by_another_submitter() {
     let mut spoiling = store.begin(of, bob, &[]).unwrap();
     spoiling.write(0, b"nothing of the ").unwrap();
     assert_eq!(store.offer(of, ann).unwrap(), Offered::Received(0));
-    // Nor does it wait for that one.
+    // Nor does it wait for the other upload.
     let mut upload = store.begin(of, ann, &[]).unwrap();
     upload.write(0, b"a whole program").unwrap();
     upload.finish().unwrap();
@@ -251,14 +251,14 @@ fn an_upload_cannot_be_spoiled_by_another_submitter() {
     assert_eq!(names(dir.path()), [of.digest.to_string()]);
 }
 
-/// Of the same store: what each has used is theirs.
+/// Fills the store with blobs of one submitter.
 fn fill(store: &Arc<BlobStore>, of: &str, from: u8, count: u8) -> Vec<Blob> {
     let of = Submitter::named(Some(of));
     (from..from + count).map(|n| put_by(store, &[n; MOST as usize], of).unwrap()).collect()
 }
 
 #[test]
-fn uploads_of_one_that_say_they_are_large_leave_room_to_others() {
+fn large_declared_sizes_leave_space_to_others() {
     let dir = TempDir::new().unwrap();
     let most = 1 << 30;
     let store = Arc::new(BlobStore::new(Folder::At(dir.path().to_path_buf()), most, None));
@@ -272,7 +272,7 @@ fn uploads_of_one_that_say_they_are_large_leave_room_to_others() {
     assert_eq!(uploads.iter().filter(|upload| upload.is_ok()).count(), 2);
     let refused = uploads[2].as_ref().err().unwrap().to_string();
     assert!(refused.contains("most for one submitter"), "{refused}");
-    // They are promised no more than a step, so that others have all but that.
+    // They reserve no more than a step, so that others have the rest.
     let others = ["a", "b", "c"].map(|name| Submitter::named(Some(name)));
     let others = others.map(|other| store.begin(large(9), other, &[]).unwrap());
     put_by(&store, b"twelve bytes", bob).unwrap();
@@ -280,22 +280,22 @@ fn uploads_of_one_that_say_they_are_large_leave_room_to_others() {
 }
 
 #[test]
-fn whoever_holds_most_makes_room_for_others() {
+fn the_largest_holder_gives_up_space_first() {
     let dir = TempDir::new().unwrap();
     let store = store(&dir);
-    // Half of the room is theirs; the rest is only left where it is until somebody wants it.
+    // Half of the space is theirs; the rest stays only until it is wanted.
     let of_ann = fill(&store, "ann", 0, 4);
     let is_there = |blob: &Blob| store.path(blob.digest).unwrap().exists();
     assert!(of_ann.iter().all(is_there));
     let of_bob = fill(&store, "bob", 10, 2);
     assert_eq!(of_ann.iter().filter(|blob| is_there(blob)).count(), 2);
-    // All is recent now, and both hold as much: who has nothing yet gets some of it.
+    // All blobs are recent now, and both hold as much: a submitter without any gets some of it.
     let bob = Submitter::named(Some("bob"));
     assert!(of_bob.iter().all(|blob| store.offer(*blob, bob).unwrap() == Offered::Present));
     let of_cat = fill(&store, "cat", 20, 1);
     assert!(is_there(&of_cat[0]));
     assert_eq!(of_ann.iter().chain(&of_bob).filter(|blob| is_there(blob)).count(), 3);
-    // Not what jobs need.
+    // But no blobs that jobs need.
     let in_use: Vec<_> = of_bob.iter().map(|blob| (blob.digest, bob)).collect();
     let in_use = [in_use, vec![(of_cat[0].digest, Submitter::named(Some("cat")))]].concat();
     let kept = in_use.iter().filter(|(digest, _)| store.has(*digest)).count();
@@ -315,15 +315,15 @@ fn jobs_of_one_submitter_need_no_more_than_their_share() {
     let pin = |digest| store.pin(vec![digest], ann, &in_use);
     let pins = [pin(digests[0]).unwrap(), pin(digests[1]).unwrap()];
     assert!(matches!(pin(digests[2]), Err(BlobError::NoShare { bytes: 3_000, most: 2_000 })));
-    assert!(pin(digests[1]).is_ok(), "it is needed already");
-    // Others have what is left, and each has a share of their own.
+    assert!(pin(digests[1]).is_ok(), "the job needs it already");
+    // Others share the rest.
     assert!(store.pin(vec![digests[2]], Submitter::named(Some("bob")), &in_use).is_ok());
     drop(pins);
 }
 
-/// Two whose jobs need as much as they may, and a third one that comes then.
+/// The jobs of two submitters need their full shares, and a third submitter comes.
 #[test]
-fn however_many_have_filled_their_shares_there_is_room_for_one_more() {
+fn full_shares_leave_space_for_one_more() {
     let dir = TempDir::new().unwrap();
     let store = store(&dir);
     let of = |name| Submitter::named(Some(name));
@@ -348,9 +348,9 @@ fn however_many_have_filled_their_shares_there_is_room_for_one_more() {
     needs("dan", 8, 200).unwrap();
 }
 
-/// What has come of an upload that goes on does not go either.
+/// The bytes of a running upload are not evicted either.
 #[test]
-fn uploads_that_do_not_end_leave_room_for_one_more() {
+fn endless_uploads_leave_space_for_one_more() {
     let dir = TempDir::new().unwrap();
     let most = 64 << 20;
     let store = Arc::new(BlobStore::new(Folder::At(dir.path().to_path_buf()), most, None));
@@ -360,7 +360,7 @@ fn uploads_that_do_not_end_leave_room_for_one_more() {
         let (of, from) = (whole(n as u8), Submitter::named(Some(name)));
         let Ok(upload) = store.begin(of, from, &[]) else { continue };
         running.push(upload);
-        // As if all but the last byte had come.
+        // As if all bytes but the last one had arrived.
         let steps = (1..most / ROOM_STEP).map(|step| step * ROOM_STEP);
         let _ = steps.map(|come| store.make_room((of, come), from, &[])).find(Result::is_err);
     }

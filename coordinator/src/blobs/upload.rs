@@ -1,4 +1,4 @@
-//! A blob on its way into the store.
+//! Uploads of blobs.
 
 use std::fs::{self, File};
 use std::io::{ErrorKind, Write};
@@ -11,7 +11,7 @@ use windrow_security::files::{open_regular, private};
 use super::{BlobError, BlobStore};
 use crate::submitter::Submitter;
 
-/// What has come of a blob so far. When it is dropped, that is kept for the next one.
+/// An upload. When it is dropped, its bytes are kept for the next try.
 pub(crate) struct Upload {
     store: Arc<BlobStore>,
     blob: Blob,
@@ -33,20 +33,20 @@ impl Upload {
         let file = opened.map_err(BlobError::io(&part))?;
         let mut received = file.metadata().map_err(BlobError::io(&part))?.len();
         if received > blob.bytes {
-            // Of an upload that said another size: one of the two is wrong, so nothing of it is
-            // known.
+            // An earlier upload declared another size: one of the two is wrong, so its bytes are
+            // discarded.
             file.set_len(0).map_err(BlobError::io(&part))?;
             received = 0;
         }
         Ok(Self { store, blob, from, file, part, path, received })
     }
 
-    /// How much has come.
+    /// The number of received bytes.
     pub(crate) fn received(&self) -> u64 {
         self.received
     }
 
-    /// Takes the bytes from `offset` on; those that are there already are passed over.
+    /// Writes bytes from `offset` on, and skips those that were received before.
     pub(crate) fn write(&mut self, offset: u64, data: &[u8]) -> Result<(), BlobError> {
         let received = self.received;
         let Some(known) = received.checked_sub(offset) else {
@@ -58,7 +58,8 @@ impl Upload {
         }
         if let Err(error) = self.file.write_all(new) {
             if matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded) {
-                // Others need the disk more than the next try needs a part.
+                // The disk is full: others need the space more than the next try needs the partial
+                // file.
                 let _ = fs::remove_file(&self.part);
             }
             return Err(BlobError::Io { path: self.part.clone(), error });
@@ -67,14 +68,14 @@ impl Upload {
         Ok(())
     }
 
-    /// Checks all bytes, and has them on the disk under their final name when it returns.
+    /// Checks all bytes, and stores them durably under their final name.
     pub(crate) fn finish(self) -> Result<(), BlobError> {
         let (received, bytes) = (self.received, self.blob.bytes);
         if received < bytes {
             return Err(BlobError::Incomplete { received, bytes });
         }
         let failed = || BlobError::io(&self.part);
-        // Read back, since an earlier upload may have begun it.
+        // Read back, since an earlier upload may have written the beginning.
         let mut hasher = blake3::Hasher::new();
         let stored = open_regular(&self.part, File::options().read(true)).map_err(failed())?;
         hasher.update_reader(stored).map_err(failed())?;

@@ -37,7 +37,7 @@ pub(crate) enum Action {
     /// Remove everything of a job but its results; if it has not succeeded, everything. Answered by
     /// `CleanedUp`.
     CleanUp { job: JobId, paths: OutputPaths, succeeded: bool },
-    /// Give back a folder whose submission was a repeat.
+    /// Give back a folder that no job needs.
     GiveBack { paths: OutputPaths },
 }
 

@@ -105,7 +105,7 @@ fn records() -> Vec<Record<Note>> {
     events.map(record).to_vec()
 }
 
-#[allow(clippy::expect_used, reason = "the value is one of the constants above")]
+#[allow(clippy::expect_used, reason = "every path in this file is valid")]
 fn location(path: &str) -> Location {
     Location::of_path(Path::new(path)).expect("a path")
 }

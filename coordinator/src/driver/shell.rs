@@ -96,7 +96,7 @@ impl Shell {
                     let (call, answer) = answered?;
                     self.driver.answered(self.started.elapsed(), call, answer)?;
                 }
-                // When no question can come any more, the rest of the commands is drained.
+                // When all handles are dropped, the remaining commands are drained.
                 arrived = self.commands.recv(), if self.driver.has_room() || self.questions.is_closed() => {
                     match arrived {
                         Some(arrived) => self.take(arrived),
@@ -180,7 +180,7 @@ impl Folders {
     }
 }
 
-/// Fails only if the driver has stopped.
+/// Reports to the driver, unless it has stopped.
 async fn report(commands: &mpsc::Sender<ToDriver>, command: Command) {
     let _ = commands.send(ToDriver { command, reservation: None }).await;
 }

@@ -66,6 +66,7 @@ impl Driver {
     /// Handles an answer of the store, at the time `real` since the start. True if more is durable
     /// now.
     ///
+    /// # Errors
     /// When this coordinator must not continue. Then no caller or worker is told anything more.
     pub(crate) fn answered(
         &mut self,

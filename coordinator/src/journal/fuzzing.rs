@@ -1,4 +1,4 @@
-//! For `fuzz/`: objects of the journal, whatever is in them.
+//! For `fuzz/`: journal objects with arbitrary content.
 
 use crc_fast::{CrcAlgorithm::Crc64Nvme, checksum};
 use serde::Serialize;
@@ -26,7 +26,7 @@ fn encode_object<R: Serialize, S: Serialize, P: Serialize>(object: &Object<R, S,
     }
 }
 
-/// What is read at all is read alike when it is written again.
+/// A decoded object survives encoding and decoding.
 pub(crate) fn check<R, S, P>(bytes: &[u8])
 where
     R: Serialize + DeserializeOwned + PartialEq + std::fmt::Debug,
@@ -37,7 +37,7 @@ where
     for bytes in [bytes, &sealed] {
         let _ = codec::cluster_of(bytes);
         if let Ok(object) = codec::decode::<R, S, P>(&identity(), KEY, bytes) {
-            // Numbers that are no numbers differ from themselves.
+            // NaN differs from itself.
             let again = encode_object(&object);
             let third = codec::decode::<R, S, P>(&identity(), KEY, &again);
             assert!(third.is_ok_and(|third| encode_object(&third) == again));
@@ -45,14 +45,14 @@ where
     }
 }
 
-/// The same with all that shows it to be whole, and in its place.
+/// Repairs the checksums and the name of an object.
 fn sealed(object: &[u8]) -> Vec<u8> {
     let mut bytes = object.to_vec();
     if bytes.len() < HEADER_BYTES + TRAILER.len() {
         return bytes;
     }
     let whole = encode::<(), (), ()>(Body::Seal { holds: Slot(1) });
-    // All but its kind, its nonce and what it holds.
+    // All fields but its kind, its nonce and its content.
     for field in [0..10, 11..40, 56..72] {
         bytes[field.clone()].copy_from_slice(&whole[field]);
     }

@@ -1,4 +1,4 @@
-//! Whose journal it is, and who writes it.
+//! The identity of a journal and of its writer.
 
 use std::fmt;
 use std::io;
@@ -6,7 +6,8 @@ use std::io;
 use rustix::rand::{GetRandomFlags, getrandom};
 use serde::{Deserialize, Serialize};
 
-/// Names a cluster for good: ids of jobs, workers and epochs mean something only together with it.
+/// The permanent name of a cluster: ids of jobs, workers and epochs mean something only together
+/// with it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub(crate) struct ClusterId(pub(crate) u128);
 
@@ -16,17 +17,16 @@ impl fmt::Display for ClusterId {
     }
 }
 
-/// What every object says of its writer.
+/// The writer, as every object names it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Identity {
-    /// Whose journal it is.
+    /// The cluster of the journal.
     pub(crate) cluster: ClusterId,
-    /// The program that wrote it, for people and to the last bit: others lay out their records in
-    /// other ways.
+    /// The writing program's build, exactly: other builds lay out their records differently.
     pub(crate) build: String,
 }
 
-/// A number that nobody has drawn before.
+/// A random number.
 pub(crate) fn draw() -> io::Result<u128> {
     let mut bytes = [0; 16];
     let mut filled = 0;

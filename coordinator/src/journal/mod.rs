@@ -1,4 +1,4 @@
-//! The journal's hands: carries out what [`windrow_scheduler::journal`] asks for, on a store of
+//! The journal's I/O: carries out the calls of [`windrow_scheduler::journal`] on a store of
 //! objects.
 //!
 //! ```text
@@ -6,10 +6,9 @@
 //!         <-Answer--           codec: objects as bytes
 //! ```
 //!
-//! Calls are carried out side by side. It knows no protocol: which object comes next, whose it is
-//! and what an error means is decided there. It does not look into records either. A coordinator
-//! without a folder for its state has a journal that nobody could ever read again: there, nothing
-//! is written, and nothing is asked for.
+//! Calls run concurrently. This module knows no protocol: the scheduler decides which object comes
+//! next, whose it is and what an error means. Nor does it look into records. A coordinator without
+//! a state folder needs no journal: nothing is written, and nothing is called.
 
 mod codec;
 #[cfg(any(test, feature = "fuzzing"))]
@@ -38,34 +37,34 @@ use crate::failpoint::Failpoint;
 use runner::Runner;
 use store::Store;
 
-/// Errors of the store in a row that a coordinator puts up with before it gives up starting.
+/// Errors of the store in a row after which a coordinator gives up starting.
 const START_TRIES: u32 = 5;
-const _: () = assert!(START_TRIES > 1, "a single error is no reason to stay away");
+const _: () = assert!(START_TRIES > 1, "a single error must not end the start");
 
 /// Why a coordinator cannot start from its journal.
 #[derive(Debug, thiserror::Error)]
 pub enum RecoverError {
-    /// It cannot be gone on with.
+    /// The journal cannot be continued.
     #[error(transparent)]
     Journal(#[from] JournalError),
-    /// It cannot be read or written, or only by another build.
+    /// The journal cannot be read or written, or only by another build.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// Something of this program ended in the middle of it.
+    /// A task of this program ended in the middle of it.
     #[error(transparent)]
     Gone(#[from] JournalGone),
-    /// The system gives no random numbers.
+    /// The system provides no random numbers.
     #[error("cannot draw a number: {0}")]
     Random(#[from] std::io::Error),
 }
 
 /// A journal that has been taken over.
 pub(crate) struct Opened<R, S, P> {
-    /// Whose it is.
+    /// The journal's cluster.
     pub(crate) cluster: ClusterId,
-    /// What it held.
+    /// The recovered state.
     pub(crate) recovered: Recovered<R, S, P>,
-    /// To go on with.
+    /// The journal to continue with.
     pub(crate) journal: Journal<R, S, P>,
 }
 
@@ -82,8 +81,8 @@ where
         Ok(Self { cluster, recovered, journal: Journal::in_memory() })
     }
 
-    /// Takes over the journal in `objects`, or begins it. `home`: the folder in which they lie, if
-    /// they do.
+    /// Takes over the journal in `objects`, or begins it. `home` is their folder, if they are in
+    /// one.
     pub(crate) async fn take_over(
         objects: Arc<dyn ObjectStore>,
         home: Option<PinnedFolder>,
@@ -100,28 +99,28 @@ where
             let (id, result) = runner.answered().await?;
             let answer = match result {
                 Ok(answer) => {
-                    // Whoever only reads is content with what can be read.
+                    // Before the epoch has begun, reading is enough.
                     if !takeover.has_begun() {
-                        runner.trouble().over();
+                        runner.errors().over();
                     }
                     answer
                 }
-                // Whoever was in charge is fenced once the epoch has begun: then only patience is
-                // left.
+                // Once the epoch has begun, the predecessor is fenced: giving up would leave nobody
+                // in charge.
                 Err(error)
                     if error.is_final()
-                        || runner.trouble().times() >= START_TRIES && !takeover.has_begun() =>
+                        || runner.errors().times() >= START_TRIES && !takeover.has_begun() =>
                 {
                     return Err(error.into());
                 }
                 Err(_) => Answer::Failed,
             };
             if let Some(recovered) = takeover.answer(id, answer)? {
-                debug_assert!(takeover.has_begun(), "what was looked at only may be another's");
                 debug_assert!(
-                    recovered.epoch > Epoch(0),
-                    "epoch 0 is what a folder without one has"
+                    takeover.has_begun(),
+                    "a journal that was only read may be another coordinator's"
                 );
+                debug_assert!(recovered.epoch > Epoch(0), "epoch 0 means no epoch");
                 let cluster = store.cluster();
                 return Ok(Self { cluster, recovered, journal: Journal::on(store) });
             }
@@ -138,7 +137,7 @@ async fn open(
     let mut tries = 1;
     loop {
         let open = Store::open(objects.clone(), home.clone(), build.clone(), failpoint.clone());
-        debug_assert!(tries <= START_TRIES, "it gives up some time");
+        debug_assert!(tries <= START_TRIES, "the takeover gives up at some point");
         match open.await {
             Err(error) if !error.is_final() && tries < START_TRIES => {
                 tracing::warn!(%error, "trying again");

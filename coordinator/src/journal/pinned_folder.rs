@@ -1,8 +1,8 @@
-//! The folder in which a journal on a file system lies.
+//! The folder of a journal on a file system.
 //!
-//! A file system makes a file anywhere, also in a folder that somebody has put in the place of the
-//! one that was there. What is written there is no journal: it lacks its beginning. So a
-//! coordinator remembers which folder it was started on.
+//! A file system creates files also in a folder that has replaced the original one. Such files are
+//! no journal: its beginning is missing. So a coordinator remembers the folder that it was started
+//! on.
 
 use std::fs;
 use std::io;
@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 
 use windrow_security::files::make_private;
 
-/// A folder that must stay the one that it is.
+/// A folder that must not be replaced.
 #[derive(Clone, Debug)]
 pub(crate) struct PinnedFolder {
     path: PathBuf,
@@ -20,7 +20,7 @@ pub(crate) struct PinnedFolder {
 }
 
 impl PinnedFolder {
-    /// The folder that is there now.
+    /// The present folder at this path.
     pub(crate) fn at(path: &Path) -> io::Result<Self> {
         Ok(Self { path: path.to_path_buf(), identity: identity_of(path)? })
     }
@@ -29,8 +29,7 @@ impl PinnedFolder {
         &self.path
     }
 
-    /// Keeps others from what was written under this name. Where that fails, the folder itself
-    /// does.
+    /// Removes others' access to this file. If that fails, the folder's own permissions protect it.
     pub(super) fn make_private(&self, name: &str) {
         let file = self.path.join(name);
         for path in file.ancestors().take_while(|path| *path != self.path) {
@@ -38,8 +37,8 @@ impl PinnedFolder {
         }
     }
 
-    /// Whether it is still there. An error that says nothing about that is one of the store, which
-    /// will say so itself.
+    /// Whether the folder is still the same. Other errors are left to the store, which will report
+    /// them.
     pub(super) fn is_there(&self) -> bool {
         match identity_of(&self.path) {
             Ok(identity) => identity == self.identity,
@@ -60,7 +59,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_folder_that_was_replaced_is_another_one() {
+    fn a_replaced_folder_is_noticed() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("journal");
         fs::create_dir(&path).unwrap();

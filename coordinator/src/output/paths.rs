@@ -101,7 +101,7 @@ impl OutputPaths {
         for _ in 1..REMOVE_TRIES {
             match &removed {
                 Err(error) if error.kind() != io::ErrorKind::ResourceBusy => {}
-                // The last try failed, too: a process goes on writing there.
+                // Done, or busy: a process keeps writing there, and retrying is useless.
                 _ => break,
             }
             tokio::time::sleep(REMOVE_PAUSE).await;

@@ -79,6 +79,7 @@ struct Listed {
 /// Reads the whole output in `folder`, and compares it with its manifest. Follows no link and waits
 /// for no pipe: a tampered output may contain such things.
 ///
+/// # Errors
 /// When there is no readable manifest.
 pub fn verify(folder: &Path) -> Result<Verified, VerifyError> {
     // Links in the path above the output are the caller's own.

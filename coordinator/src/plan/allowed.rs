@@ -1,9 +1,8 @@
-//! Where inputs and outputs of submitted jobs may lie, by the names that files have when all links
-//! are followed.
+//! The folders in which inputs and outputs of jobs may lie, compared with all links resolved.
 //!
-//! Workers open inputs by name later on, as the user that they run as: who can put links into an
-//! allowed folder while a job runs can make them read what that user can. What the workers' user
-//! must not read, its permissions must say.
+//! Workers open inputs by name later, as their own user: anyone who can put links into an allowed
+//! folder while a job runs can make them read any file of that user. Files that the workers' user
+//! must not read need permissions that say so.
 
 use std::fs;
 use std::io::ErrorKind;
@@ -19,7 +18,7 @@ use crate::parallel_io::try_for_each;
 /// Folders that jobs may read and write. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct AllowedPaths {
-    /// Without links; `None` for no limit.
+    /// With links resolved; `None` for no limit.
     roots: Option<Arc<[PathBuf]>>,
 }
 
@@ -27,32 +26,32 @@ pub struct AllowedPaths {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum NotAllowed {
-    /// A root that is not there.
+    /// A root that cannot be opened.
     #[error("{}: {}", path.display(), explained(path, error))]
     Root {
-        /// Which.
+        /// The root.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         error: std::io::Error,
     },
-    /// It is in no store that there is.
+    /// The location needs a store that is not supported.
     #[error(transparent)]
     NoStore(#[from] NoStore),
-    /// It leads upwards, so that it is not seen where it ends.
-    #[error("{} has '..' in it; name the path as it is", path.display())]
+    /// The path contains '..', so that its end depends on links.
+    #[error("{} contains '..'; give the path without it", path.display())]
     Upwards {
-        /// As given.
+        /// The path, as given.
         path: PathBuf,
     },
-    /// It lies elsewhere.
+    /// The path lies outside of the roots.
     #[error(
-        "{} lies outside of what this coordinator allows jobs to read and write ({roots}); --allow-path adds to that",
+        "{} lies outside of what this coordinator allows jobs to read and write ({roots}); add to them with --allow-path",
         path.display()
     )]
     Outside {
-        /// As given.
+        /// The path, as given.
         path: PathBuf,
-        /// All that is allowed.
+        /// The allowed folders.
         roots: String,
     },
 }
@@ -63,10 +62,10 @@ impl AllowedPaths {
         Self { roots: None }
     }
 
-    /// These folders and all below them.
+    /// These folders and everything below them.
     ///
     /// # Errors
-    /// When one is not there.
+    /// When one cannot be opened.
     pub fn below(roots: &[PathBuf]) -> Result<Self, NotAllowed> {
         let real = |root: &PathBuf| {
             fs::canonicalize(root).map_err(|error| NotAllowed::Root { path: root.clone(), error })
@@ -74,8 +73,8 @@ impl AllowedPaths {
         Ok(Self { roots: Some(roots.iter().map(real).collect::<Result<_, _>>()?) })
     }
 
-    /// Checks what the submitter has named, before anything of it is looked at. A pattern counts up
-    /// to its first sign.
+    /// Checks the paths of a spec before anything there is read. A pattern counts up to its first
+    /// special character.
     pub(crate) fn check_spec(&self, spec: &JobSpec) -> Result<(), NotAllowed> {
         if self.roots.is_none() {
             return Ok(());
@@ -91,14 +90,14 @@ impl AllowedPaths {
         })
     }
 
-    /// What the job's code may write to by the names that it has without links: workers follow
-    /// none, so that a job cannot lead itself elsewhere. Where this coordinator cannot see what is
-    /// there, and nothing is limited, workers get the name that was given.
+    /// The paths that the job's code may write to, with links resolved: workers follow none, so
+    /// that a job cannot redirect itself. If this coordinator cannot see a path and nothing is
+    /// limited, workers get the path as given.
     pub(crate) fn real_writable(&self, spec: &JobSpec) -> Result<Vec<PathBuf>, NotAllowed> {
         spec.writable.iter().map(|path| self.resolve(path)).collect()
     }
 
-    /// Checks where files were found: links may have led elsewhere.
+    /// Checks the real paths of the files: links may have led elsewhere.
     pub(super) fn check_places(&self, places: &Places) -> Result<(), NotAllowed> {
         let Some(roots) = &self.roots else { return Ok(()) };
         let mut outside = places.iter().filter(|(real, _)| !is_below(roots, real));
@@ -112,11 +111,11 @@ impl AllowedPaths {
         }
     }
 
-    /// Where a path leads, links followed, if that is allowed. Whoever opens it afterwards opens
-    /// that, and follows no more links: they may have been changed since.
+    /// Resolves a path, and checks that the result is allowed. Later opens use the result and
+    /// follow no links, which may have changed since.
     pub(crate) fn resolve(&self, path: &Path) -> Result<PathBuf, NotAllowed> {
         let Some(roots) = &self.roots else {
-            // One that leads nowhere is refused by whoever opens it.
+            // A dangling link is refused when it is opened.
             return Ok(real_path(path).unwrap_or_else(|| path.to_path_buf()));
         };
         refuse_upwards(path)?;
@@ -142,13 +141,12 @@ fn refuse_upwards(path: &Path) -> Result<(), NotAllowed> {
     Ok(())
 }
 
-/// The path without links; of what is not there yet, as far as it is there. `None` if that cannot
-/// be known.
+/// The path with links resolved, as far as it exists. `None` if that cannot be known.
 fn real_path(path: &Path) -> Option<PathBuf> {
     for ancestor in path.ancestors() {
         match at(ancestor, || fs::canonicalize(ancestor)) {
             Ok(real) => return Some(real.join(path.strip_prefix(ancestor).ok()?)),
-            // A link that leads nowhere would be followed once somebody makes what it leads to.
+            // A dangling link would be followed once its target is created.
             Err(error) if error.kind() == ErrorKind::NotFound && !is_link(ancestor) => {}
             Err(_) => return None,
         }
@@ -218,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_written_to_is_named_without_links() {
+    fn writable_paths_are_resolved() {
         let dir = tempfile::tempdir().unwrap();
         let root = fs::canonicalize(dir.path()).unwrap();
         let at = |name: &str| root.join(name);
@@ -242,7 +240,7 @@ mod tests {
     }
 
     #[test]
-    fn a_root_must_be_there() {
+    fn a_root_must_exist() {
         assert!(AllowedPaths::below(&["/no/such/folder".into()]).is_err());
     }
 }

@@ -1,7 +1,7 @@
-//! Listings of ordered jobs, from the time that they are asked for the number of ranges to the time
-//! that they are submitted: what took minutes to list is listed once.
+//! A cache of listings of ordered jobs, from the request for the number of ranges to the
+//! submission: a listing that took minutes is made once.
 //!
-//! It is a cache: a submission whose listing is not here, or is of other inputs, is listed again.
+//! A submission whose listing is missing or has other inputs is listed again.
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, PoisonError};
@@ -15,11 +15,11 @@ use super::Listing;
 /// How long a listing is kept: the submitter takes its sample meanwhile.
 pub(crate) const KEPT_FOR: Duration = Duration::from_secs(600);
 
-/// Most listings, and most files of all of them together.
+/// Most listings, and most files in all of them.
 const LISTINGS_MAX: usize = 16;
 const FILES_MAX: usize = 4_000_000;
 
-/// The listings that wait for their submissions.
+/// Listings that wait for their submissions.
 #[derive(Debug)]
 pub(crate) struct KeptListings<T>(Mutex<VecDeque<Kept<T>>>);
 
@@ -29,7 +29,7 @@ struct Kept<T> {
     spec: JobSpec,
     listing: Listing,
     since: Instant,
-    /// What the submission will need as well.
+    /// A value that is kept with the listing.
     with: T,
 }
 
@@ -40,7 +40,7 @@ impl<T> Default for KeptListings<T> {
 }
 
 impl<T> KeptListings<T> {
-    /// Keeps the listing of a job, and something with it. Older ones may go for it.
+    /// Keeps the listing of a job and a value with it. Evicts the oldest if there are too many.
     pub(crate) fn keep(&self, id: SubmissionId, spec: JobSpec, listing: Listing, with: T) {
         let kept = Kept { id, spec, listing, since: Instant::now(), with };
         self.change(|all| {
@@ -55,7 +55,7 @@ impl<T> KeptListings<T> {
         });
     }
 
-    /// Takes the listing of a submission, if it is of the same inputs and the same output.
+    /// Takes the listing of a submission, if it has the same inputs and the same output.
     pub(crate) fn take(&self, id: SubmissionId, spec: &JobSpec) -> Option<(Listing, T)> {
         let place = |kept: &Kept<T>| kept.id == id;
         let kept = self.change(|all| all.remove(all.iter().position(place)?))?;
@@ -65,7 +65,7 @@ impl<T> KeptListings<T> {
         is_same.then_some((kept.listing, kept.with))
     }
 
-    /// Forgets what has been kept for too long.
+    /// Removes expired listings.
     pub(crate) fn forget_old(&self) {
         self.change(|all| all.retain(|kept| kept.since.elapsed() < KEPT_FOR));
     }
@@ -106,7 +106,7 @@ mod tests {
         assert!(kept.take(SubmissionId(3), &spec("/a")).is_none());
         assert_eq!(kept.take(SubmissionId(1), &spec("/a")).unwrap().1, "one");
         assert!(kept.take(SubmissionId(1), &spec("/a")).is_none());
-        // Whoever asks for other inputs under its name gets none.
+        // Other inputs under the same name get none.
         assert!(kept.take(SubmissionId(2), &spec("/a")).is_none());
         kept.keep(SubmissionId(4), spec("/a"), listing(), "four");
         kept.forget_old();
@@ -114,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn only_so_many_are_kept() {
+    fn the_number_of_listings_is_bounded() {
         let kept = KeptListings::default();
         let ids = || (0..=LISTINGS_MAX as u128).map(SubmissionId);
         ids().for_each(|id| kept.keep(id, spec("/a"), listing(), ()));

@@ -1,11 +1,11 @@
-//! From a job's description to tasks: lists the input files, cuts them into splits, and chooses the
-//! numbers left open.
+//! Plans a job: lists its input files, cuts them into splits, and chooses the numbers that were
+//! left open.
 //!
-//! A coordinator runs no user code. What is to be known of it, the submitter says: the job's shape,
-//! and where the ranges of an ordered job begin, for which [`sample`] is there.
+//! A coordinator runs no user code. The submitter describes it: the job's shape, and the ranges of
+//! an ordered job, which [`sample`] finds.
 //!
-//! Everything here blocks on the file system, so it runs outside the event loop, and before
-//! anything is scheduled.
+//! Everything here blocks on the file system, so it runs off the event loop, before anything is
+//! scheduled.
 
 mod allowed;
 mod error;
@@ -39,10 +39,10 @@ use listing::Places;
 /// Most map tasks of a job: the coordinator's state grows with them.
 const MAP_TASKS_MAX: u64 = 1_000_000;
 
-/// One of a job's inputs, and how large it is.
+/// An input of a job, and its size.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct InputSize {
-    /// Empty where the job has only one.
+    /// Empty if the job has only one input.
     pub(crate) name: String,
     /// Number of files.
     pub(crate) files: u32,
@@ -53,47 +53,47 @@ pub(crate) struct InputSize {
 /// A job cut into tasks.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Plan {
-    /// All input files that are not empty: input by input, in the order of their paths.
+    /// All non-empty input files: input by input, in the order of their paths.
     pub(crate) files: Vec<InputFile>,
     /// The job's inputs.
     pub(crate) inputs: Vec<InputSize>,
-    /// One a map task.
+    /// One for each map task.
     pub(crate) splits: Vec<Split>,
-    /// Most bytes of a split, as chosen.
+    /// The chosen split size.
     pub(crate) split_bytes: u64,
-    /// How many sorted runs one merge reads at once, as chosen for the smallest worker.
+    /// The fan-in of merges, chosen for the smallest worker.
     pub(crate) fan_in: u32,
-    /// Number of reduce tasks, as chosen; 0 for a map-only job.
+    /// The chosen number of reduce tasks; 0 for a map-only job.
     pub(crate) partitions: u32,
-    /// Where the ranges of an ordered job begin; empty for all others.
+    /// The split points of an ordered job; empty for other jobs.
     pub(crate) split_points: SplitPoints,
     /// What the names of parts end with.
     pub(crate) extension: String,
-    /// What it was planned for.
+    /// The cluster that the job was planned for.
     pub(crate) cluster: ClusterSize,
 }
 
-/// Where the ranges of an ordered job begin, as its submitter has found out.
+/// The ranges of an ordered job, as its submitter has sampled them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Ranges {
-    /// What they were made for. There may be fewer.
+    /// The number of partitions that they were made for. There may be fewer ranges.
     pub(crate) partitions: u32,
-    /// Fewer than partitions.
+    /// Fewer than `partitions`.
     pub(crate) points: SplitPoints,
 }
 
-/// The files of a job's inputs, which may be millions, as they are before they are cut.
+/// The files of a job's inputs, before they are cut. There may be millions.
 #[derive(Debug)]
 pub(crate) struct Listing {
-    /// All that are not empty: input by input, in the order of their paths.
+    /// All non-empty files: input by input, in the order of their paths.
     files: Vec<InputFile>,
     /// The job's inputs.
     inputs: Vec<InputSize>,
 }
 
 impl Listing {
-    /// Lists the inputs of `spec`, a job of this shape, none of which may lie outside of what is
-    /// `allowed`, or inside of its output. Blocks on the file system.
+    /// Lists the inputs of `spec`, a job of this shape. Refuses inputs outside of `allowed` or
+    /// inside of the output. Blocks on the file system.
     pub(crate) fn make(
         spec: &JobSpec,
         shape: &JobShape,
@@ -112,7 +112,7 @@ impl Listing {
     }
 }
 
-/// The number of reduce tasks that the job would have now; 0 for a map-only one.
+/// The number of reduce tasks that the job would have now; 0 for a map-only job.
 pub(crate) fn partitions(
     spec: &JobSpec,
     shape: &JobShape,
@@ -123,8 +123,7 @@ pub(crate) fn partitions(
 }
 
 impl Plan {
-    /// Plans `spec`, a job of this shape, whose inputs have been listed; an ordered one has
-    /// `ranges`.
+    /// Plans `spec`, a job of this shape, from its listing. An ordered job needs `ranges`.
     pub(crate) fn make(
         spec: &JobSpec,
         shape: &JobShape,
@@ -140,8 +139,8 @@ impl Plan {
         let split_bytes = options
             .split_bytes
             .unwrap_or_else(|| numbers::default_split_bytes(input_bytes, cluster));
-        // Checked before any split is made. Neighbours fill more than one split, so it bounds their
-        // number too.
+        // Checked before any split is made. Neighbouring splits are more than half full, so this
+        // bounds their number, too.
         let tasks = input_bytes / split_bytes;
         if tasks > MAP_TASKS_MAX {
             return Err(PlanError::TooManyTasks { split_bytes, tasks, most: MAP_TASKS_MAX });
@@ -149,8 +148,8 @@ impl Plan {
         let chosen = choose_partitions(spec, shape, input_bytes, cluster)?;
         let Ranges { partitions, points: split_points } = match ranges {
             None if shape.is_ordered() => return Err(PlanError::NoRanges),
-            // Chosen when they were asked for. The cluster may have changed, but they are what
-            // there is.
+            // The number was chosen when it was asked for. The cluster may have changed since, but
+            // these are the ranges.
             Some(ranges) if shape.is_ordered() => ranges,
             _ => Ranges { partitions: chosen, points: SplitPoints::default() },
         };
@@ -179,7 +178,7 @@ impl Plan {
         total_bytes(&self.inputs)
     }
 
-    /// One that is scheduled like this.
+    /// A plan with these tasks.
     #[cfg(test)]
     pub(crate) fn for_test(scheduled: &JobPlan) -> Self {
         let split = |(index, plan): (usize, &SplitPlan)| {
@@ -203,7 +202,7 @@ impl Plan {
         }
     }
 
-    /// What the scheduler needs to know of it.
+    /// The job's plan for the scheduler.
     pub(crate) fn to_schedule(&self, spec: &JobSpec, submitter: Option<&str>) -> JobPlan {
         let split_plan =
             |split: &Split| SplitPlan { bytes: split.bytes, affinity: split.affinity(&self.files) };
@@ -239,7 +238,7 @@ fn choose_partitions(
     }
 }
 
-/// The files of all inputs, and how many there are of each.
+/// The files of all inputs, and the size of each input.
 fn list_inputs(
     job: &str,
     given: &[JobInput],
@@ -262,8 +261,7 @@ fn list_inputs(
             files: listed.len() as u32,
             bytes: listed.iter().map(InputFile::bytes).sum(),
         });
-        // Nothing is read of empty files, and the first file of an input is the first that has
-        // something in it.
+        // Empty files are never read, and the first file of an input is the first non-empty one.
         files.extend(listed.into_iter().filter(|file| file.bytes() > 0));
     }
     Ok(Listing { files, inputs })
@@ -281,7 +279,7 @@ fn refuse_too_large(files: &[InputFile], uncut: &[u32], most: u64) -> Result<(),
     }
 }
 
-/// Compared as the system sees them, so that no link hides one inside the other.
+/// Compares real paths, so that no link hides an input inside the output.
 fn refuse_inside_output(spec: &JobSpec, places: &Places) -> Result<(), PlanError> {
     let output = spec.output.to_local()?;
     let Ok(output) = at(output, || fs::canonicalize(output)) else {
@@ -348,7 +346,7 @@ mod tests {
     }
 
     #[test]
-    fn inputs_are_listed_one_after_the_other() {
+    fn inputs_are_listed_in_order() {
         let dir = tempfile::tempdir().unwrap();
         for name in ["a", "b", "c"] {
             fs::write(dir.path().join(name), name).unwrap();
@@ -373,7 +371,7 @@ mod tests {
     }
 
     #[test]
-    fn chosen_numbers_give_way_to_flags() {
+    fn flags_override_chosen_numbers() {
         let dir = tempfile::tempdir().unwrap();
         fs::write(dir.path().join("a"), [b'x'; 1_000]).unwrap();
         let mut spec = spec(dir.path(), Path::new("/nonexistent/out"));
@@ -397,7 +395,7 @@ mod tests {
     }
 
     #[test]
-    fn an_ordered_job_has_the_ranges_that_it_brings() {
+    fn an_ordered_job_keeps_its_ranges() {
         let dir = tempfile::tempdir().unwrap();
         fs::write(dir.path().join("a"), "x\n").unwrap();
         let mut spec = spec(dir.path(), Path::new("/nonexistent/out"));
@@ -405,7 +403,7 @@ mod tests {
         assert!(matches!(make(&spec, &sort, None), Err(PlanError::NoRanges)));
         let points = SplitPoints::new([(b"m".to_vec(), vec![])]);
         let ranges = Some(Ranges { partitions: 2, points });
-        // The cluster as it is now would make it one.
+        // The present cluster would make it one reducer.
         let listing = Listing::make(&spec, &sort, &AllowedPaths::everywhere()).unwrap();
         assert_eq!(partitions(&spec, &sort, CLUSTER, &listing).unwrap(), 1);
         let plan = make(&spec, &sort, ranges.clone()).unwrap();
@@ -413,7 +411,7 @@ mod tests {
         spec.options.reducers = Some(3);
         let refused = make(&spec, &sort, ranges.clone());
         assert!(matches!(refused, Err(PlanError::OtherRanges { partitions: 2 })));
-        // A job that is not ordered has no use for them.
+        // A job that is not ordered ignores them.
         let plan = make(&spec, &shape(&ready::word_count()), ranges).unwrap();
         assert_eq!((plan.partitions, plan.split_points.iter().len()), (3, 0));
     }
@@ -425,7 +423,7 @@ mod tests {
         fs::write(dir.path().join("out/a"), "x").unwrap();
         let spec = spec(&dir.path().join("out"), &dir.path().join("out"));
         assert!(matches!(plan(&spec), Err(PlanError::InsideOutput { .. })));
-        // Nor may a link lead there, or a folder be called otherwise.
+        // Nor may a link lead there, or another spelling of the folder.
         fs::create_dir(dir.path().join("in")).unwrap();
         std::os::unix::fs::symlink("../out/a", dir.path().join("in/link")).unwrap();
         std::os::unix::fs::symlink("out", dir.path().join("alias")).unwrap();
@@ -433,7 +431,7 @@ mod tests {
             let spec = self::spec(&dir.path().join(input), &dir.path().join("out"));
             assert!(matches!(plan(&spec), Err(PlanError::InsideOutput { .. })), "{input}");
         }
-        // An output folder inside the input is no harm as long as nothing of it is read.
+        // An output folder inside the input is fine as long as no file in it is read.
         assert!(plan(&self::spec(&dir.path().join("out"), &dir.path().join("out/new"))).is_ok());
     }
 }

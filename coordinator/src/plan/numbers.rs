@@ -1,10 +1,10 @@
-//! Chooses the numbers that the user left open: size of splits, number of reducers, fan-in of
-//! merges. Pure.
+//! Chooses the numbers that the user left open: split size, number of reducers, fan-in of merges.
+//! Pure.
 //!
-//! A map task runs on all threads of its worker, combines the better the more it sees, and leaves
-//! one sorted run, which reducers merge with the others. So each worker gets as few tasks as its
-//! memory allows, and as many as the others. Where workers differ much, or a record takes long to
-//! map, smaller splits level out the load: a flag sets them.
+//! A map task runs on all threads of its worker, combines better the more it sees, and leaves one
+//! sorted run, which reducers merge with the others. So each worker gets as few tasks as its memory
+//! allows, and all get the same number. Where workers differ much, or a record takes long to map,
+//! smaller splits balance the load: a flag sets them.
 
 use serde::{Deserialize, Serialize};
 use windrow_jobs::JobOptions;
@@ -14,44 +14,44 @@ const MIB: u64 = 1 << 20;
 const GIB: u64 = 1 << 30;
 /// Smaller tasks cost more than they spread.
 const SPLIT_BYTES_MIN: u64 = 16 * MIB;
-/// Larger tasks lose too much when they fail. What fails on a worker that is alone is seldom the
-/// machine.
+/// Larger tasks lose too much when they fail. On the only worker, failures are rarely the
+/// machine's.
 const SPLIT_BYTES_MAX: u64 = GIB;
 const SPLIT_BYTES_MAX_ALONE: u64 = 4 * GIB;
-/// Where a worker's input fits its memory, a split is at most one part in this many of it: the
-/// collectors of a task may fill about 40 percent, and pairs that are not combined take up more
-/// than the input that they come from.
+/// If a worker's input fits its memory, a split is at most one part in this many of it: the
+/// collectors of a task may fill about 40 percent, and uncombined pairs are larger than their
+/// input.
 const MEMORY_PARTS: u64 = 4;
-/// Where it does not, a split is at most so many times the memory: the task then spills twenty runs
-/// or so, each from the buffers of the one before. Several tasks would all begin with new ones.
+/// Otherwise, a split is at most so many times the memory: the task then spills about twenty runs,
+/// each from reused buffers. Several tasks would each begin with new ones.
 const MEMORY_TIMES: u64 = 8;
 /// Input that makes a reducer worth having.
 const BYTES_PER_REDUCER_MIN: u64 = 32 * MIB;
-/// Input that is enough for a reducer, so that none runs for ever or fills a disk alone.
+/// Most input of a reducer, so that none runs for ever or fills a disk alone.
 const BYTES_PER_REDUCER_MAX: u64 = 4 * GIB;
 const REDUCERS_PER_THREAD: u64 = 2;
-/// Where input does not fit memory, reducers read and write files, which gives to some more than to
-/// others: smaller tasks end closer to each other.
+/// If the input does not fit memory, reducers read and write files, and their speeds differ:
+/// smaller tasks end closer to each other.
 const REDUCERS_PER_THREAD_BEYOND_MEMORY: u64 = 4;
-/// A worker that is alone is mostly an embedded one, which deletes what a reducer has read when
-/// that is done: the less at a time, the sooner there is room.
+/// The only worker is mostly an embedded one, which deletes a reducer's input when it is done:
+/// smaller reducers free disk space sooner.
 const REDUCERS_PER_THREAD_BEYOND_MEMORY_ALONE: u64 = 8;
-/// As many as a submission may ask for.
+/// The most that a submission may ask for.
 const REDUCERS_MAX: u64 = 100_000;
 
-/// What there is to run a job on.
+/// The size of a cluster.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct ClusterSize {
-    /// Zero while none has joined, which counts as one here.
+    /// Zero while none has joined; planning assumes one.
     pub(crate) workers: u32,
-    /// Of all workers together.
+    /// Threads of all workers together.
     pub(crate) threads: u32,
-    /// Of the worker that has least.
+    /// Memory of the smallest worker.
     pub(crate) memory_bytes: u64,
 }
 
 impl ClusterSize {
-    /// What of it a job with these options uses.
+    /// The part that a job with these options uses.
     pub(super) fn limited(self, options: &JobOptions) -> Self {
         let workers = self.workers.max(1);
         let threads_max =
@@ -64,7 +64,7 @@ impl ClusterSize {
         }
     }
 
-    /// One at least.
+    /// At least one.
     fn workers_min(self) -> u64 {
         u64::from(self.workers.max(1))
     }
@@ -78,15 +78,15 @@ impl ClusterSize {
         input_bytes.div_ceil(self.workers_min()) <= self.memory_bytes
     }
 
-    /// How many sorted runs one merge reads at once, on the worker that has least memory. All of a
-    /// worker's threads may merge, however few of them one task may use.
+    /// The fan-in of merges on the smallest worker. All of a worker's threads may merge, however
+    /// few of them one task may use.
     pub(super) fn default_fan_in(self, options: &JobOptions) -> u32 {
         let memory_bytes = self.memory_bytes.min(options.memory_bytes.unwrap_or(u64::MAX));
         default_fan_in(memory_bytes, self.threads.div_ceil(self.workers.max(1)))
     }
 }
 
-/// Most bytes of a split.
+/// The split size.
 pub(super) fn default_split_bytes(input_bytes: u64, cluster: ClusterSize) -> u64 {
     let least = SPLIT_BYTES_MIN;
     let most = if cluster.is_only_worker() { SPLIT_BYTES_MAX_ALONE } else { SPLIT_BYTES_MAX };
@@ -102,9 +102,9 @@ pub(super) fn default_split_bytes(input_bytes: u64, cluster: ClusterSize) -> u64
     input_bytes.div_ceil(tasks.max(1)).clamp(least, most)
 }
 
-/// One for every 32 MiB of input, up to two turns of all threads, or four beyond memory, or eight
-/// on a worker that is alone, which then have the same number each; more only where these would get
-/// more than 4 GiB of input each.
+/// One reducer for every 32 MiB of input, up to two rounds of all threads, or four beyond memory,
+/// or eight on the only worker, so that all threads get the same number; more only if each would
+/// get more than 4 GiB of input.
 pub(super) fn default_reducers(input_bytes: u64, cluster: ClusterSize) -> u32 {
     let threads = u64::from(cluster.threads.max(1));
     let turns = match (cluster.fits(input_bytes), cluster.is_only_worker()) {
@@ -127,14 +127,14 @@ mod tests {
     }
 
     #[test]
-    fn a_worker_alone_gets_few_tasks() {
+    fn the_only_worker_gets_few_tasks() {
         for (input, memory, tasks) in [
             (10 * MIB, 12 * GIB, 1),
             (GIB, 12 * GIB, 1),
             (3 * GIB, 12 * GIB, 1),
             (3 * GIB + 1, 12 * GIB, 2),
             (9 * GIB, 64 * GIB, 3),
-            // What fits is cut, so that it can stay in memory.
+            // Input that fits is cut, so that it can stay in memory.
             (GIB, GIB, 4),
             (2 * GIB, 512 * MIB, 1),
             (3 * GIB, 256 * MIB, 2),
@@ -148,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn several_workers_get_as_many_tasks_each() {
+    fn all_workers_get_the_same_number_of_tasks() {
         let cluster = cluster(3, 64 * GIB);
         assert_eq!(default_split_bytes(0, cluster), 16 * MIB);
         assert_eq!(default_split_bytes(3 * 100 * MIB, cluster), 100 * MIB);
@@ -157,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn reducers_keep_all_threads_busy_and_none_gets_too_much() {
+    fn reducers_keep_all_threads_busy_and_are_bounded() {
         let cluster = cluster(3, 64 * GIB);
         for (input, reducers) in [
             (0, 1),
@@ -179,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn flags_limit_what_is_used() {
+    fn flags_limit_the_cluster() {
         let options =
             JobOptions { threads: Some(1), memory_bytes: Some(MIB), ..JobOptions::default() };
         let limited = cluster(3, GIB).limited(&options);

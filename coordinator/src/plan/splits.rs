@@ -1,7 +1,7 @@
 //! Cuts input files into splits, the inputs of map tasks.
 //!
-//! Cuts fall at any byte: the worker moves them to the borders of records. Files keep their order;
-//! neighbours share a split, and all but small ones are cut where a split is full, so that splits
+//! Cuts fall at any byte: the worker moves them to the borders of records. Files keep their order.
+//! Neighbours share a split, and all but small files are cut where a split is full, so that splits
 //! are even. Pure: no file is touched.
 
 use serde::{Deserialize, Serialize};
@@ -12,24 +12,24 @@ use super::listing::InputFile;
 /// Most files that share a split, so that an assignment stays a small message.
 const FILES_PER_SPLIT_MAX: usize = 10_000;
 
-/// Files are small, and not cut, up to one part in this many of a split.
+/// Files up to one part in this many of a split are small, and not cut.
 const PARTS_MIN: u64 = 16;
 
-/// Bytes of one file.
+/// A range of bytes of one file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Range {
     /// Index of the file.
     pub(crate) file: u32,
-    /// First byte.
+    /// The first byte.
     pub(crate) start: u64,
-    /// Byte after the last.
+    /// The byte after the last.
     pub(crate) end: u64,
 }
 
 /// The input of one map task.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Split {
-    /// Which of the job's inputs, counted from 0.
+    /// The index of the job's input.
     pub(crate) input: u32,
     /// In input order.
     pub(crate) ranges: Vec<Range>,
@@ -43,8 +43,8 @@ impl Split {
         self.ranges.push(range);
     }
 
-    /// How many bytes of the file, `rest` of which are in no split yet, belong in this one, which
-    /// holds `most`. None of a small file that does not fit: a range costs more than its bytes.
+    /// How many bytes of the file go into this split, which holds `most`; `rest` bytes of it are in
+    /// no split yet. None of a small file that does not fit: a range costs more than its bytes.
     fn share(&self, file: &InputFile, rest: u64, most: u64) -> u64 {
         let room = most - self.bytes;
         let is_other = self.input != file.input || self.ranges.len() >= FILES_PER_SPLIT_MAX;
@@ -55,7 +55,7 @@ impl Split {
         }
     }
 
-    /// The same for the same bytes of the same files in every job.
+    /// Equal for equal bytes of the same files, in every job.
     pub(crate) fn affinity(&self, files: &[InputFile]) -> u64 {
         let mut name = Vec::new();
         for range in &self.ranges {
@@ -70,8 +70,7 @@ impl Split {
 
 /// Cuts `files` into splits of at most `split_bytes`, which is at least 1. Each byte of each file
 /// is in exactly one split; empty files are in none. The files of an input are neighbours, and
-/// share no split with those of another. Files of the inputs `uncut` are not cut: a split may be as
-/// large as one of them.
+/// share no split with another input.
 pub(crate) fn cut(files: &[InputFile], uncut: &[u32], split_bytes: u64) -> Vec<Split> {
     let mut splits = Vec::new();
     let mut first = 0;
@@ -105,8 +104,8 @@ fn gather(files: &[InputFile], first: u32, split_bytes: u64, splits: &mut Vec<Sp
     }
 }
 
-/// Cuts one input, whose first file has the number `first`: no more splits than needed, as even as
-/// small files allow.
+/// Cuts one input, whose first file has the number `first`, into as few splits as needed, as even
+/// as small files allow.
 fn cut_input(files: &[InputFile], first: u32, split_bytes: u64, splits: &mut Vec<Split>) {
     let input_bytes: u64 = files.iter().map(InputFile::bytes).sum();
     let most = input_bytes.div_ceil(input_bytes.div_ceil(split_bytes).max(1));
@@ -172,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn files_of_the_split_size_get_a_task_each() {
+    fn each_file_of_the_split_size_gets_a_task() {
         assert_eq!(cut(&files(&[100; 8]), &[], 100).len(), 8);
     }
 

@@ -2,9 +2,9 @@
 //! answers, so more of them wait.
 //!
 //! ```text
-//!  wait behind others of the same submitter --> wait for a turn --> plan --> done
-//!                                                                     |
-//!       a call does not return for turn_max: others have the turn (it goes on without)
+//!  wait behind others of the same submitter --> wait for a permit --> plan --> done
+//!                                                                       |
+//!       a call does not return for turn_max: others get its permit (it continues without)
 //!       .. nor for answer_max: its submitter is told at which path (the thread is given up)
 //! ```
 //!

@@ -122,7 +122,7 @@ async fn a_job_is_accepted_once_its_files_are_uploaded() {
     spec.files = vec![v1::SideFile { name: "words".into(), blob: Some(blob(&words)) }];
     let refused = cluster.submit(spec.clone()).await.unwrap_err();
     assert_eq!(refused.code(), Code::FailedPrecondition);
-    assert!(refused.message().contains("is not here"), "{refused}");
+    assert!(refused.message().contains("is missing"), "{refused}");
     upload(&cluster, &blob(&words), &words, 0..words.len()).await.unwrap();
     cluster.submit(spec).await.unwrap();
     let mut worker = cluster.worker("/w").await;

@@ -69,7 +69,7 @@ async fn an_ordered_job_must_have_the_planned_number_of_ranges() {
     let without = v1::SubmitRequest { shape, ..submission_of(spec) };
     let status = cluster.jobs.clone().submit(without.clone()).await.unwrap_err();
     assert_eq!(status.code(), Code::InvalidArgument);
-    assert!(status.message().contains("brings none"), "{}", status.message());
+    assert!(status.message().contains("has none"), "{}", status.message());
     let ranges = Some(v1::JobRanges { partitions: 3, points: Vec::new() });
     cluster.jobs.clone().submit(v1::SubmitRequest { ranges, ..without }).await.unwrap();
 }

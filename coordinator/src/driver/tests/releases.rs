@@ -61,7 +61,7 @@ impl Done {
         self.driver.job(self.job).await.unwrap().unwrap().view.state.clone()
     }
 
-    /// Lets time pass; keeps the leases of workers that send heartbeats.
+    /// Nothing is published for this long, which must be shorter than a lease.
     async fn nothing_happens_for(&self, long: Duration) {
         sleep(long).await;
         assert!(!self.is_published(), "a process may still write to its parts");

@@ -1,4 +1,4 @@
-//! What an object of the journal looks like in bytes.
+//! The binary format of journal objects.
 //!
 //! ```text
 //!   0 magic       8      16 cluster  16      56 name: epoch   8      88 body's CRC    8
@@ -7,14 +7,13 @@
 //!  11 kind of name 1                         80 body's length 8       . trailer  8
 //! ```
 //!
-//! All numbers are little-endian, both checksums CRC-64/NVME. An object says itself where it
-//! belongs, so that one that was copied elsewhere is noticed. The header is readable by every build
-//! of this format, the body only by the one that wrote it: fencing works between builds, replay
-//! does not.
+//! All numbers are little-endian, both checksums CRC-64/NVME. An object contains its own name, so
+//! that a misplaced copy is noticed. Every build of this format can read the header, but only the
+//! build that wrote an object can read its body: fencing works between builds, replay does not.
 //!
 //! An object is *torn* when it is shorter than it should be, or ends in zeros, as after a power
-//! failure: the trailer is there to tell this from a body that ends in zeros. Whatever else is
-//! wrong with it happened later.
+//! failure: the trailer distinguishes this from a body that ends in zeros. Any other defect is
+//! damage that happened later.
 
 use crc_fast::{CrcAlgorithm::Crc64Nvme, checksum};
 use serde::Serialize;
@@ -25,10 +24,10 @@ use super::identity::{ClusterId, Identity};
 
 const MAGIC: [u8; 8] = *b"WINDROWJ";
 pub(super) const TRAILER: [u8; 8] = *b"JWORDNIW";
-/// Of the header.
+/// Format of the header.
 const FORMAT: u16 = 4;
 pub(super) const HEADER_BYTES: usize = 104;
-/// Where the header's own checksum lies, behind all that it covers.
+/// Offset of the header's checksum, behind all bytes that it covers.
 const CRC_AT: usize = 96;
 
 const _: () = assert!(CRC_AT + size_of::<u64>() == HEADER_BYTES, "the checksum is the last field");
@@ -40,15 +39,15 @@ const _: () = assert!(
 /// Why an object cannot be read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum DecodeError {
-    /// It breaks off.
+    /// The object is torn.
     Torn(String),
-    /// It was whole once, or belongs elsewhere.
+    /// The object was complete once, or belongs elsewhere.
     Damaged(String),
-    /// It is whole, and another build's: what it means is for that one to say.
+    /// The object is complete, but only another build can read it.
     OtherBuild(String),
 }
 
-/// The object as it is stored under `key`.
+/// Encodes the object for `key`.
 pub(super) fn encode<R: Serialize, S: Serialize, P: Serialize>(
     writer: &Identity,
     key: Key,
@@ -92,13 +91,13 @@ pub(super) fn encode<R: Serialize, S: Serialize, P: Serialize>(
     debug_assert_eq!(
         Header::read(&bytes),
         Ok(header),
-        "what cannot be read would be lost when it is needed, and not before"
+        "an unreadable object would be noticed only when it is needed"
     );
     Ok(bytes)
 }
 
-/// Reads what is stored under `key`. Never panics, whatever `bytes` are, and takes no more memory
-/// than they do, times a constant.
+/// Decodes the object of `key`. Never panics, whatever `bytes` are, and needs memory proportional
+/// to them at most.
 pub(super) fn decode<R: DeserializeOwned, S: DeserializeOwned, P: DeserializeOwned>(
     reader: &Identity,
     key: Key,
@@ -131,10 +130,10 @@ pub(super) fn cluster_of(bytes: &[u8]) -> Result<ClusterId, DecodeError> {
 }
 
 fn read_body<T: DeserializeOwned>(reader: &Identity, bytes: &[u8]) -> Result<T, DecodeError> {
-    let senseless = |error| DecodeError::Damaged(format!("its body makes no sense: {error}"));
+    let senseless = |error| DecodeError::Damaged(format!("its body is not valid: {error}"));
     debug_assert!(
         bytes.len() >= HEADER_BYTES + TRAILER.len(),
-        "`Header::read` has seen that it is all there"
+        "`Header::read` has checked the length"
     );
     let body = &bytes[HEADER_BYTES..bytes.len() - TRAILER.len()];
     let (build, rest) = postcard::take_from_bytes::<&str>(body).map_err(senseless)?;
@@ -161,7 +160,7 @@ impl Kind {
     }
 }
 
-/// A name in numbers: its kind, its epoch, and what else it has.
+/// A name as numbers: its kind, its epoch, and its number.
 fn name_of(key: Key) -> (u8, Epoch, u64) {
     match key {
         Key::Epoch(epoch) => (1, epoch, 0),
@@ -209,7 +208,7 @@ impl Header {
         debug_assert_eq!(
             key_of(kind_of_name, epoch, number),
             Some(self.key),
-            "a name that is read is the one that was written"
+            "a name survives the round trip"
         );
         put(0, &MAGIC);
         put(8, &FORMAT.to_le_bytes());
@@ -227,7 +226,7 @@ impl Header {
         bytes
     }
 
-    /// Reads the header, and checks that all that it promises is there.
+    /// Reads the header, and checks that the object has the declared length.
     fn read(object: &[u8]) -> Result<Self, DecodeError> {
         let damaged = |message: &str| Err(DecodeError::Damaged(message.to_string()));
         if let Some(format) = other_format(object) {
@@ -240,15 +239,15 @@ impl Header {
             return Self::broken(object, "its header does not match its checksum");
         }
         if bytes[..8] != MAGIC {
-            return damaged("it is no object of a journal");
+            return damaged("it is not a journal object");
         }
         let format = u16::from_le_bytes([bytes[8], bytes[9]]);
         if format != FORMAT {
             return Err(DecodeError::OtherBuild(format!("a build with format {format}")));
         }
-        let Some(kind) = Kind::from_byte(bytes[10]) else { return damaged("it is of no kind") };
+        let Some(kind) = Kind::from_byte(bytes[10]) else { return damaged("its kind is unknown") };
         let Some(key) = key_of(bytes[11], Epoch(u64_at(bytes, 56)), u64_at(bytes, 64)) else {
-            return damaged("its name is of no kind");
+            return damaged("the kind of its name is unknown");
         };
         let header = Self {
             kind,
@@ -277,7 +276,7 @@ impl Header {
         }
         debug_assert!(
             bytes_max >= TRAILER.len() && self.body_bytes == (bytes_max - TRAILER.len()) as u64,
-            "what lies behind the header is the body that it promises, and the trailer"
+            "the declared body and the trailer follow the header"
         );
         let (body, trailer) = object[HEADER_BYTES..].split_at(bytes_max - TRAILER.len());
         if checksum(Crc64Nvme, body) != self.body_crc || trailer != TRAILER {
@@ -286,7 +285,7 @@ impl Header {
         Ok(())
     }
 
-    /// Its bytes are not those that were written. Zeros at the end tell that they never were.
+    /// The object's bytes have changed. Zeros at the end mean that they were never written.
     fn broken<T>(object: &[u8], message: &str) -> Result<T, DecodeError> {
         if object.ends_with(&[0; TRAILER.len()]) {
             return Err(DecodeError::Torn("it ends in zeros".to_string()));
@@ -295,8 +294,8 @@ impl Header {
     }
 }
 
-/// Format 1 had a shorter header with a checksum of its own: an object of it is whole, and another
-/// build's.
+/// Format 1 had a shorter header with a checksum of its own: such an object is complete, and
+/// another build's.
 fn other_format(object: &[u8]) -> Option<u16> {
     const FORMER_HEADER_BYTES: usize = 96;
     let header = object.first_chunk::<FORMER_HEADER_BYTES>()?;

@@ -55,7 +55,7 @@ proptest! {
     }
 
     #[test]
-    fn what_breaks_off_is_torn(object in objects(), key in keys(), at in any::<prop::sample::Index>()) {
+    fn a_truncated_object_is_torn(object in objects(), key in keys(), at in any::<prop::sample::Index>()) {
         let bytes = encode(&identity(), key, &object).unwrap();
         let at = at.index(bytes.len());
         prop_assert!(matches!(read(key, &bytes[..at]), Err(DecodeError::Torn(_))));
@@ -102,7 +102,7 @@ fn another_build_can_be_fenced_but_not_replayed() {
 }
 
 #[test]
-fn an_object_of_the_format_before_is_another_builds_and_not_damaged() {
+fn an_object_of_an_older_format_is_another_builds() {
     let mut bytes = vec![0; 96];
     bytes[..8].copy_from_slice(&MAGIC);
     bytes[8] = 1;

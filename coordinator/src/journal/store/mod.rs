@@ -1,4 +1,4 @@
-//! Objects in a store that can put if absent: a folder, or a bucket.
+//! Journal objects in a store with put-if-absent: a folder or a bucket.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -21,72 +21,72 @@ use super::pinned_folder::PinnedFolder;
 use super::runner::WriteTotals;
 use crate::failpoint::{Failpoint, FailpointId};
 
-// As keys are shown.
+// The prefixes of keys.
 const EPOCHS: &str = "epochs";
 const LOG: &str = "log";
 const STATES: &str = "states";
 const PARTS: &str = "parts";
-/// Says whose journal it is. The first object that is written, and never deleted.
+/// Names the journal's cluster. The first object that is written, and never deleted.
 const IDENTITY: &str = "identity";
 
-/// Bodies are laid out and read where that may take long, unless they are as small as this.
+/// Bodies above this size are encoded and decoded on a blocking thread.
 const SMALL_BYTES: usize = 64 << 10;
 
-/// Why something could not be done.
+/// Why a call failed.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    /// What the store said. It may have been done all the same.
+    /// The store's error. The call may have taken effect all the same.
     #[error("the journal cannot be reached: {0}")]
     Failed(#[from] Error),
-    /// The disk on which the journal lies has no room.
+    /// The journal's disk is full.
     #[error("no room for the journal in {}: {message}; free some space there", folder.display())]
     Full {
-        /// Where it lies.
+        /// The journal's folder.
         folder: PathBuf,
-        /// What the system said.
+        /// The system's error.
         message: String,
     },
-    /// Only the build that wrote it knows what it means.
+    /// Only the build that wrote the object can read it.
     #[error(
         "{key} was written by {theirs}, and this is {ours}: start that build, let its jobs end, and begin with an \
          empty folder"
     )]
     OtherBuild {
-        /// Which object.
+        /// The object.
         key: String,
-        /// Who wrote it.
+        /// The build that wrote it.
         theirs: String,
-        /// Who wants to read it.
+        /// The build that tries to read it.
         ours: String,
     },
-    /// Something is there, but nothing says whose journal it is.
+    /// There are objects, but none that names the journal's cluster.
     #[error(
-        "{object} is there, but {IDENTITY}, which says whose journal it is, is missing or damaged ({problem}): bring the whole \
+        "{object} exists, but {IDENTITY}, which names the journal's cluster, is missing or damaged ({problem}): bring the whole \
          folder back, or begin with an empty one"
     )]
     Nameless {
-        /// What is there.
+        /// An existing object.
         object: String,
-        /// What is wrong with the object that should say so.
+        /// The defect of the identity object.
         problem: String,
     },
-    /// The folder is not there any more, or another one is in its place.
+    /// The folder was removed or replaced.
     #[error(
-        "{} was removed or replaced while a coordinator ran on it, so that what this one has accepted is not there: bring back the \
+        "{} was removed or replaced while this coordinator ran on it, so that its records are missing: bring back the \
          folder that was there and start a coordinator on it, or submit the jobs anew",
         .0.display()
     )]
     FolderGone(PathBuf),
-    /// What is to be written cannot be laid out in bytes.
-    #[error("a record cannot be written down: {0}")]
+    /// The record cannot be encoded.
+    #[error("a record cannot be encoded: {0}")]
     NotWritable(#[from] postcard::Error),
-    /// Laying it out, or reading it, panicked.
-    #[error("an object of the journal could not be laid out: {0}")]
+    /// Encoding or decoding panicked.
+    #[error("an object of the journal could not be encoded or decoded: {0}")]
     Broken(#[from] tokio::task::JoinError),
 }
 
 impl StoreError {
-    /// Whether trying again is of no use.
+    /// Whether a retry is useless.
     pub(super) fn is_final(&self) -> bool {
         match self {
             Self::Failed(error) => is_refusal(error),
@@ -95,7 +95,7 @@ impl StoreError {
         }
     }
 
-    /// The store's error names no folder when it is the disk that is full.
+    /// The store's error for a full disk does not name the folder.
     fn in_folder(self, home: Option<&PinnedFolder>) -> Self {
         use std::io::ErrorKind::{QuotaExceeded, StorageFull};
         let (Self::Failed(error), Some(home)) = (&self, home) else { return self };
@@ -109,14 +109,14 @@ impl StoreError {
     }
 }
 
-/// The errors of the system that have led to `error`.
+/// The system errors that caused `error`.
 fn io_causes(error: &Error) -> impl Iterator<Item = &std::io::Error> {
     std::iter::successors(Some(error as &dyn std::error::Error), |error| error.source())
         .filter_map(|cause| cause.downcast_ref())
 }
 
-/// Whether somebody must change something before it can work: a full disk is emptied by others, and
-/// a store that does not answer comes back, but rights and folders stay what they are.
+/// Whether a person must act first: a full disk is emptied and a store comes back, but permissions
+/// and misplaced files stay as they are.
 fn is_refusal(error: &Error) -> bool {
     use std::io::ErrorKind::{NotADirectory, PermissionDenied, ReadOnlyFilesystem};
     match error {
@@ -134,23 +134,23 @@ fn is_refusal(error: &Error) -> bool {
 /// A journal's objects.
 pub(super) struct Store {
     objects: Arc<dyn ObjectStore>,
-    /// Where they lie, if that is a folder.
+    /// Their folder, if they are in one.
     home: Option<PinnedFolder>,
     identity: Arc<Identity>,
     failpoint: Failpoint,
-    /// So far.
+    /// Totals so far.
     pub(super) written: Arc<WriteTotals>,
 }
 
 impl Store {
-    /// Finds out whose journal it is, or begins one.
+    /// Reads the journal's cluster, or begins a journal.
     pub(super) async fn open(
         objects: Arc<dyn ObjectStore>,
         home: Option<PinnedFolder>,
         build: String,
         failpoint: Failpoint,
     ) -> Result<Self, StoreError> {
-        debug_assert!(!build.is_empty(), "bodies are for the build that wrote them");
+        debug_assert!(!build.is_empty(), "bodies can be read only by the build that wrote them");
         let cluster = cluster_of(&*objects, home.as_ref(), &build).await;
         let cluster = cluster.map_err(|error| error.in_folder(home.as_ref()))?;
         let identity = Arc::new(Identity { cluster, build });
@@ -161,7 +161,7 @@ impl Store {
         self.identity.cluster
     }
 
-    /// Does what is asked for. An error means that it is not known whether it has been done.
+    /// Carries out a call. An error means that it may or may not have taken effect.
     pub(super) async fn carry_out<R, S, P>(
         &self,
         call: Call<R, S, P>,
@@ -181,8 +181,8 @@ impl Store {
         P: Serialize + DeserializeOwned + Send + Sync + 'static,
     {
         Ok(match call {
-            // Logs come first: if one of them is being swept meanwhile, the state that is there
-            // instead shows.
+            // Logs come first: if one of them is swept meanwhile, the snapshot that replaces it
+            // shows.
             Call::List => Answer::Listed(self.listing(&[LOG, STATES, EPOCHS]).await?),
             Call::Licences => Answer::Listed(self.listing(&[EPOCHS]).await?),
             Call::Create(key, object) => self.create(key, object).await?,
@@ -215,7 +215,7 @@ impl Store {
         let is_record = matches!(object.body, Body::Records { .. });
         let identity = Arc::clone(&self.identity);
         let encode = move || codec::encode(&identity, key, &object);
-        // A state or a part may be large: the runtime's threads have others to serve.
+        // A snapshot or a part may be large, and must not block the runtime's threads.
         let bytes = match is_record || before.is_none() && after.is_some() {
             true => encode()?,
             false => tokio::task::spawn_blocking(encode).await??,
@@ -224,7 +224,7 @@ impl Store {
         self.check_home().await?;
         debug_assert!(
             bytes.len() >= codec::HEADER_BYTES + codec::TRAILER.len(),
-            "whoever is fenced must be able to read by whom"
+            "a fenced coordinator must be able to read who has fenced it"
         );
         let length = bytes.len() as u64;
         if !put_if_absent(&*self.objects, self.home.as_ref(), &path(key), bytes).await? {
@@ -235,7 +235,7 @@ impl Store {
         Ok(Answer::Created)
     }
 
-    /// Nothing is written into a folder that is not the journal's.
+    /// Refuses to write into a folder that is not the journal's.
     async fn check_home(&self) -> Result<(), StoreError> {
         let Some(home) = self.home.clone() else { return Ok(()) };
         let path = home.path().to_path_buf();
@@ -295,7 +295,7 @@ impl Store {
             old.retain(|path| key_of(path).is_some_and(|key| sweep.deletes(key)));
             debug_assert!(
                 old.iter().all(|path| path.as_ref() != IDENTITY),
-                "what says whose journal it is stays"
+                "the identity object stays"
             );
             debug_assert!(
                 old.iter().all(|path| path.as_ref().starts_with(prefix)),
@@ -314,7 +314,7 @@ impl Store {
     }
 }
 
-/// False if there is something of that name already.
+/// False if the object exists already.
 async fn put_if_absent(
     objects: &dyn ObjectStore,
     home: Option<&PinnedFolder>,
@@ -326,7 +326,7 @@ async fn put_if_absent(
         Ok(_) => {
             if let Some(home) = home.cloned() {
                 let name = path.to_string();
-                // The store makes files as the umask says.
+                // The store creates files with the umask's permissions.
                 tokio::task::spawn_blocking(move || home.make_private(&name)).await?;
             }
             Ok(true)
@@ -336,7 +336,8 @@ async fn put_if_absent(
     }
 }
 
-/// Whose journal it is. Of several that begin one, the first to say so is believed by all.
+/// The journal's cluster. If several coordinators begin a journal at once, all accept the first
+/// identity object.
 async fn cluster_of(
     objects: &dyn ObjectStore,
     home: Option<&PinnedFolder>,
@@ -361,13 +362,10 @@ async fn cluster_of(
         debug_assert_eq!(
             codec::cluster_of(&bytes),
             Ok(writer.cluster),
-            "all believe what this says, now and after a restart"
+            "every coordinator accepts this object, now and after a restart"
         );
         if put_if_absent(objects, home, &identity, bytes).await? {
-            debug_assert!(
-                key_of(&identity).is_none(),
-                "no sweep takes it for an object of its own"
-            );
+            debug_assert!(key_of(&identity).is_none(), "no sweep may delete it");
             return Ok(writer.cluster);
         }
     }
@@ -391,7 +389,7 @@ fn unknown(key: &str, error: DecodeError, build: &str) -> StoreError {
     }
 }
 
-/// A journal whose first object is missing is not a new one. Those of builds before had none.
+/// A journal without its first object is not a new one. Journals of earlier builds had none.
 async fn refuse_headless(objects: &dyn ObjectStore, build: &str) -> Result<(), StoreError> {
     for prefix in [EPOCHS, STATES, LOG, PARTS] {
         let mut found = objects.list(Some(&Path::from(prefix)));
@@ -399,7 +397,7 @@ async fn refuse_headless(objects: &dyn ObjectStore, build: &str) -> Result<(), S
         let name = first.location.to_string();
         let bytes = objects.get(&first.location).await?.bytes().await?;
         return Err(match codec::cluster_of(&bytes) {
-            Ok(_) => StoreError::Nameless { object: name, problem: "it is not there".into() },
+            Ok(_) => StoreError::Nameless { object: name, problem: "it is missing".into() },
             Err(error) => unknown(&name, error, build),
         });
     }
@@ -413,11 +411,11 @@ async fn names(objects: &dyn ObjectStore, prefix: &'static str) -> ObjectResult<
 
 fn path(key: Key) -> Path {
     let path = Path::from(key.to_string());
-    debug_assert_eq!(key_of(&path), Some(key), "what a list does not show was never written");
+    debug_assert_eq!(key_of(&path), Some(key), "an object that a list misses would be lost");
     path
 }
 
-/// The key that is shown like this, if any.
+/// The key of a path, if it is one.
 fn key_of(path: &Path) -> Option<Key> {
     let mut parts = path.parts();
     let folder = parts.next()?;

@@ -20,7 +20,7 @@ async fn open(dir: &TempDir, build: &str) -> Result<Opened<String, u64, u8>, Rec
     Opened::take_over(objects(dir), Some(home), build.to_string(), Failpoint::default()).await
 }
 
-/// Lets the journal do all that the appender asks for.
+/// Carries out all calls of the appender.
 async fn settle(
     appender: &mut TestAppender,
     journal: &mut Journal<String, u64, u8>,
@@ -40,7 +40,8 @@ async fn settle(
     }
 }
 
-/// Writes each batch, as the next coordinator would, which sums up what was before as `state`.
+/// Writes each batch as another coordinator, which writes `state` as the snapshot of the ones
+/// before.
 async fn write(dir: &TempDir, state: u64, batches: &[&[&str]]) -> Recovered<String, u64, u8> {
     let Opened { recovered, mut journal, .. } = open(dir, "a").await.unwrap();
     let mut appender = TestAppender::new(recovered.epoch, recovered.nonce);
@@ -66,13 +67,13 @@ fn slot(dir: &TempDir, epoch: u64, slot: u64) -> PathBuf {
 }
 
 #[tokio::test]
-async fn what_was_written_is_recovered_and_the_cluster_stays_the_same() {
+async fn records_and_cluster_are_recovered() {
     let dir = tempfile::tempdir().unwrap();
     assert_eq!(said(&write(&dir, 0, &[&["a", "b"], &["c"]]).await), (None, vec![]));
     let first = open(&dir, "a").await.unwrap();
     assert_eq!(said(&first.recovered).1, ["a", "b", "c"]);
     assert_eq!(first.recovered.epoch, Epoch(2));
-    // Its successor died before it had written anything.
+    // The successor died before it had written anything.
     let second = open(&dir, "a").await.unwrap();
     assert_eq!(said(&second.recovered).1, ["a", "b", "c"]);
     assert_eq!((second.recovered.epoch, second.cluster), (Epoch(3), first.cluster));
@@ -82,7 +83,7 @@ async fn what_was_written_is_recovered_and_the_cluster_stays_the_same() {
 }
 
 #[tokio::test]
-async fn nothing_is_left_of_old_epochs_nor_of_their_folders() {
+async fn old_epochs_and_their_folders_are_removed() {
     let dir = tempfile::tempdir().unwrap();
     for state in 0..5 {
         write(&dir, state, &[&["a"], &["b"]]).await;
@@ -93,7 +94,7 @@ async fn nothing_is_left_of_old_epochs_nor_of_their_folders() {
 }
 
 #[tokio::test]
-async fn what_broke_off_at_the_end_was_never_acknowledged() {
+async fn a_torn_last_object_is_ignored() {
     let dir = tempfile::tempdir().unwrap();
     write(&dir, 0, &[&["a"], &["b"]]).await;
     let last = slot(&dir, 1, 1);
@@ -115,19 +116,19 @@ async fn damage_stops_the_start_and_is_named() {
         let middle = bytes.len() - 20;
         bytes[middle] ^= 4;
         fs::write(&path, bytes).unwrap();
-        let error = open(&dir, "a").await.err().expect("it was opened");
+        let error = open(&dir, "a").await.err().expect("the journal was opened");
         assert!(matches!(error, RecoverError::Journal(JournalError::Damaged { .. })), "{error}");
         assert!(error.to_string().contains(&format!("log/00000001/{spoilt:08}")), "{error}");
     }
 }
 
 #[tokio::test]
-async fn what_broke_off_or_is_missing_in_the_middle_is_damage() {
+async fn a_torn_or_missing_object_in_the_middle_is_damage() {
     let dir = tempfile::tempdir().unwrap();
     write(&dir, 0, &[&["a"], &["b"]]).await;
     fs::write(slot(&dir, 1, 0), "").unwrap();
     for _ in 0..2 {
-        let error = open(&dir, "a").await.err().expect("it was opened");
+        let error = open(&dir, "a").await.err().expect("the journal was opened");
         assert!(matches!(error, RecoverError::Journal(JournalError::Damaged { .. })), "{error}");
         assert!(error.to_string().contains("log/00000001/00000000"), "{error}");
         let _ = fs::remove_file(slot(&dir, 1, 0));
@@ -139,19 +140,19 @@ async fn a_journal_without_its_beginning_is_not_taken_for_a_new_one() {
     let dir = tempfile::tempdir().unwrap();
     write(&dir, 0, &[&["a"]]).await;
     fs::remove_file(dir.path().join(IDENTITY)).unwrap();
-    let error = open(&dir, "a").await.err().expect("it was opened").to_string();
+    let error = open(&dir, "a").await.err().expect("the journal was opened").to_string();
     assert!(error.contains("epochs/00000001 is there, but identity"), "{error}");
     assert!(!dir.path().join(IDENTITY).exists());
 }
 
 #[tokio::test]
-async fn all_that_begin_a_journal_at_once_are_one_cluster() {
+async fn coordinators_that_begin_a_journal_at_once_share_one_cluster() {
     let dir = tempfile::tempdir().unwrap();
     let open = || Store::open(objects(&dir), None, "a".into(), Failpoint::default());
     let (a, b, c) = tokio::join!(open(), open(), open());
     let clusters = [a, b, c].map(|store| store.unwrap().cluster());
     assert!(clusters.iter().all(|cluster| *cluster == clusters[0]), "{clusters:?}");
-    // They take over from each other, and find nothing strange.
+    // They take over from each other without errors.
     let take = || {
         Opened::<String, u64, u8>::take_over(objects(&dir), None, "a".into(), Failpoint::default())
     };
@@ -161,16 +162,16 @@ async fn all_that_begin_a_journal_at_once_are_one_cluster() {
 }
 
 #[tokio::test]
-async fn another_build_is_refused_by_name_and_harms_nothing() {
+async fn another_build_is_named_refused_and_does_no_harm() {
     let dir = tempfile::tempdir().unwrap();
     write(&dir, 1, &[&["a"]]).await;
-    let error = open(&dir, "b").await.err().expect("it was opened").to_string();
+    let error = open(&dir, "b").await.err().expect("the journal was opened").to_string();
     assert!(error.contains("was written by a, and this is b"), "{error}");
     assert_eq!(said(&open(&dir, "a").await.unwrap().recovered).1, ["a"]);
 }
 
 #[tokio::test]
-async fn whoever_fails_to_take_over_leaves_the_other_in_charge() {
+async fn a_failed_takeover_leaves_the_other_in_charge() {
     let dir = tempfile::tempdir().unwrap();
     let Opened { recovered, mut journal, .. } = open(&dir, "a").await.unwrap();
     let mut appender = TestAppender::new(recovered.epoch, recovered.nonce);
@@ -179,7 +180,7 @@ async fn whoever_fails_to_take_over_leaves_the_other_in_charge() {
     for n in 0..4 {
         appender.push(n.to_string());
         appender.roll(Arc::new(n), Default::default(), Vec::new());
-        // In each state in which the journal is between two objects.
+        // In each state of the journal between two objects.
         while let Some((id, call)) = appender.next_call() {
             journal.start(id, call);
             let (id, answer) = journal.answered().await.unwrap();
@@ -209,7 +210,7 @@ async fn a_journal_of_another_cluster_is_not_mixed_in() {
 }
 
 #[tokio::test]
-async fn whoever_comes_second_does_not_get_the_slot() {
+async fn the_second_writer_of_a_slot_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     let store = Store::open(objects(&dir), None, "a".into(), Failpoint::default()).await.unwrap();
     let key = Key::Epoch(Epoch(1));
@@ -236,11 +237,11 @@ async fn a_folder_that_cannot_be_written_is_an_error_of_the_store() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_failed_is_done_when_the_store_is_well_again() {
+async fn failed_calls_are_retried_until_the_store_works() {
     let dir = tempfile::tempdir().unwrap();
     let Opened { recovered, mut journal, .. } = open(&dir, "a").await.unwrap();
     let in_the_way = dir.path().join(LOG);
-    // A link to itself: an error that is not known to last.
+    // A link to itself: an error that counts as transient.
     std::os::unix::fs::symlink(&in_the_way, &in_the_way).unwrap();
     let mut appender = TestAppender::new(recovered.epoch, recovered.nonce);
     appender.push("a".to_string());
@@ -249,7 +250,7 @@ async fn what_failed_is_done_when_the_store_is_well_again() {
         journal.start(id, call);
         let (id, answer) = journal.answered().await.unwrap();
         if answer == Answer::Failed {
-            assert_eq!(appender.durable(), 0, "it was acknowledged");
+            assert_eq!(appender.durable(), 0, "the record was acknowledged");
             failures += 1;
             if failures == 3 {
                 fs::remove_file(&in_the_way).unwrap();
@@ -272,7 +273,7 @@ async fn ask(
 }
 
 #[tokio::test]
-async fn a_store_that_will_never_take_anything_is_not_tried_for_ever() {
+async fn a_permanent_error_is_not_retried_for_ever() {
     let dir = tempfile::tempdir().unwrap();
     let Opened { recovered, mut journal, .. } = open(&dir, "a").await.unwrap();
     fs::write(dir.path().join(LOG), "in the way").unwrap();
@@ -283,7 +284,7 @@ async fn a_store_that_will_never_take_anything_is_not_tried_for_ever() {
 }
 
 #[tokio::test]
-async fn a_folder_that_is_removed_or_replaced_is_not_made_again() {
+async fn a_removed_or_replaced_folder_is_not_recreated() {
     for replaced in [false, true] {
         let outer = tempfile::tempdir().unwrap();
         let path = outer.path().join("journal");
@@ -316,7 +317,7 @@ async fn a_folder_that_is_removed_or_replaced_is_not_made_again() {
 }
 
 #[test]
-fn what_may_pass_is_tried_again() {
+fn transient_faults_are_retried() {
     let is_final = |kind: std::io::ErrorKind| {
         let source = Box::new(std::io::Error::from(kind));
         StoreError::from(Error::Generic { store: "test", source }).is_final()
@@ -334,7 +335,7 @@ fn a_full_disk_is_named_with_the_folder_and_what_to_do() {
     let home = PinnedFolder::at(dir.path()).unwrap();
     let source = Box::new(std::io::Error::from(std::io::ErrorKind::StorageFull));
     let error = StoreError::from(Error::Generic { store: "test", source }).in_folder(Some(&home));
-    assert!(!error.is_final(), "somebody makes room");
+    assert!(!error.is_final(), "a full disk is transient");
     let (text, folder) = (error.to_string(), dir.path().display().to_string());
     assert!(text.contains(&folder) && text.ends_with("free some space there"), "{text}");
 }

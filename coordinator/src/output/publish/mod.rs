@@ -227,7 +227,7 @@ impl<'a> Commit<'a> {
         Ok(())
     }
 
-    /// Applies `work` to each file but the manifest, on several threads: there may be a million
+    /// Calls `each` for each file but the manifest, on several threads: there may be a million
     /// files, and each call waits for a disk or a server.
     fn each_file(
         &self,

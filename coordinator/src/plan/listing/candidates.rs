@@ -4,8 +4,7 @@ use std::path::PathBuf;
 
 use crate::plan::PlanError;
 
-/// Most files of an input: the plan holds all of them, and so does the coordinator until the job
-/// ends.
+/// Most files of an input: the plan holds all of them in memory until the job ends.
 const FILES_MAX: usize = 4_000_000;
 /// Most bytes of their paths together.
 const PATHS_BYTES_MAX: usize = 512 << 20;
@@ -20,13 +19,13 @@ pub(super) struct Candidate {
 /// How a path was found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Origin {
-    /// It is the file itself.
+    /// The file itself.
     File,
-    /// It is a link: the file really lies elsewhere.
+    /// A link to a file elsewhere.
     Link,
 }
 
-/// All that were found so far.
+/// The candidates found so far.
 #[derive(Default)]
 pub(super) struct Candidates {
     found: Vec<Candidate>,
@@ -34,7 +33,7 @@ pub(super) struct Candidates {
 }
 
 impl Candidates {
-    /// Adds one. An error if there are too many.
+    /// Adds a candidate. An error if there are too many.
     pub(super) fn push(&mut self, path: PathBuf, origin: Origin) -> Result<(), PlanError> {
         self.paths_bytes += path.as_os_str().len();
         self.found.push(Candidate { path, origin });
@@ -44,7 +43,7 @@ impl Candidates {
         Self::check(self.found.len())
     }
 
-    /// An error if so many files are too many.
+    /// An error if this many files are too many.
     pub(super) fn check(files: usize) -> Result<(), PlanError> {
         if files > FILES_MAX { Err(too_many()) } else { Ok(()) }
     }
@@ -67,7 +66,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn there_is_an_end_to_it() {
+    fn candidates_are_bounded() {
         let mut candidates = Candidates::default();
         let long = PathBuf::from("x".repeat(PATHS_BYTES_MAX / 2));
         candidates.push(long.clone(), Origin::File).unwrap();

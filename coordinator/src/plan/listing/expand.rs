@@ -1,4 +1,4 @@
-//! From an input, as the user wrote it, to the paths that it names.
+//! Expands an input, as the user wrote it, to the paths that it names.
 
 use std::ffi::OsString;
 use std::fs::{self, FileType};
@@ -15,19 +15,19 @@ use crate::hanging::at;
 use crate::parallel_io::{Grain, try_map_with};
 use crate::plan::PlanError;
 
-/// Folders that are read before what is in them is looked at.
+/// Folders that are read before their entries are inspected.
 const FOLDERS_AT_ONCE: usize = 64;
 
-/// Adds what these inputs name: as many as a shell has made of a pattern, so all are looked at side
-/// by side first. A path that exists is taken as it is, even if it has the signs of a pattern in
-/// its name.
+/// Adds the paths of these inputs. A shell may have expanded a pattern to very many, so all are
+/// inspected first, on several threads. An existing path is taken literally, even if it looks like
+/// a pattern.
 pub(super) fn expand(inputs: &[&Location], found: &mut Candidates) -> Result<(), PlanError> {
     let there = try_map_with(Grain::Fine, inputs, |input| {
         check_is_waited_for()?;
         let path = input.to_local()?;
         match kind_of(path) {
             Ok(kind) => Ok(Some(kind)),
-            // A link that leads nowhere is there, though.
+            // A dangling link exists, though.
             Err(error) if is_absent(&error) && !path.is_symlink() => Ok(None),
             Err(error) => Err(unreadable(path, error)),
         }
@@ -48,7 +48,7 @@ pub(super) fn expand(inputs: &[&Location], found: &mut Candidates) -> Result<(),
     Ok(())
 }
 
-/// What a path leads to, and whether it is a link to it.
+/// The type of a path's target, and whether the path is a link.
 fn kind_of(path: &Path) -> io::Result<(FileType, Origin)> {
     at(path, || {
         let metadata = fs::symlink_metadata(path)?;
@@ -64,8 +64,8 @@ pub(super) fn is_absent(error: &io::Error) -> bool {
     matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory)
 }
 
-/// Adds all files below `folder` that are wanted, and neither hidden nor in a hidden folder unless
-/// `named` names it.
+/// Adds all files below `folder` that are wanted, except hidden files and folders that `named` does
+/// not name.
 fn walk(
     folder: PathBuf,
     named: &[Pattern],
@@ -74,7 +74,7 @@ fn walk(
 ) -> Result<(), PlanError> {
     let mut folders = vec![folder];
     let mut links = Vec::new();
-    // Side by side, but not so many that what they hold takes up much memory.
+    // On several threads, but in batches, which bounds memory.
     while !folders.is_empty() {
         check_is_waited_for()?;
         let at_once = folders.split_off(folders.len().saturating_sub(FOLDERS_AT_ONCE));
@@ -113,8 +113,8 @@ fn read(folder: &Path, named: &[Pattern]) -> Result<Vec<(OsString, FileType)>, P
     Ok(entries)
 }
 
-/// Adds those that lead to files. A link that leads nowhere is an error: the user meant a file that
-/// is not there.
+/// Adds the links that lead to files. A dangling link is an error: the user meant a file that is
+/// missing.
 fn push_links(links: Vec<PathBuf>, found: &mut Candidates) -> Result<(), PlanError> {
     let lead_to_files = try_map_with(Grain::Fine, &links, |link| {
         let target = at(link, || fs::metadata(link)).map_err(|error| unreadable(link, error))?;
@@ -140,7 +140,7 @@ fn expand_pattern(input: &str, found: &mut Candidates) -> Result<(), PlanError> 
         kind_of(path).map_err(|error| unreadable(path, error))
     })?;
     for (path, (kind, origin)) in paths.into_iter().zip(kinds) {
-        // What lies in a folder that a pattern matches is meant too.
+        // A pattern that matches a folder means its files, too.
         if kind.is_dir() {
             walk(path, &components, |_| true, found)?;
         } else if kind.is_file() {
@@ -150,8 +150,8 @@ fn expand_pattern(input: &str, found: &mut Candidates) -> Result<(), PlanError> 
     Ok(())
 }
 
-/// A pattern with `**`, walked here: `glob` would follow links to folders, and so go round in
-/// cycles.
+/// Expands a pattern with `**` by a walk of its own: `glob` would follow links to folders, and so
+/// loop.
 fn expand_recursive(
     input: &str,
     pattern: &Pattern,
@@ -164,7 +164,7 @@ fn expand_recursive(
         return Ok(());
     }
     let options = MatchOptions { require_literal_separator: true, ..MatchOptions::default() };
-    // The file itself, or a folder that it lies in.
+    // The pattern matches the file itself, or a folder above it.
     let wanted = |path: &Path| {
         path.ancestors()
             .take_while(|path| *path != base)
@@ -173,8 +173,7 @@ fn expand_recursive(
     walk(base.clone(), named, wanted, found)
 }
 
-/// The components of a pattern that begin with a sign of hidden names, and so name such files on
-/// purpose.
+/// The components of a pattern that begin with `.` or `_`, and so name hidden files on purpose.
 fn named_components(input: &str) -> Result<Vec<Pattern>, glob::PatternError> {
     input.split('/').filter(|component| is_hidden(component)).map(Pattern::new).collect()
 }

@@ -1,4 +1,4 @@
-//! Which files an input names.
+//! Lists the files of an input.
 //!
 //! An input is a file, a folder (all files in it and below it) or a glob pattern. Names that begin
 //! with `.` or `_` are hidden or temporary and skipped, as Hadoop does, unless the user names them:
@@ -13,9 +13,8 @@
 //!                                                              calls a file
 //! ```
 //!
-//! There may be millions of files on a server that takes a millisecond for each call. So what is
-//! asked for each file is asked once and side by side, what holds for a folder is asked once a
-//! folder, and what is held is bounded.
+//! There may be millions of files on a server that takes a millisecond for each call. So each file
+//! is inspected once, on several threads; each folder is resolved once; and memory is bounded.
 
 mod candidates;
 mod expand;
@@ -36,12 +35,12 @@ use crate::parallel_io::try_map;
 use candidates::{Candidate, Candidates};
 pub(super) use places::Places;
 
-/// A file to read, as it was when the job was planned.
+/// An input file, in the version of the planning time.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct InputFile {
-    /// Which of the job's inputs it is of, counted from 0.
+    /// The index of the job's input.
     pub(crate) input: u32,
-    /// Where it lies; absolute.
+    /// Its absolute location.
     pub(crate) location: Location,
     /// Its size and time.
     pub(crate) version: Version,
@@ -60,9 +59,9 @@ impl InputFile {
     }
 }
 
-/// All files that the `patterns` of one of a job's inputs name, each once, in the order of their
-/// paths. Looks at each of them, so that one that cannot be read is found before anything runs, and
-/// notes in `places` where they really lie.
+/// All files that the `patterns` of one input name, each once, in the order of their paths.
+/// Inspects each, so that an unreadable file is found before anything runs, and notes their real
+/// paths in `places`.
 pub(super) fn list<'a>(
     input: u32,
     patterns: impl IntoIterator<Item = &'a Location>,
@@ -78,7 +77,7 @@ pub(super) fn list<'a>(
     })
 }
 
-/// An error if nobody waits for the listing any more: it may be of millions of files.
+/// An error if the listing is not wanted any more: it may have millions of files.
 fn check_is_waited_for() -> Result<(), PlanError> {
     if is_given_up() { Err(PlanError::GivenUp) } else { Ok(()) }
 }
@@ -95,11 +94,11 @@ fn inspect(input: u32, Candidate { path, .. }: &Candidate) -> Result<InputFile, 
     Ok(InputFile { input, location, version: Version::of_file(&metadata).map_err(failed)? })
 }
 
-/// Asks instead of opening: half of the calls, and no device or pipe that took the file's place is
-/// ever touched.
+/// Checks access instead of opening: half of the calls, and a device or pipe in the file's place is
+/// never touched.
 fn check_readable(path: &Path) -> io::Result<()> {
     match accessat(CWD, path, Access::READ_OK, AtFlags::EACCESS) {
-        // Systems that cannot tell. The task that reads it will.
+        // The system cannot tell. The task that reads the file will.
         Err(rustix::io::Errno::NOSYS | rustix::io::Errno::INVAL) => Ok(()),
         asked => Ok(asked?),
     }

@@ -1,7 +1,7 @@
-//! From a pattern without `**` to the paths that match it, one component after the other.
+//! Expands a pattern without `**`, component by component.
 //!
-//! Not by [`glob::glob`], which passes over names that are not valid UTF-8 and over folders that
-//! may not be entered: a job would succeed without them.
+//! [`glob::glob`] would silently skip names that are not valid UTF-8 and folders that may not be
+//! entered: a job would succeed without them.
 
 use std::ffi::OsString;
 use std::fs;
@@ -16,16 +16,16 @@ use crate::hanging::at;
 use crate::parallel_io::{Grain, try_map_with};
 use crate::plan::PlanError;
 
-/// Whether it has a sign of a pattern.
+/// Whether the text has a special character of patterns.
 pub(super) fn is_pattern(text: &str) -> bool {
     text.contains(['*', '?', '['])
 }
 
-/// A pattern, taken apart.
+/// A parsed pattern.
 pub(super) struct PathPattern<'a> {
     root: &'static str,
     components: Vec<Component<'a>>,
-    /// Whether it ends in a `/`, and so means folders.
+    /// Whether the pattern ends in a `/`, and so means folders.
     folders: bool,
 }
 
@@ -35,7 +35,7 @@ enum Component<'a> {
 }
 
 impl<'a> PathPattern<'a> {
-    /// Takes a pattern apart.
+    /// Parses a pattern.
     pub(super) fn new(text: &'a str) -> Result<Self, PatternError> {
         let component = |component| match is_pattern(component) {
             true => Pattern::new(component).map(Component::Pattern),
@@ -49,8 +49,8 @@ impl<'a> PathPattern<'a> {
         })
     }
 
-    /// All paths that match. Names that are not valid UTF-8 match like those in which each wrong
-    /// byte is one sign.
+    /// All matching paths. In a name that is not valid UTF-8, each invalid byte counts as one
+    /// character.
     pub(super) fn paths(&self) -> Result<Vec<PathBuf>, PlanError> {
         let mut paths = vec![PathBuf::from(self.root)];
         for component in &self.components {
@@ -67,7 +67,7 @@ impl<'a> PathPattern<'a> {
     }
 }
 
-/// What has this name in one of these folders.
+/// Entries with this name in these folders.
 fn named(folders: &[PathBuf], name: &str) -> Result<Vec<PathBuf>, PlanError> {
     let there = try_map_with(Grain::Fine, folders, |folder| {
         let path = folder.join(name);
@@ -80,7 +80,7 @@ fn named(folders: &[PathBuf], name: &str) -> Result<Vec<PathBuf>, PlanError> {
     Ok(there.into_iter().flatten().collect())
 }
 
-/// What has a name that matches in one of these, as far as they are folders.
+/// Entries with a matching name in these paths, as far as they are folders.
 fn matching(folders: &[PathBuf], pattern: &Pattern) -> Result<Vec<PathBuf>, PlanError> {
     let found = try_map_with(Grain::Coarse, folders, |folder| {
         let here = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
@@ -91,7 +91,7 @@ fn matching(folders: &[PathBuf], pattern: &Pattern) -> Result<Vec<PathBuf>, Plan
     Ok(found.into_iter().flatten().collect())
 }
 
-/// The names in a folder; none in what is no folder.
+/// The names in a folder; none for a file.
 fn names(folder: &Path) -> Result<Vec<OsString>, PlanError> {
     let entries = match fs::read_dir(folder) {
         Ok(entries) => entries,

@@ -1,5 +1,4 @@
-//! Where files really lie, whatever their folders and links are called: found out once a folder,
-//! and once a link.
+//! The real paths of files: each folder and each link is resolved once.
 
 use std::collections::HashMap;
 use std::fs;
@@ -11,23 +10,23 @@ use crate::hanging::at;
 use crate::parallel_io::try_map;
 use crate::plan::PlanError;
 
-/// The folders that files were found in, and the files that links lead to.
+/// The folders that contain files, and the files that links lead to.
 #[derive(Debug, Default)]
 pub(in crate::plan) struct Places {
-    /// A real folder, and the path of a file in it as it was found.
+    /// A real folder, and the path of a file in it, as found.
     folders: Vec<(PathBuf, PathBuf)>,
-    /// A real file, and the link that leads there.
+    /// A real file, and the link that leads to it.
     links: Vec<(PathBuf, PathBuf)>,
 }
 
 impl Places {
-    /// All places that files were found in, each with the path of one of these files.
+    /// All real paths, each with the path of a file, as found.
     pub(in crate::plan) fn iter(&self) -> impl Iterator<Item = (&Path, &Path)> {
         self.folders.iter().chain(&self.links).map(|(real, found)| (&**real, &**found))
     }
 
-    /// The candidates in the order of their paths, without those that were met before under this or
-    /// another spelling of their folder.
+    /// The candidates in the order of their paths, without files that were met before under another
+    /// spelling of their folder.
     pub(super) fn each_once(
         &mut self,
         candidates: Vec<Candidate>,
@@ -35,7 +34,7 @@ impl Places {
         let before = self.folders.len();
         let (mut placed, spellings) = self.place(candidates)?;
         if spellings > self.folders.len() - before {
-            // Stable: of several spellings, the first that was found stays.
+            // Stable: of several spellings, the first found stays.
             placed.sort_by(|(a, x), (b, y)| (a, x.path.file_name()).cmp(&(b, y.path.file_name())));
             placed.dedup_by(|(a, x), (b, y)| a == b && x.path.file_name() == y.path.file_name());
         }
@@ -52,8 +51,8 @@ impl Places {
         Ok(candidates)
     }
 
-    /// The candidates, each with a number that those of the same real folder have; and in how many
-    /// ways their folders are spelled.
+    /// The candidates, each with the number of its real folder; and the number of spellings of
+    /// folders.
     fn place(
         &mut self,
         candidates: Vec<Candidate>,
@@ -62,7 +61,7 @@ impl Places {
         let mut placed: Vec<(usize, Candidate)> = Vec::with_capacity(candidates.len());
         for candidate in candidates {
             let folder = candidate.path.parent().unwrap_or(Path::new("/"));
-            // Files of one folder mostly come one after the other.
+            // Files of one folder are mostly neighbours.
             let neighbour = placed.last().filter(|(_, last)| last.path.parent() == Some(folder));
             let known =
                 neighbour.map(|(number, _)| *number).or_else(|| spelled.get(folder).copied());

@@ -36,7 +36,7 @@ fn list_all(inputs: &[String], places: &mut Places) -> Result<Vec<InputFile>, Pl
 }
 
 #[test]
-fn a_folder_means_all_files_below_it_but_hidden_ones() {
+fn a_folder_means_all_files_below_it_except_hidden_ones() {
     let dir =
         tree(&["d/b", "d/a", "d/sub/c", "d/.git/x", "d/_SUCCESS", "d/.hidden", "d/_temporary/y"]);
     assert_eq!(listed(&dir, &["d"]).unwrap(), ["d/a", "d/b", "d/sub/c"]);
@@ -58,7 +58,7 @@ fn patterns_go_through_folders_and_skip_hidden_names() {
 }
 
 #[test]
-fn links_in_a_circle_end() {
+fn circular_links_do_not_loop() {
     let dir = tree(&["a.md", "x/b.md", "elsewhere/c.md"]);
     symlink(dir.path(), dir.path().join("x/up")).unwrap();
     symlink(dir.path(), dir.path().join("x/up2")).unwrap();
@@ -101,7 +101,7 @@ fn links_to_files_are_followed_and_cycles_do_no_harm() {
 }
 
 #[test]
-fn what_matches_nothing_is_named() {
+fn an_input_without_files_is_named() {
     let dir = tree(&["d/_only_hidden"]);
     for input in ["missing", "*.nothing", "d", "d/_only_hidden/below"] {
         let error = listed(&dir, &[input]).unwrap_err();
@@ -124,7 +124,7 @@ fn wrong_patterns_dangling_links_and_special_files_are_named() {
 #[test]
 fn a_file_that_cannot_be_read_is_named() {
     if rustix::process::geteuid().is_root() {
-        return; // Who may read everything finds nothing to name.
+        return; // Root may read every file.
     }
     let dir = tree(&["d/a", "d/b"]);
     fs::set_permissions(dir.path().join("d/b"), fs::Permissions::from_mode(0o000)).unwrap();
@@ -133,7 +133,7 @@ fn a_file_that_cannot_be_read_is_named() {
 }
 
 #[test]
-fn pipes_and_sockets_in_a_folder_are_no_input_and_never_waited_for() {
+fn pipes_and_sockets_are_refused_without_waiting() {
     let dir = tree(&["d/a"]);
     let pipe = dir.path().join("d/pipe");
     rustix::fs::mknodat(CWD, &pipe, FileType::Fifo, Mode::RUSR, 0).unwrap();
@@ -180,7 +180,7 @@ fn many_files_in_many_folders_come_in_the_order_of_their_paths() {
 }
 
 #[test]
-fn places_are_those_of_folders_and_of_what_links_lead_to() {
+fn places_are_real_folders_and_targets_of_links() {
     let dir = tree(&["d/a", "d/b", "elsewhere/file"]);
     symlink(dir.path().join("elsewhere/file"), dir.path().join("d/link")).unwrap();
     symlink(dir.path().join("d"), dir.path().join("alias")).unwrap();
@@ -194,7 +194,7 @@ fn places_are_those_of_folders_and_of_what_links_lead_to() {
 }
 
 #[test]
-fn no_pattern_passes_over_a_name_that_is_not_utf8() {
+fn no_pattern_skips_a_name_that_is_not_utf8() {
     let dir = tree(&["d/a", "e/b/x"]);
     fs::write(dir.path().join("d").join(OsStr::from_bytes(b"x\xffy")), "").unwrap();
     let folder = dir.path().join("e").join(OsStr::from_bytes(b"\xff"));
@@ -239,20 +239,20 @@ fn a_file_url_means_its_path() {
     let at = |name: &str| format!("{}/{name}", dir.path().display());
     assert_eq!(listed(url("d")), [at("d/a%20b"), at("d/c:d")]);
     assert_eq!(listed(url("d/*%20b")), [at("d/a%20b")]);
-    assert_eq!(listed(url("x:/y")), [at("x:/y")], "a path of this name is there");
+    assert_eq!(listed(url("x:/y")), [at("x:/y")], "a path of this name exists");
     let missing = listed(url("d/none")).concat();
-    assert!(missing.contains(&url("d/none")), "it is named as it was given: {missing}");
+    assert!(missing.contains(&url("d/none")), "the input is named as given: {missing}");
 }
 
 #[test]
-fn what_is_in_a_store_is_no_input_yet() {
+fn objects_in_a_store_are_refused() {
     let error = list_all(&["s3://bucket/logs/*".into()], &mut Places::default()).unwrap_err();
     assert!(matches!(error, PlanError::NoStore(_)), "{error}");
     assert!(error.to_string().starts_with("'s3://bucket/logs/*': "), "{error}");
 }
 
 #[test]
-fn a_link_that_leads_nowhere_is_named_itself() {
+fn a_dangling_link_is_named() {
     let dir = tree(&["a"]);
     symlink("/nowhere/at/all", dir.path().join("link")).unwrap();
     let error = listed(&dir, &["link"]).unwrap_err();

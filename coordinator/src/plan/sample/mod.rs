@@ -1,4 +1,4 @@
-//! Where the ranges of an ordered job begin: chosen from a sample of its map output.
+//! Chooses the ranges of an ordered job from a sample of its map output.
 //!
 //! ```text
 //!  all files, end to end   |--------|--------|--------|--------|   strata of the same size
@@ -8,11 +8,10 @@
 //!                         SplitPoints::from_sample
 //! ```
 //!
-//! The coordinator chooses the pieces, since it has listed the files. What is read of them goes
-//! through the job's mapper, so that is for submitters, who have it: what hangs or dies here harms
-//! nobody else. Small inputs are read whole. The same files give the same points, whatever the
-//! machine. What cannot be read or mapped is left out: the map task that comes upon it says what is
-//! wrong.
+//! The coordinator chooses the pieces, since it has listed the files. They are read and mapped by
+//! the job's own code, so the submitter does that: code that hangs or dies harms nobody else. Small
+//! inputs are read whole. The same files give the same points on any machine. Records that cannot
+//! be read or mapped are skipped: the map task will report them.
 
 mod records;
 mod strata;
@@ -34,32 +33,32 @@ use strata::{Piece, strata};
 
 use super::listing::InputFile;
 
-/// Strata are read in this many groups, on a thread each. A constant, so that the machine makes no
-/// difference.
+/// Strata are read in this many groups, on a thread each. A constant, so that the result does not
+/// depend on the machine.
 const GROUPS: usize = 4;
 /// Most pairs drawn for each partition.
 const PAIRS_PER_PARTITION: u64 = 4_000;
-/// Kept of a sampled key or value: a range may begin anywhere.
+/// Bytes kept of a sampled key or value: a range may begin anywhere.
 pub(crate) const SIDE_BYTES_MAX: usize = 256;
-/// Kept of all points of a job together, so that they fit into a message: where partitions are very
-/// many, less is kept of each side.
+/// Bytes kept of all points of a job, so that they fit into a message: with very many partitions,
+/// less is kept of each side.
 const POINTS_BYTES_MAX: usize = 16 << 20;
-/// What a pair takes up besides key and value, about.
+/// Approximate overhead of a pair beside key and value.
 const PAIR_OVERHEAD_BYTES: u64 = 8;
 
-/// What is read of one file for a sample. The coordinator, which has listed the files, chooses it;
-/// the submitter reads it.
+/// A piece of a file to sample. The coordinator, which has listed the files, chooses it; the
+/// submitter reads it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SamplePiece {
     /// Pieces of one stratum are neighbours.
     pub stratum: u32,
-    /// Which of the job's inputs the file is of, counted from 0.
+    /// The index of the file's input.
     pub input: u32,
-    /// Where records begin that are wanted.
+    /// The range in which wanted records begin.
     pub range: InputRange,
 }
 
-/// What is to be read of `files` to cut the job's output into as many ranges as `partitions`.
+/// The pieces of `files` to read in order to cut the job's output into `partitions` ranges.
 pub(crate) fn pieces(files: &[InputFile], partitions: u32) -> Vec<SamplePiece> {
     let mut pieces = Vec::new();
     for (stratum, of_stratum) in (0..).zip(strata(files, partitions)) {
@@ -76,9 +75,8 @@ pub(crate) fn pieces(files: &[InputFile], partitions: u32) -> Vec<SamplePiece> {
     pieces
 }
 
-/// Where the ranges of the ordered job `program` begin that its output is to be cut into: as many
-/// as `partitions`, of about the same size in bytes. Reads the pieces, about 8 MiB; blocks
-/// meanwhile.
+/// The split points that cut the output of the ordered job `program` into `partitions` ranges of
+/// about the same size in bytes. Reads the pieces, about 8 MiB; blocks.
 pub fn sample_ranges(
     pieces: &[SamplePiece],
     program: &Arc<dyn Program>,
@@ -109,7 +107,7 @@ fn split_points(
     let drawn: Vec<SampledPair> = std::thread::scope(|scope| {
         let groups = strata.chunks(strata.len().div_ceil(GROUPS).max(1));
         let threads: Vec<_> = groups.map(|group| scope.spawn(|| sample_group(group))).collect();
-        // A panic of user code is caught by the collector; one of ours must not be passed over.
+        // The collector catches panics of user code; our own must not be lost.
         threads
             .into_iter()
             .flat_map(|thread| {
@@ -120,15 +118,15 @@ fn split_points(
     SplitPoints::from_sample(drawn, partitions, within_keys)
 }
 
-/// Reads pieces, and keeps some of the pairs that they give.
+/// Reads pieces, and samples their pairs.
 struct Sampler<'a> {
     program: &'a Arc<dyn Program>,
-    /// Most pairs that are drawn from a piece.
+    /// Most pairs sampled from a piece.
     pairs_max: u64,
     side_bytes_max: usize,
     open: Option<Opened>,
     buffer: Vec<u8>,
-    /// Hashes of keys that were met. A task combines them, so each counts once.
+    /// Hashes of keys that were met. A task would combine equal keys, so each counts once.
     combined: HashSet<u64>,
     drawn: Vec<SampledPair>,
 }
@@ -152,7 +150,7 @@ impl<'a> Sampler<'a> {
         }
     }
 
-    /// Draws from the records that begin in `piece`; from none if these cannot be had.
+    /// Samples the records that begin in `piece`; none if it cannot be read.
     fn read(&mut self, piece: &SamplePiece) {
         if let Some(pairs) = self.map(piece) {
             self.draw(&pairs);
@@ -180,7 +178,7 @@ impl<'a> Sampler<'a> {
         chunk.file_number = *file_number;
         chunk.offset = found.offset;
         chunk.header = &open.header;
-        // Whether bad UTF-8, or any other bad record, is an error is for the map task to say.
+        // The map task decides whether invalid UTF-8 or another bad record is an error.
         chunk.lossy = true;
         let setup = CollectorSetup {
             partitions: 1,
@@ -200,7 +198,7 @@ impl<'a> Sampler<'a> {
         }
     }
 
-    /// Draws a pair for every so many bytes of them.
+    /// Samples one pair for every so many bytes.
     fn draw(&mut self, pairs: &RecordBuffer) {
         let combines = self.program.has_combiner();
         let bytes: u64 = all(pairs).map(weight).sum();
@@ -222,7 +220,7 @@ impl<'a> Sampler<'a> {
     }
 }
 
-/// The pairs of the only partition.
+/// All pairs: there is one partition.
 fn all(pairs: &RecordBuffer) -> impl Iterator<Item = RecordRef<'_>> {
     (0..pairs.partition_len(0)).map(|index| pairs.get(0, index))
 }

@@ -6,21 +6,21 @@ use std::os::unix::fs::FileExt;
 
 use windrow_jobs::input::Framing;
 
-/// Read first beyond the last byte, to see where its record ends.
+/// Bytes read first beyond the last byte, to find the end of its record.
 const LOOKAHEAD_BYTES: u64 = 4 << 10;
-/// Read at most: longer records are left out.
+/// Most bytes read: longer records are skipped.
 const WINDOW_BYTES_MAX: u64 = 1 << 20;
 
 /// Whole records of a file.
 pub(super) struct Found {
-    /// Of the first one, from the start of the file.
+    /// Offset of the first record in the file.
     pub(super) offset: u64,
-    /// Where they are.
+    /// Their range in the buffer.
     pub(super) in_buffer: Range<usize>,
 }
 
 /// Reads the records that begin in `bytes`, or else the next one, into `buffer`. `None` if that
-/// takes too much, if there is none, or if the file cannot be read.
+/// needs too many bytes, if there is no record, or if the file cannot be read.
 pub(super) fn records(
     file: &File,
     file_bytes: u64,

@@ -1,10 +1,10 @@
-//! Which bytes of the input a sample is taken from. Pure: no file is touched.
+//! Chooses the bytes of the input to sample. Pure: no file is touched.
 
 use std::ops::Range;
 
 use crate::plan::listing::InputFile;
 
-/// Read of all files together, about.
+/// Approximate bytes read of all files together.
 const SAMPLE_BYTES: u64 = 8 << 20;
 /// Number of strata of a large input, from few to many partitions.
 const STRATA: (u64, u64) = (256, 1024);
@@ -12,17 +12,17 @@ const STRATA_PER_PARTITION: u64 = 8;
 /// Files of one stratum that are opened.
 const FILES_PER_STRATUM: usize = 8;
 
-/// What is read of one file.
+/// A piece of one file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Piece {
     /// Index of the file.
     pub(super) file: usize,
-    /// Where records begin that are wanted.
+    /// The range in which wanted records begin.
     pub(super) bytes: Range<u64>,
 }
 
-/// Spreads what is to be read evenly over all bytes of all files. Where in its stratum a piece lies
-/// differs from stratum to stratum, so that files that are sorted each for itself do not mislead.
+/// Spreads the pieces evenly over all bytes of all files. A piece's position in its stratum varies,
+/// so that files that are sorted individually do not mislead.
 pub(super) fn strata(files: &[InputFile], partitions: u32) -> Vec<Vec<Piece>> {
     let total: u64 = files.iter().map(InputFile::bytes).sum();
     let wanted = (u64::from(partitions) * STRATA_PER_PARTITION).clamp(STRATA.0, STRATA.1);
@@ -44,7 +44,7 @@ pub(super) fn strata(files: &[InputFile], partitions: u32) -> Vec<Vec<Piece>> {
         .collect()
 }
 
-/// Goes through the files, end to end.
+/// A cursor over the files, end to end.
 struct Cursor<'a> {
     files: &'a [InputFile],
     file: usize,
@@ -53,7 +53,7 @@ struct Cursor<'a> {
 }
 
 impl Cursor<'_> {
-    /// What the files hold of `wanted`, which does not lie before what was asked for last.
+    /// The pieces of `wanted`, which must not lie before the range of the last call.
     fn pieces(&mut self, wanted: Range<u64>) -> Vec<Piece> {
         let mut pieces = Vec::new();
         while let Some(file) = self.files.get(self.file)
@@ -118,7 +118,7 @@ mod tests {
             }
             prop_assert!(strata.len() as u64 <= STRATA.1);
             prop_assert!(read <= SAMPLE_BYTES);
-            // Files that are left out are small ones.
+            // Skipped files are small.
             prop_assert!(total == 0 || read > 0);
         }
     }

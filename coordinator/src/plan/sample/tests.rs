@@ -85,19 +85,19 @@ fn lines(numbers: impl Iterator<Item = u64>) -> String {
 fn input_in_any_order_is_cut_evenly() {
     assert_even(&parts(&sort(), &[lines(mixed(100_000, 1 << 30))]));
     assert_even(&parts(&sort(), &[lines(0..1_000_000)]));
-    // Each file begins anew, and there are about as many files as places that are read.
+    // Each file begins anew, and there are about as many files as sampled pieces.
     let runs: Vec<_> = (0..300).map(|run| lines((0..5_000).map(|n| n * 300 + run))).collect();
     assert_even(&parts(&sort(), &runs));
 }
 
 #[test]
-fn a_line_that_is_nearly_everywhere_is_shared_out() {
+fn a_very_frequent_line_is_spread_over_partitions() {
     let skewed = mixed(200_000, 1 << 30).map(|n| if n % 10 == 0 { n } else { 500 });
     assert_even(&parts(&sort(), &[lines(skewed)]));
 }
 
 #[test]
-fn pairs_that_are_combined_count_once() {
+fn combined_pairs_count_once() {
     // Every other line is one of the first ten: they are frequent, but few.
     let uneven = mixed(400_000, 1 << 30).map(|n| if n % 2 == 0 { n % 20 } else { n % 50_000 });
     assert_even(&parts(&count(), &[lines(uneven)]));
@@ -121,7 +121,7 @@ fn small_inputs_are_cut_too() {
 }
 
 #[test]
-fn what_cannot_be_mapped_or_read_is_left_out() {
+fn unreadable_and_bad_records_are_skipped() {
     let dir = tempfile::tempdir().unwrap();
     let mut files = write(&dir, &["bad\n".to_string(), lines(0..1_000), "b\n".to_string()]);
     files[2].location = format!("{}-is-missing", files[2].location).parse().unwrap();
@@ -131,7 +131,7 @@ fn what_cannot_be_mapped_or_read_is_left_out() {
 }
 
 #[test]
-fn a_record_that_is_longer_than_its_piece_is_read_on() {
+fn a_record_longer_than_its_piece_is_read_to_its_end() {
     let text = (0..100).map(|n| format!("{}{}\n", n % 10, "x".repeat(100_000))).collect();
     assert_even(&parts(&sort(), &[text]));
 }
