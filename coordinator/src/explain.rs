@@ -21,13 +21,13 @@ pub(crate) fn failure(failure: &JobFailure, spec: Option<&JobSpec>) -> String {
             too_many_bad_records(*skipped, *of, *budget, example.as_ref())
         }
         JobFailure::Poison { task, records, cause } => format!(
-            "{} task {}: each of {records} records has ended the process that tried it, and no more are looked for; of the \
-             last one, {cause}; correct the input or the job's code, and run it again",
+            "{} task {}: each of {records} records has killed the process that tried it, and the search for more has ended; \
+             the last one: {cause}; correct the input or the job's code, and run it again",
             task.stage, task.index
         ),
         JobFailure::Audit { written, read } => format!(
-            "the reducers have not read what the maps wrote ({written:?} against {read:?}); this is a bug, or memory \
-             that forgets: check it, and run the job again"
+            "the reducers have not read what the maps wrote ({written:?} against {read:?}); this is a bug, or faulty \
+             memory: check the memory, and run the job again"
         ),
         JobFailure::NoWorkers => {
             let wait = spec.map_or(Duration::ZERO, |spec| spec.options.worker_wait);
@@ -154,9 +154,7 @@ fn advice(cause: &FailureCause, spec: Option<&JobSpec>) -> &'static str {
         }
         FailureCause::Corrupt { .. } => "; check the disk, and run the job again",
         FailureCause::FetchFailed { .. } => "; check that the workers reach each other",
-        FailureCause::WorkerLost { .. } => {
-            "; see the workers' logs, the task may be what ends them"
-        }
+        FailureCause::WorkerLost { .. } => "; see the workers' logs: the task itself may kill them",
         _ => "",
     }
 }

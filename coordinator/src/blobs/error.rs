@@ -9,9 +9,7 @@ use windrow_jobs::{Digest, explained};
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum BlobError {
     /// The blob is too large.
-    #[error(
-        "it has {bytes} bytes, and {most} is the most here (see coordinator --program-bytes-max)"
-    )]
+    #[error("it has {bytes} bytes; the limit is {most} (see coordinator --program-bytes-max)")]
     TooLarge {
         /// Its size.
         bytes: u64,
@@ -20,7 +18,7 @@ pub(crate) enum BlobError {
     },
     /// The folder is full of blobs that are needed.
     #[error(
-        "programs of running jobs and recent ones leave no room for {bytes} more bytes of at most {most}; try again later"
+        "no space for {bytes} more bytes: programs of running and recent jobs take it, of {most} bytes in all; try again later"
     )]
     NoRoom {
         /// The bytes that the blob needs.
@@ -30,7 +28,7 @@ pub(crate) enum BlobError {
     },
     /// The submitter would exceed their share.
     #[error(
-        "your programs and side files would take {bytes} bytes, with those of your jobs that have not ended, and {most} is the \
+        "your programs and side files, with those of your unfinished jobs, would take {bytes} bytes; {most} is the \
          most for one submitter now (half of what others leave; see coordinator --program-bytes-max); wait for jobs or uploads of yours to end, \
          or cancel some"
     )]

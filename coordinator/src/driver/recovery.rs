@@ -91,6 +91,6 @@ fn say_what_was_recovered(decider: &Decider<Catalog>, state: &Path) {
     let (running, ended, workers) = (running.len(), ended.len(), scheduler.workers().count());
     let state = state.display();
     tracing::info!(
-        "{epoch} of {state}: {running} jobs go on, {ended} have ended, {workers} workers to come back"
+        "{epoch} of {state}: {running} jobs continue, {ended} have ended, {workers} workers are expected back"
     );
 }

@@ -54,7 +54,7 @@ pub enum RecoverError {
     #[error(transparent)]
     Gone(#[from] JournalGone),
     /// The system provides no random numbers.
-    #[error("cannot draw a number: {0}")]
+    #[error("the system provides no random numbers: {0}")]
     Random(#[from] std::io::Error),
 }
 

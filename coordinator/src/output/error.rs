@@ -75,7 +75,7 @@ pub(crate) enum OutputError {
     /// The folder belongs to a job whose coordinator is not running.
     #[error(
         "output {} belongs to a job ('{}') that waits for its coordinator: start 'windrow coordinator --state {}' again, or, \
-         if that is gone for good, remove {}, and nothing else: what is to be put back lies beside it",
+         if that is gone for good, remove {}, and nothing else: an old output may lie beside it",
         path.display(), owner.job, owner.state.display(), path.join(TEMPORARY).join(LOCK).display()
     )]
     Owned {

@@ -77,7 +77,7 @@ pub enum PlanError {
     },
     /// A file that is one record, and larger than a record may be.
     #[error(
-        "{path} has {bytes} bytes, and the job reads each file as one record, of at most {most} bytes: give a larger --max-record-size, which its workers need as memory"
+        "{path} has {bytes} bytes, but the job reads each file as one record, of at most {most} bytes: give a larger --max-record-size, which its workers need as memory"
     )]
     TooLarge {
         /// Its path.

@@ -28,7 +28,7 @@ pub(in crate::rpc) fn spec_from(spec: Option<v1::JobSpec>) -> Result<JobSpec, Ma
     check(
         params <= PARAMS_BYTES_MAX,
         &format!(
-            "the job's parameters have {params} bytes, and may have {PARAMS_BYTES_MAX}; pass large ones in a side file (--file)"
+            "the job's parameters have {params} bytes, and the limit is {PARAMS_BYTES_MAX}; pass large ones in a side file (--file)"
         ),
     )?;
     check(!spec.inputs.is_empty(), "no input is named")?;
@@ -36,7 +36,7 @@ pub(in crate::rpc) fn spec_from(spec: Option<v1::JobSpec>) -> Result<JobSpec, Ma
     check(
         inputs <= INPUTS_MAX,
         &format!(
-            "{inputs} inputs are named, and there may be {INPUTS_MAX}; name their folder, or a pattern in quotes"
+            "{inputs} inputs are named, and the limit is {INPUTS_MAX}; name their folder, or a pattern in quotes"
         ),
     )?;
     for input in &spec.inputs {
