@@ -36,10 +36,10 @@ fn compared() {
     let middle = whole.len() / 2;
     zeroed[middle..middle + 100].fill(0);
     fs::write(&part, zeroed).unwrap();
-    verify(&out).expect_code(1).expect_said("part-00001: its bytes have the checksum");
+    verify(&out).expect_code(1).expect_said("part-00001: its checksum is");
 
     fs::write(&part, &whole[1..]).unwrap();
-    let size = format!("it has {} bytes, of {} that were written", whole.len() - 1, whole.len());
+    let size = format!("it has {} bytes, but {} were written", whole.len() - 1, whole.len());
     verify(&out).expect_code(1).expect_said(&size);
 
     fs::remove_file(&part).unwrap();
@@ -90,7 +90,7 @@ fn beside() {
     // A backup by hard links changes nothing.
     let part = output.join("part-00000");
     fs::hard_link(&part, dir.join("backup")).unwrap();
-    verify(&out).expect_code(0).expect_said("part-00000: it has another name as well");
+    verify(&out).expect_code(0).expect_said("part-00000: it has another hard link");
     fs::set_permissions(&part, fs::Permissions::from_mode(0o4755)).unwrap();
     verify(&out).expect_code(1).expect_said("part-00000: it has a setuid");
 }

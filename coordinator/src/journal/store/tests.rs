@@ -141,7 +141,7 @@ async fn a_journal_without_its_beginning_is_not_taken_for_a_new_one() {
     write(&dir, 0, &[&["a"]]).await;
     fs::remove_file(dir.path().join(IDENTITY)).unwrap();
     let error = open(&dir, "a").await.err().expect("the journal was opened").to_string();
-    assert!(error.contains("epochs/00000001 is there, but identity"), "{error}");
+    assert!(error.contains("epochs/00000001 exists, but identity"), "{error}");
     assert!(!dir.path().join(IDENTITY).exists());
 }
 
