@@ -117,7 +117,7 @@ fn a_declared_path_is_writable() {
     for (declared, code, said) in [
         ("notes", 2, "must be an absolute path"),
         (&*path(&dir.join("missing")), 1, "No such file"),
-        (&*worker, 1, "this worker's folder, or part of it, lies there"),
+        (&*worker, 1, "it overlaps with this worker's folder"),
         ("/", 2, "the job's output"),
     ] {
         let (_dir, output) = reach(&cluster, &act, &["--allow-write", declared]);

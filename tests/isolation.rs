@@ -337,13 +337,13 @@ fn no_users() {
     refused(2, &of("9-1", "4290000100"), "such as 2000000000-2000000999");
     refused(2, &of("4290000000-4290000099", "no-such-group"), "/etc/group knows no group");
     refused(1, &of("0-9", "4290000100"), "above 0");
-    refused(1, &of("1-65000", "4290000100"), "is killed with the job");
+    refused(1, &of("1-65000", "4290000100"), "are killed with the job");
     refused(1, &of("4290000000-4290000099", "0"), "not root's");
     refused(1, &[&OWN_USERS[..], &["--in-process"]].concat(), "--in-process");
     let open = Cluster::start(0);
     let mut command = open.worker_command(0);
     command.args(OWN_USERS);
-    Process::start(command).finish().expect_code(1).expect_said("a secured one");
+    Process::start(command).finish().expect_code(1).expect_said("a secured cluster");
 }
 
 /// A user that is not root, so that permissions apply to it.
@@ -440,6 +440,6 @@ fn exchanged_path() {
             let refused = format!("refused write {notes}/profile\t1");
             assert!(sorted_lines(&dir.join("out")).contains(&refused));
         }
-        _ => drop(output.expect_said("a link in it by now")),
+        _ => drop(output.expect_said("replaced by a link meanwhile")),
     }
 }

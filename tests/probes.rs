@@ -233,7 +233,7 @@ fn renewed_in_processes() {
     gated.wait_for_maps(4);
     let renewals = |n: usize| {
         let log = cluster.workers[n].stderr();
-        log.matches("a job's credentials were renewed").count()
+        log.matches("renewed a job's credentials").count()
     };
     // Each renewal comes after two thirds of a certificate's life, so after two the first
     // certificate has expired.

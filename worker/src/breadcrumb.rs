@@ -1,16 +1,16 @@
-//! Where user code was when its process died: a file that the process writes before each record,
-//! and its worker reads.
+//! Breadcrumbs: a file in which a process notes the place of user code before each record, and from
+//! which its worker learns where user code was when the process died.
 //!
-//! It survives any death of the process, as the kernel has what was written; it is never forced to
-//! disk, since nobody asks after a death of the machine. Only attempts that are suspected of
-//! killing write one: it costs two calls a record.
+//! The file survives any death of the process, since the kernel has its bytes; it is never synced,
+//! since it need not survive a crash of the machine. Only suspects write one: it costs two system
+//! calls a record.
 //!
 //! ```text
 //!  checksum of the rest (8) | length of the place (4) | place, as in the protocol |
-//!  what was there before
+//!  bytes of earlier places
 //! ```
 //!
-//! A length of 0 says that user code is at no record.
+//! A length of 0 means that user code is at no record.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read};
@@ -33,16 +33,16 @@ use crate::wire::{place_from, place_to};
 const CHECKSUM_BYTES: usize = 8;
 const HEADER_BYTES: usize = CHECKSUM_BYTES + 4;
 
-/// Size of the file from the start, so that a full disk is met then: paths and shown keys have
-/// less.
+/// Size of the file from the start, so that a full disk is noticed then: paths and shown keys are
+/// shorter.
 const FILE_BYTES: usize = 16 << 10;
 
-/// Where process number `serial` of a job leaves its breadcrumb, in a worker's folder.
+/// The path of the breadcrumb of a job's process number `serial`, in a worker's folder.
 pub fn breadcrumb_path(directory: &Path, job: JobId, serial: u32) -> PathBuf {
     directory.join(job.to_string()).join(format!("breadcrumb-{serial}"))
 }
 
-/// Notes where user code is. The file is removed when this is dropped.
+/// A breadcrumb: notes where user code is. The file is removed when this is dropped.
 #[derive(Debug)]
 pub struct BreadcrumbFile {
     file: File,
@@ -51,7 +51,7 @@ pub struct BreadcrumbFile {
 }
 
 impl BreadcrumbFile {
-    /// Begins a breadcrumb, at no record.
+    /// Creates a breadcrumb, at no record.
     pub fn create(path: PathBuf) -> Result<Self, FailureCause> {
         let create = || {
             let file = create_private(&path)?;
@@ -80,21 +80,21 @@ impl Breadcrumb for BreadcrumbFile {
     }
 }
 
-/// Where user code was last, as far as a process that is gone has said so.
+/// Where a dead process's user code was last, as far as its breadcrumb tells.
 pub fn last_place(path: &Path) -> RecordPlace {
     match read(path) {
         Ok(place) => place.unwrap_or_default(),
         Err(error) if error.kind() == io::ErrorKind::NotFound => RecordPlace::default(),
         Err(error) => {
-            tracing::warn!(path = %path.display(), %error, "cannot read where user code was");
+            tracing::warn!(path = %path.display(), %error, "cannot read a breadcrumb");
             RecordPlace::default()
         }
     }
 }
 
-/// The place, if it was written whole.
+/// The place, unless the write was torn.
 fn read(path: &Path) -> io::Result<Option<RecordPlace>> {
-    // User code may have put anything there: nothing is to be waited for, nor read from elsewhere.
+    // User code may have replaced the file by anything: the open must not block, nor follow a link.
     let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
     let file = OpenOptions::new().read(true).custom_flags(flags.bits() as i32).open(path)?;
     let mut bytes = Vec::new();
@@ -102,7 +102,7 @@ fn read(path: &Path) -> io::Result<Option<RecordPlace>> {
     Ok(parse(&bytes))
 }
 
-/// What a breadcrumb begins with at `place`.
+/// Encodes a breadcrumb at `place`.
 pub(crate) fn encode(place: &v1::RecordPlace, buffer: &mut Vec<u8>) {
     buffer.clear();
     buffer.extend_from_slice(&[0; CHECKSUM_BYTES]);
@@ -111,7 +111,7 @@ pub(crate) fn encode(place: &v1::RecordPlace, buffer: &mut Vec<u8>) {
     seal(buffer);
 }
 
-/// Makes the checksum hold of a breadcrumb that is nothing but its place.
+/// Fills in the checksum of a breadcrumb that ends with its place.
 pub(crate) fn seal(breadcrumb: &mut [u8]) {
     if let Some((sum, rest)) = breadcrumb.split_first_chunk_mut::<CHECKSUM_BYTES>() {
         *sum = checksum(Crc64Nvme, rest).to_le_bytes();
@@ -138,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn the_last_place_is_found_until_it_is_left() {
+    fn the_last_place_is_read_until_user_code_leaves_it() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("breadcrumb");
         assert_eq!(last_place(&path), RecordPlace::default());
@@ -155,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_not_written_whole_is_no_place() {
+    fn a_torn_breadcrumb_is_ignored() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("breadcrumb");
         let breadcrumb = BreadcrumbFile::create(path.clone()).unwrap();
@@ -169,7 +169,7 @@ mod tests {
             other[index] ^= 1;
             assert_eq!(parse(&other), None, "byte {index}");
         }
-        // A name that leads elsewhere is not followed.
+        // A link is not followed.
         drop(breadcrumb);
         std::fs::write(folder.path().join("elsewhere"), &whole).unwrap();
         std::os::unix::fs::symlink("elsewhere", &path).unwrap();

@@ -1,4 +1,4 @@
-//! How the coordinator is reached: over TCP, or over whatever the embedder provides.
+//! ! Connects to the coordinator: over TCP, or over a transport of the embedder.
 
 use std::fmt;
 use std::future::Future;
@@ -22,7 +22,7 @@ type Connecting = Pin<Box<dyn Future<Output = Result<Channel, Error>> + Send>>;
 #[derive(Clone)]
 pub struct Connector {
     addresses: Arc<[Address]>,
-    /// The index of the one to try next, modulo their number.
+    /// The index of the address to try next, modulo their number.
     turn: Arc<AtomicUsize>,
 }
 
@@ -33,7 +33,7 @@ struct Address {
 }
 
 impl Connector {
-    /// Connects with `connect` to what messages call `name`.
+    /// Connects with `connect`; messages call the coordinator `name`.
     pub fn new<F>(name: &str, connect: impl Fn() -> F + Send + Sync + 'static) -> Self
     where
         F: Future<Output = Result<Channel, Error>> + Send + 'static,
@@ -41,17 +41,16 @@ impl Connector {
         Self::any(vec![Address::new(name, connect)])
     }
 
-    /// Connects to a URL such as `http://127.0.0.1:7171`, or to one of several with commas between
-    /// them.
+    /// Connects to a URL such as `http://127.0.0.1:7171`, or to one of several, separated by
+    /// commas.
     ///
-    /// # Errors
-    /// When one is no such URL, or not one for these credentials.
+    /// # Errors When one of them is not such a URL, or does not fit these credentials.
     pub fn url(urls: &str, dialer: &Dialer) -> Result<Self, NotAnAddress> {
         let addresses = urls.split(',').map(|url| Address::url(url.trim(), dialer));
         Ok(Self::any(addresses.collect::<Result<_, _>>()?))
     }
 
-    /// Connects where this one connects, or where `other` does.
+    /// Adds the addresses of `other`.
     #[must_use]
     pub fn or(self, other: &Self) -> Self {
         Self::any(self.addresses.iter().chain(&*other.addresses).cloned().collect())
@@ -61,25 +60,24 @@ impl Connector {
         Self { addresses: addresses.into(), turn: Arc::default() }
     }
 
-    /// A new connection, to the address whose turn it is.
+    /// A new connection, to the current address.
     ///
-    /// # Errors
-    /// When nobody answers.
+    /// # Errors When nobody answers.
     pub async fn connect(&self) -> Result<Channel, Error> {
         (self.current().connect)().await
     }
 
-    /// What to call the coordinator whose turn it is.
+    /// The current address, for messages.
     pub fn name(&self) -> &str {
         &self.current().name
     }
 
-    /// Gives the turn to the next address.
+    /// Moves on to the next address.
     pub(crate) fn turn(&self) {
         self.turn.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// How many addresses there are.
+    /// The number of addresses.
     pub(crate) fn addresses(&self) -> usize {
         self.addresses.len()
     }
@@ -124,7 +122,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_must_be_a_url() {
+    fn invalid_urls_are_refused() {
         let url = |url| Connector::url(url, &Dialer::plain());
         assert_eq!(url("http://127.0.0.1:7171").unwrap().name(), "http://127.0.0.1:7171");
         for wrong in ["", "127.0.0.1:7171", "http://a:1,", "http://a:1,https://b:2"] {
@@ -134,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn addresses_take_turns() {
+    fn addresses_are_tried_in_turn() {
         let connector = Connector::url("http://a:1, http://b:2", &Dialer::plain()).unwrap();
         let names = (0..3).map(|_| {
             let name = connector.name().to_string();

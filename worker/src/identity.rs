@@ -1,24 +1,24 @@
-//! Who this worker is to its cluster, and until when it may act as that, by its own clock.
+//! ! This worker's identity in its cluster, and its lease, by its own clock.
 //!
-//! The session sets it; both sides of the shuffle ask. It renews nothing by itself.
+//! The session sets it; both sides of the shuffle read it. It renews nothing by itself.
 
 use tokio::sync::watch;
 use tokio::time::Instant;
 use windrow_jobs::WorkerId;
 
-/// The name that a coordinator has given to this worker, once one has, and the end of its lease.
+/// The worker id that the coordinator has assigned, once there is one, and the end of the lease.
 pub struct Identity {
     holder: watch::Sender<Option<Leaseholder>>,
 }
 
-/// A worker of a cluster, and how long it may act as that.
+/// A worker of a cluster, and the end of its lease.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Leaseholder {
     /// The cluster.
     pub cluster: String,
-    /// The worker's name in it.
+    /// The worker's id in it.
     pub worker: WorkerId,
-    /// Until when it may act as that.
+    /// When the lease ends.
     pub lease_ends: Instant,
 }
 
@@ -29,13 +29,13 @@ impl Default for Identity {
 }
 
 impl Identity {
-    /// Takes the name that this worker has from now on.
+    /// Sets a new id.
     pub fn set(&self, cluster: &str, worker: WorkerId, lease_ends: Instant) {
         let cluster = cluster.to_string();
         self.holder.send_replace(Some(Leaseholder { cluster, worker, lease_ends }));
     }
 
-    /// Takes the end of the lease, renewed.
+    /// Sets the end of the renewed lease.
     pub fn renew(&self, lease_ends: Instant) {
         self.holder.send_if_modified(|holder| match holder {
             Some(holder) if holder.lease_ends != lease_ends => {
@@ -46,17 +46,17 @@ impl Identity {
         });
     }
 
-    /// Forgets the name: from now on this worker is nobody.
+    /// Forgets the id: from now on this worker has no identity.
     pub fn clear(&self) {
         self.holder.send_replace(None);
     }
 
-    /// What it is, and what it becomes.
+    /// The current identity, and its changes.
     pub(crate) fn changes(&self) -> watch::Receiver<Option<Leaseholder>> {
         self.holder.subscribe()
     }
 
-    /// Becomes what another one is.
+    /// Takes over another identity.
     pub(crate) fn follow(&self, holder: Option<Leaseholder>) {
         self.holder.send_replace(holder);
     }
@@ -72,23 +72,23 @@ impl Identity {
         holder.as_ref().is_some_and(|of| of.worker == worker && of.cluster == cluster)
     }
 
-    /// The cluster whose worker this is; empty as long as it is in none.
+    /// The cluster; empty before the worker has joined one.
     pub fn cluster(&self) -> String {
         let holder = self.holder.borrow();
         holder.as_ref().map_or_else(String::new, |holder| holder.cluster.clone())
     }
 
-    /// Whether the lease lasts.
+    /// Whether the lease is valid.
     pub fn has_lease(&self) -> bool {
         self.holder.borrow().as_ref().is_some_and(Leaseholder::has_lease)
     }
 
-    /// Waits until there is a lease that lasts. Cancel safe.
+    /// Waits until there is a valid lease. Cancel safe.
     pub async fn leased(&self) {
         let mut changes = self.holder.subscribe();
         let has_lease =
             |holder: &Option<Leaseholder>| holder.as_ref().is_some_and(Leaseholder::has_lease);
-        // The sender is `self`, so that this does not fail.
+        // The sender is `self`, so this does not fail.
         let _ = changes.wait_for(has_lease).await;
     }
 
@@ -118,7 +118,7 @@ mod tests {
     const SECOND: Duration = Duration::from_secs(1);
 
     #[tokio::test(start_paused = true)]
-    async fn a_lease_runs_out_and_is_renewed() {
+    async fn a_lease_expires_and_is_renewed() {
         let identity = Identity::default();
         assert!(!identity.has_lease() && !identity.is(WorkerId(1)));
         let start = Instant::now();
@@ -136,7 +136,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn ids_mean_nothing_in_another_cluster() {
+    async fn ids_are_valid_in_their_cluster_only() {
         let identity = Identity::default();
         identity.set("a", WorkerId(1), Instant::now() + SECOND);
         assert!(identity.is_of("a", WorkerId(1)));
@@ -144,6 +144,6 @@ mod tests {
         identity.clear();
         assert!(!identity.is(WorkerId(1)) && !identity.has_lease());
         identity.renew(Instant::now() + SECOND);
-        assert!(!identity.has_lease(), "who is nobody cannot be renewed");
+        assert!(!identity.has_lease(), "without an identity there is no lease to renew");
     }
 }

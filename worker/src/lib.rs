@@ -1,7 +1,7 @@
-//! Windrow's worker: runs attempts of tasks, keeps what they leave, and serves it to the other
+//! ! Windrow's worker: runs attempts of tasks, keeps their outputs, and serves them to other
 //! workers.
 
-// It panics where standard error cannot be written; `tracing`, and `cli::stderr`, do not.
+// `eprintln!` panics where standard error cannot be written; `tracing`, and `cli::stderr`, do not.
 #![warn(clippy::print_stderr)]
 
 mod agent;

@@ -1,16 +1,16 @@
-//! Processes that became children of this one when their parents ended.
+//! Orphans: processes that became children of this one when their parents ended.
 //!
 //! ```text
-//!  job's process --- forks twice, calls setsid ---> what leaves its group
+//!  job's process --- forks twice, calls setsid ---> a process outside its group
 //!        | ends
 //!        v
-//!  the nearest ancestor that takes orphans: the worker, or process 1 of its container
+//!  the nearest subreaper: the worker, or process 1 of its container
 //! ```
 //!
-//! The kernel gives orphans to the main thread of the process that takes them, and lists a thread's
-//! children by the thread that has started them (`/proc/self/task/ID/children`). Windrow starts
-//! none on its main thread: so what is listed there is an orphan, or was there before Windrow was
-//! (a shell that has become this program with `exec`), and is left alone.
+//! The kernel gives orphans to the main thread of the process that adopts them, and lists children
+//! under the thread that has started them (`/proc/self/task/ID/children`). Windrow starts no process
+//! on its main thread: so a child listed there is an orphan; or it is older than Windrow (of a shell
+//! that has become this program with `exec`), and is left alone.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -24,49 +24,46 @@ use rustix::process::{
 
 use crate::sync::lock;
 
-/// How often to look for some more after all that were there were killed: they may have started
-/// others meanwhile.
+/// How often to look for more after all visible orphans were killed: they may have started others
+/// meanwhile.
 const ROUNDS_MAX: u32 = 100;
-/// For the kernel to end them.
+/// Time for the kernel to end them.
 const PAUSE: Duration = Duration::from_millis(5);
 
 /// The orphans of this process.
 #[derive(Debug)]
 pub struct Orphans {
-    /// Children of the main thread that are no orphans.
+    /// Children of the main thread that are not orphans.
     not_ours: BTreeSet<i32>,
-    /// Whether all orphans of a container come here, also those that no job has left.
+    /// Whether all orphans of a container come here, including those that are not of a job.
     is_process_one: bool,
-    /// One at a time, so that no number is killed that was reaped, and given to somebody else,
-    /// meanwhile.
+    /// One at a time, so that no process id is killed that was reaped, and reused, meanwhile.
     looking: Mutex<()>,
 }
 
 impl Orphans {
-    /// Call it before any orphan can come.
+    /// To be called before any orphan can arrive.
     pub fn new() -> Self {
         let not_ours = children_of_main_thread().into_iter().collect();
         let is_process_one = getpid() == Pid::INIT;
         Self { not_ours, is_process_one, looking: Mutex::default() }
     }
 
-    /// From now on, what descends from this process comes here when its parent ends.
+    /// From now on, orphaned descendants of this process are adopted by it.
     ///
-    /// # Errors
-    /// When the system has nothing of the kind.
+    /// # Errors When the system does not support it.
     pub fn take_all(&self) -> io::Result<()> {
         Ok(set_child_subreaper(Some(getpid()))?)
     }
 
-    /// Takes leave of those that have ended, which would stay in the table of processes for ever.
+    /// Reaps orphans that have ended, which would stay in the process table for ever.
     pub fn reap(&self) {
         let _one_at_a_time = lock(&self.looking);
         self.listed().into_iter().for_each(reap);
     }
 
-    /// Kills and reaps those that jobs have left. `is_jobs` tells, by its environment, what a job
-    /// has started, where others come here as well: process 1 gets what `docker exec` has left
-    /// behind, too.
+    /// Kills and reaps orphans of jobs. `is_jobs` recognizes a job's process by its environment
+    /// where other orphans arrive as well: process 1 also gets those of `docker exec`.
     pub fn end_those_of_jobs(&self, is_jobs: impl Fn(&[u8]) -> bool) {
         let _one_at_a_time = lock(&self.looking);
         for _ in 0..ROUNDS_MAX {
@@ -76,7 +73,7 @@ impl Orphans {
                 return;
             }
             for pid in orphans {
-                // It is not reaped before, so the number is still its own.
+                // It has not been reaped, so the id is still its own.
                 let _ = kill_process(pid, Signal::KILL);
                 reap(pid);
             }
@@ -98,19 +95,19 @@ impl Default for Orphans {
     }
 }
 
-/// Where the kernel does not list children, there are none to care for.
+/// Where the kernel does not list children, no orphans are found.
 fn children_of_main_thread() -> Vec<i32> {
     let id = getpid().as_raw_nonzero();
     let children = fs::read_to_string(format!("/proc/self/task/{id}/children")).unwrap_or_default();
     children.split_ascii_whitespace().filter_map(|pid| pid.parse().ok()).collect()
 }
 
-/// With which it was started; empty when it has gone.
+/// The environment with which it was started; empty when it is gone.
 fn environment(pid: Pid) -> Vec<u8> {
     fs::read(format!("/proc/{}/environ", pid.as_raw_nonzero())).unwrap_or_default()
 }
 
-/// Takes leave of a process if it has ended.
+/// Reaps a process if it has ended.
 fn reap(pid: Pid) {
     let _ = waitid(WaitId::Pid(pid), WaitIdOptions::EXITED | WaitIdOptions::NOHANG);
 }
@@ -119,9 +116,9 @@ fn reap(pid: Pid) {
 mod tests {
     use super::*;
 
-    /// This process, as it is: whatever its main thread has started before is not touched.
+    /// For this process as it is: earlier children of its main thread are not touched.
     #[test]
-    fn what_was_there_before_is_left_alone() {
+    fn earlier_children_are_left_alone() {
         let mut orphans = Orphans::new();
         orphans.not_ours.insert(1);
         assert!(orphans.listed().iter().all(|pid| pid.as_raw_nonzero().get() != 1));
@@ -129,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn an_environment_tells_whose_a_process_is() {
+    fn a_process_is_recognized_by_its_environment() {
         let own = environment(getpid());
         assert!(own.windows(5).any(|window| window == b"PATH="), "{} bytes", own.len());
     }

@@ -3,7 +3,7 @@
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-/// How often somebody who waits looks whether to go on waiting.
+/// How often a waiting thread calls `check`.
 const LOOK: Duration = Duration::from_millis(50);
 
 /// Locks, whether or not somebody panicked while holding the lock.
@@ -11,8 +11,8 @@ pub fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Waits as long as what is locked says so, and is told of changes by `changed`; until `check`
-/// fails, which is looked at now and then.
+/// Waits while `is_to_wait` holds for the locked value; `changed` is notified of changes. Fails
+/// when `check` does, which is called every 50 ms.
 pub fn wait_while<'a, T, E>(
     changed: &Condvar,
     mut locked: MutexGuard<'a, T>,

@@ -1,5 +1,5 @@
-//! What the tests of several modules share: jobs written by hand against the engine's side of the
-//! contract, so that they can misbehave in ways that typed jobs cannot, and inputs for them.
+//! ! Helpers for the tests of several modules: jobs written by hand against the engine's side of
+//! the contract, so that they can misbehave in ways that typed jobs cannot, and inputs for them.
 
 use std::convert::Infallible;
 use std::path::Path;
@@ -33,10 +33,10 @@ use crate::shuffle::store::SegmentStore;
 use crate::task::Attempt;
 use crate::task::Cores;
 
-/// Of the one job of all tests.
+/// The identity of the one job of all tests.
 pub const IDENTITY: JobIdentity = JobIdentity(0x0123_4567_89ab_cdef_0123_4567_89ab_cdef);
 
-/// The owner of what an attempt of one of its maps leaves.
+/// The owner of the output of an attempt at one of its maps.
 pub fn owner(task: u32, attempt: u32) -> Owner {
     Owner { job: IDENTITY, stage: StageId::MAP, task, attempt }
 }
@@ -57,7 +57,7 @@ pub fn whole_file(path: &Path) -> InputRange {
     file_range(path, 0, std::fs::metadata(path).unwrap().len())
 }
 
-/// What is said of the job of all tests.
+/// The context of the one job of all tests.
 pub fn context() -> JobContext {
     JobContext {
         identity: IDENTITY,
@@ -84,14 +84,14 @@ pub fn push(buffer: &mut RecordBuffer, partition: u32, key: &[u8], value: &[u8])
     buffer.push(partition, RecordRef { key, value }).unwrap();
 }
 
-/// What these pairs are together.
+/// The audit of these pairs.
 pub fn audit(pairs: &[(Vec<u8>, Vec<u8>)]) -> Audit {
     let mut audit = Audit::default();
     pairs.iter().for_each(|(key, value)| audit.add(key, value));
     audit
 }
 
-/// Leaves a map output of job 1 with these pairs, sorted, in one partition.
+/// Writes a map output of job 1 with these pairs, sorted, in one partition.
 pub fn leave_output(store: &SegmentStore, task: u32, partition: u32, pairs: &[(Vec<u8>, Vec<u8>)]) {
     let folder = store.folder(JobId(1), IDENTITY).unwrap();
     let segment =
@@ -119,7 +119,7 @@ where
     let (client, server) = tokio::io::duplex(1 << 20);
     let incoming = tokio_stream::once(Ok::<_, std::io::Error>(server));
     let serving = Server::builder().add_service(service).serve_with_incoming(
-        // Without an end: the server would leave when nobody can connect any more.
+        // Without an end: the server would end with it.
         tokio_stream::StreamExt::chain(incoming, tokio_stream::pending()),
     );
     tokio::spawn(serving);
@@ -131,12 +131,12 @@ where
     Endpoint::from_static("http://in-memory").connect_with_connector_lazy(connector)
 }
 
-/// The name of an attempt of job 1.
+/// An attempt of job 1.
 pub fn attempt_id(stage: StageId, index: u32, number: u32) -> AttemptId {
     AttemptId { task: TaskId { job: JobId(1), stage, index }, number }
 }
 
-/// Counts words; with `is_map_only`, it writes each line again instead, in brackets.
+/// Counts words; with `is_map_only`, it writes each line in brackets instead.
 #[derive(Clone, Copy, Default)]
 pub struct Words {
     pub has_combiner: bool,
@@ -151,7 +151,7 @@ struct WordCollector {
     lines: u64,
 }
 
-/// An attempt of a job of `Words`, with `folder` for everything.
+/// An attempt of a `Words` job, with `folder` for all its files.
 pub fn attempt(
     words: Words,
     store: &Arc<SegmentStore>,

@@ -1,15 +1,15 @@
-//! The attempts of this worker, from one session to the next: those that run, those whose reports
-//! are not noted yet, and those whose map output is held.
+//! The attempts of this worker, from one session to the next: running attempts, attempts whose
+//! reports were not noted yet, and attempts whose map output is held.
 //!
 //! ```text
 //!  Assign --> running --> unanswered --Noted, won--> held, if it is a map output
 //!                |             |
-//!                |             +-----Noted, lost---> what it has left is deleted
-//!                +--cancelled: leaves nothing, and is reported like a failure
+//!                |             +-----Noted, lost---> its output is deleted
+//!                +--cancelled: leaves no output, and is reported like a failure
 //! ```
 //!
-//! When the connection breaks, all of this stays; whoever has opened the next one decides whether
-//! it goes on.
+//! When the connection breaks, all of this stays; the next welcome decides whether the session goes
+//! on.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -38,12 +38,12 @@ struct Running {
     cancel: CancellationToken,
 }
 
-/// An attempt that is over, and whose report was not noted yet.
+/// An attempt that is over and whose report the coordinator has not noted yet.
 struct Unanswered {
     report: v1::WorkerMessage,
-    /// What it has written under its own name.
+    /// The parts that it has written under its own name.
     parts: Vec<PartHandle>,
-    /// Whether the coordinator may know of it.
+    /// Whether the report was sent, so that the coordinator may know of it.
     was_told: bool,
 }
 
@@ -53,20 +53,21 @@ pub(super) struct Attempts {
     running: BTreeMap<AttemptId, Running>,
     tasks: JoinSet<(AttemptId, Ended)>,
     unanswered: BTreeMap<AttemptId, Unanswered>,
-    /// Those of them that are still to be told in this session.
+    /// Attempts whose reports are still to be sent in this session.
     untold: VecDeque<AttemptId>,
-    /// Map attempts whose output is here.
+    /// Map attempts whose output this worker holds.
     outputs: BTreeSet<AttemptId>,
-    /// Outputs that are lost with the process that had them, and whether the coordinator has been
-    /// told.
+    /// Outputs lost with the process that held them, and whether the coordinator has been told.
     lost: BTreeMap<AttemptId, bool>,
-    /// Hears of them; `None` where all outputs are in this process.
+    /// Receives lost outputs; `None` where all outputs are in this process.
     losses: Option<LostOutputs>,
-    /// What is being removed: jobs that have ended, and what winning reducers have read.
+    /// Removals under way: files of jobs that have ended, and outputs that winning reducers have
+    /// read.
     releases: JoinSet<()>,
     /// Jobs whose processes have ended, with the tickets of their releases.
     released: (mpsc::UnboundedSender<Released>, mpsc::UnboundedReceiver<Released>),
-    /// Those that are still to be told. In whichever session: the ticket says what is answered.
+    /// Releases still to be reported. Any session will do: the ticket names the call that is
+    /// answered.
     untold_released: VecDeque<Released>,
 }
 
@@ -104,8 +105,8 @@ impl Attempts {
         };
         self.running.insert(attempt, Running { progress, cancel });
         self.tasks.spawn(async move {
-            // A task of its own, so that a panic in the engine is a failed attempt and not a silent
-            // one.
+            // Runs in a task of its own, so that a panic in the engine fails the attempt instead of
+            // silencing it.
             let ended = tokio::spawn(run).await.unwrap_or_else(|panic| {
                 let message = format!("a bug in the engine: {panic}");
                 Err(FailureCause::UserPanic { place: RecordPlace::default(), message })
@@ -114,11 +115,12 @@ impl Attempts {
         });
     }
 
-    /// Waits until an attempt is over, or an output is lost; that is to be told then. Cancel safe.
+    /// Waits until an attempt is over or an output is lost, and there is something to report.
+    /// Cancel safe.
     pub(super) async fn over(&mut self) {
         tokio::select! {
             Some(ended) = self.tasks.join_next() => {
-                // A task that only runs an attempt does not panic.
+                // This task only runs an attempt, so it does not panic.
                 if let Ok((attempt, ended)) = ended {
                     self.note_end(attempt, ended);
                 }
@@ -133,7 +135,7 @@ impl Attempts {
     fn note_loss(&mut self, lost: Vec<AttemptId>) {
         for attempt in lost {
             tracing::warn!(%attempt, "its output is lost");
-            // One whose end was not heard of yet is lost all the same.
+            // The output may be lost before the end of its attempt was noticed.
             self.outputs.remove(&attempt);
             self.lost.insert(attempt, false);
         }
@@ -157,20 +159,20 @@ impl Attempts {
         self.untold.push_back(attempt);
     }
 
-    /// Whether a report is to be told.
+    /// Whether a report is waiting to be sent.
     pub(super) fn has_untold(&self) -> bool {
         !self.untold.is_empty()
             || !self.untold_released.is_empty()
             || self.untold_losses().next().is_some()
     }
 
-    /// Losses to tell: an output must be known before it can be lost.
+    /// Losses to report: the coordinator must know of an output before it can be lost.
     fn untold_losses(&self) -> impl Iterator<Item = AttemptId> {
         let untold = self.lost.iter().filter(|(_, was_told)| !**was_told);
         untold.map(|(attempt, _)| *attempt).filter(|attempt| !self.running.contains_key(attempt))
     }
 
-    /// The next report to tell; it counts as told.
+    /// The next report to send; it counts as sent from then on.
     pub(super) fn next_report(&mut self) -> Option<v1::WorkerMessage> {
         if let Some((job, ticket)) = self.untold_released.pop_front() {
             return Some(wire::released_to(job, ticket));
@@ -185,13 +187,13 @@ impl Attempts {
         Some(unanswered.report.clone())
     }
 
-    /// A new call goes on with the session: what was not answered is told again.
+    /// The session goes on with a new call: reports without an answer are sent again.
     pub(super) fn tell_again(&mut self) {
         self.untold = self.unanswered.keys().copied().collect();
         self.lost.values_mut().for_each(|was_told| *was_told = false);
     }
 
-    /// The coordinator has noted a report for good. Also when it does so for the second time.
+    /// The coordinator has noted a report for good. Idempotent.
     pub(super) fn noted(&mut self, attempt: AttemptId, won: bool) {
         let Some(Unanswered { parts, .. }) = self.unanswered.remove(&attempt) else { return };
         self.untold.retain(|untold| *untold != attempt);
@@ -203,8 +205,8 @@ impl Attempts {
         }
     }
 
-    /// The coordinator has no use for an attempt. One that is over and not answered stays: the
-    /// answer decides.
+    /// The coordinator no longer wants an attempt. An attempt that is over keeps its files until
+    /// the coordinator answers: the answer decides.
     pub(super) fn cancel(&mut self, attempt: AttemptId) {
         if let Some(running) = self.running.get(&attempt) {
             running.cancel.cancel();
@@ -213,8 +215,8 @@ impl Attempts {
         }
     }
 
-    /// A job has ended: what is held of it goes, while the session goes on, for many large files
-    /// take longer than a lease. That its processes have ended is told before.
+    /// A job has ended: its files are removed in the background, since many large files take longer
+    /// than a lease. The end of its processes is reported before that.
     pub(super) fn release(&mut self, job: JobId, ticket: Option<u64>) {
         for (_, running) in self.running.iter().filter(|(attempt, _)| attempt.task.job == job) {
             running.cancel.cancel();
@@ -226,33 +228,33 @@ impl Attempts {
         self.releases.spawn(async move {
             executor
                 .release(job, || {
-                    // When nobody hears it, the worker is about to end.
+                    // Nobody receives this only when the worker is about to end.
                     ticket.map(|ticket| released.send((job, ticket)));
                 })
                 .await;
         });
     }
 
-    /// Deletes what an attempt has left.
+    /// Deletes the parts and the output of an attempt.
     fn discard(&mut self, attempt: AttemptId, parts: Vec<PartHandle>) {
         let output = self.outputs.remove(&attempt).then(|| Arc::clone(&self.executor));
         if output.is_none() && parts.is_empty() {
             return;
         }
-        tracing::debug!(%attempt, "what it has left is not wanted");
+        tracing::debug!(%attempt, "its output is not wanted");
         tokio::task::spawn_blocking(move || parts.iter().for_each(parts::discard));
         if let Some(executor) = output {
             tokio::spawn(async move { executor.discard_output(attempt).await });
         }
     }
 
-    /// How far those that run have come.
+    /// Reports the progress of running attempts.
     pub(super) fn heartbeat(&self, sequence: u64) -> v1::WorkerMessage {
         let progress = self.running.iter().map(|(attempt, running)| (*attempt, &*running.progress));
         wire::heartbeat_to(progress, sequence)
     }
 
-    /// What there is to lose.
+    /// What this worker would lose if its session ended.
     pub(super) fn inventory(&mut self) -> wire::Inventory {
         while let Some(Ok((attempt, ended))) = self.tasks.try_join_next() {
             self.note_end(attempt, ended);
@@ -267,15 +269,16 @@ impl Attempts {
         }
     }
 
-    /// Whether nothing would be lost.
+    /// Whether this worker holds nothing that could be lost.
     pub(super) fn is_empty(&self) -> bool {
         self.running.is_empty() && self.unanswered.is_empty() && self.outputs.is_empty()
     }
 
-    /// Cancels all that runs, waits until it has stopped, or for a moment, and deletes all outputs.
+    /// Cancels all running attempts, waits briefly until they have stopped, and deletes all
+    /// outputs.
     ///
-    /// A part whose report was told stays, though its answer is not known: it may have won, and the
-    /// coordinator sweeps those that have not.
+    /// A part whose report was sent stays, although the answer is unknown: it may have won, and the
+    /// coordinator sweeps the losers.
     pub(super) async fn drop_all(&mut self) {
         for running in self.running.values() {
             running.cancel.cancel();
@@ -295,7 +298,7 @@ impl Attempts {
         {
             tracing::error!("a bug in the engine: removing files panicked");
         }
-        // A job of the next session may have the number of one that is still being removed.
+        // A job of the next session may have the number of a job that is still being removed.
         while self.releases.join_next().await.is_some() {}
         self.executor.release_all().await;
         while self.losses.as_mut().is_some_and(|losses| losses.try_recv().is_ok()) {}

@@ -4,13 +4,13 @@ use std::hash::{BuildHasher, RandomState};
 use std::time::Duration;
 
 const FIRST: Duration = Duration::from_millis(100);
-/// While there is nothing to lose.
+/// Longest pause of a worker that has nothing to lose.
 const LONG: Duration = Duration::from_secs(5);
-/// While there is.
+/// Longest pause of a worker that holds work.
 const SHORT: Duration = Duration::from_secs(1);
 
-/// Doubles from one pause to the next. Each is varied at random, so that a cluster's workers do not
-/// come back all at once.
+/// Backoff: doubles from one pause to the next, with jitter, so that the workers of a cluster do
+/// not all come back at once.
 pub(super) struct Backoff {
     next: Duration,
 }
@@ -20,17 +20,17 @@ impl Backoff {
         Self { next: FIRST }
     }
 
-    /// The next pause of a worker that has nothing.
+    /// The next pause of a worker that holds nothing.
     pub(super) fn long(&mut self) -> Duration {
         self.pause(LONG)
     }
 
-    /// The next pause of a worker whose work is lost if it does not return soon.
+    /// The next pause of a worker whose work is lost unless it reconnects soon.
     pub(super) fn short(&mut self) -> Duration {
         self.pause(SHORT)
     }
 
-    /// At least half of its nominal length.
+    /// The pause is at least half of its nominal length.
     fn pause(&mut self, longest: Duration) -> Duration {
         let nominal = self.next.min(longest);
         self.next = nominal * 2;
@@ -45,7 +45,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn pauses_grow_to_their_bound() {
+    fn pauses_grow_up_to_their_bound() {
         let mut backoff = Backoff::new();
         assert!(backoff.long() <= FIRST);
         let last = (0..20).map(|_| backoff.long()).last().unwrap();

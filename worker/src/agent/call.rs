@@ -1,4 +1,4 @@
-//! One call to a coordinator: how it is opened and hung up. What is said on it is the session's
+//! ! One call to a coordinator: how it is opened and closed. The messages are the session's
 //! business.
 
 use std::time::Duration;
@@ -15,39 +15,40 @@ use windrow_security::{explain, limits};
 use crate::connector::Connector;
 use crate::wire;
 
-/// How long a coordinator may take to answer; one that is stopped accepts connections and never
-/// does.
+/// How long a coordinator may take to answer; a coordinator that is stopped (SIGSTOP) accepts
+/// connections and never answers.
 const OPEN_TIMEOUT: Duration = Duration::from_secs(5);
-/// How long it may take to hang up after a goodbye.
+/// How long it may take to close the call after a goodbye.
 const GOODBYE_TIMEOUT: Duration = Duration::from_millis(500);
-/// Reports that may wait for the coordinator.
+/// Reports that may be queued for the coordinator.
 const REPORTS_MAX: usize = 64;
 
-/// A call that stands.
+/// An open call.
 pub(super) struct Call {
     pub(super) orders: Streaming<v1::CoordinatorMessage>,
     pub(super) reports: mpsc::Sender<v1::WorkerMessage>,
 }
 
-/// What a coordinator answered to hello.
+/// A coordinator's answer to the hello.
 pub(super) struct Answered {
     pub(super) call: Call,
     pub(super) welcome: v1::Welcome,
-    /// When it was said hello to: what it grants lasts from then on.
+    /// When the hello was sent: the lease that the coordinator grants lasts from then on.
     pub(super) asked: Instant,
 }
 
 /// Why there was no welcome.
 #[derive(Debug)]
 pub(super) enum Failed {
-    /// The coordinator does not want this worker, now or later.
+    /// The coordinator refuses this worker, for good.
     Refused(Status),
-    /// Another try, or another coordinator, may do better.
+    /// Another try, or another coordinator, may succeed.
     Unreachable(String),
 }
 
 impl Call {
-    /// Connects and says hello. What is put into `unheard` must be kept until another call stands.
+    /// Connects and says hello. The sender that is put into `unheard` must be kept until another
+    /// call is open.
     pub(super) async fn open(
         connector: &Connector,
         hello: v1::Hello,
@@ -59,7 +60,7 @@ impl Call {
             let (reports, outgoing) = mpsc::channel(REPORTS_MAX);
             unheard.push(reports.clone());
             let hello = v1::WorkerMessage { message: Some(Message::Hello(hello)) };
-            // There is room: nothing has been sent yet.
+            // The queue has room, since nothing has been sent yet.
             reports.send(hello).await.map_err(|_| unreachable("the connection was closed"))?;
             let mut client = SessionsClient::new(channel)
                 .max_decoding_message_size(limits::ANSWER_BYTES_MAX)
@@ -80,13 +81,13 @@ impl Call {
         answered
     }
 
-    /// Hangs up for good. The coordinator takes that for the worker's leaving, so that a call that
-    /// is only to be replaced by another one must be kept until that one stands.
+    /// Closes the call for good. The coordinator takes a closed call for the worker's goodbye, so a
+    /// call that is being replaced must be kept open until its successor is open.
     pub(super) async fn goodbye(self) {
         let Self { mut orders, reports } = self;
         drop(reports);
         let hung_up = async { while let Ok(Some(_)) = orders.message().await {} };
-        // If it does not take leave, the worker goes without.
+        // The worker leaves even if the coordinator does not answer.
         let _ = timeout(GOODBYE_TIMEOUT, hung_up).await;
     }
 }
@@ -95,7 +96,8 @@ fn unreachable(reason: impl Into<String>) -> Failed {
     Failed::Unreachable(reason.into())
 }
 
-/// Another build, a taken folder or a wrong service stay what they are; all else may pass.
+/// Another build, a taken folder and a wrong service are permanent; all other failures may be
+/// transient.
 fn failed(status: Status) -> Failed {
     match status.code() {
         Code::FailedPrecondition

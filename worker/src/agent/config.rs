@@ -1,4 +1,4 @@
-//! What a worker is started with, and why it may end.
+//! ! A worker's configuration, and the errors with which it may end.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -13,49 +13,49 @@ use crate::executor::{ChildProgram, Confinement, ExecutorError, JobLimits};
 use crate::orphans::Orphans;
 use crate::shuffle::FetchTimeouts;
 
-/// Settings of a worker. `None` lets it choose.
+/// Settings of a worker. `None` leaves the choice to the worker.
 #[derive(Clone, Debug)]
 pub struct WorkerConfig {
-    /// For people.
+    /// The worker's name, for display.
     pub name: String,
-    /// Folder for intermediate data, of this worker alone; created where missing.
+    /// Folder for intermediate data, used by this worker only; created if it is missing.
     pub directory: PathBuf,
     /// Threads for user code; all cores by default.
     pub threads: Option<u32>,
-    /// Memory for tasks; half of what the machine (or the control group) has by default.
+    /// Memory for tasks; by default, half of the memory of the machine (or of the control group).
     pub memory_bytes: Option<u64>,
-    /// Where other workers fetch from it; `None` opens no socket, for a worker that is alone.
+    /// Where other workers fetch from it; `None` opens no socket, for the only worker of a cluster.
     pub listen: Option<SocketAddr>,
-    /// Its credentials as a member of a secured cluster.
+    /// Its certificate as a member of a secured cluster.
     pub tls: Option<Tls>,
-    /// Users of this machine that may be at the other end where there are no credentials.
+    /// Users of this machine who may connect where there are no certificates.
     pub local_users: LocalUsers,
-    /// What others are told to connect to, `host:port`, where that is not the address itself, as
-    /// behind a translation of addresses.
+    /// The address that others connect to, `host:port`, if it differs from `listen`, as behind
+    /// network address translation.
     pub advertise: Option<String>,
-    /// How long another worker may take to send.
+    /// How long other workers may take to send.
     pub fetch: FetchTimeouts,
-    /// This machine: workers that say the same read each other's files.
+    /// This machine: workers with the same value read each other's files.
     pub host: String,
-    /// What to start for each job, so that user code cannot harm the worker; `None` runs it in the
-    /// worker itself.
+    /// The command that is started for each job, so that user code cannot harm the worker; `None`
+    /// runs jobs in the worker itself.
     pub child: Option<ChildProgram>,
-    /// Most bytes of programs and side files that are kept for later jobs.
+    /// Most bytes of programs and side files that are cached for later jobs.
     pub program_cache_bytes: u64,
-    /// What keeps the processes of jobs from the rest of the machine.
+    /// How the processes of jobs are kept from the rest of the machine.
     pub confinement: Confinement,
-    /// What each process of a job may use.
+    /// Resource limits of each process of a job.
     pub job_limits: JobLimits,
-    /// Where what jobs leave behind comes to; `None` where this process takes no orphans.
+    /// Reaps processes that jobs leave behind; `None` where this process adopts no orphans.
     pub orphans: Option<Arc<Orphans>>,
 }
 
-/// Programs and side files that are kept unless told otherwise.
+/// Default size of the cache of programs and side files.
 const PROGRAM_CACHE_BYTES: u64 = 4 << 30;
 
 impl WorkerConfig {
     /// A worker of a cluster, which serves its data on `listen`; port 0 takes any free one. Jobs
-    /// run in itself.
+    /// run in the worker itself.
     pub fn tcp(directory: impl Into<PathBuf>, listen: SocketAddr) -> Self {
         let name = format!("{}-{}", machine::host_name(), std::process::id());
         Self { listen: Some(listen), ..Self::new(name, directory.into()) }
@@ -87,51 +87,51 @@ impl WorkerConfig {
     }
 }
 
-/// Why a worker could not start, or was sent away for good.
+/// Why a worker could not start, or was refused for good.
 #[derive(Debug, thiserror::Error)]
 pub enum WorkerError {
-    /// Its folder cannot be used.
+    /// The worker's folder cannot be used.
     #[error(transparent)]
     Executor(#[from] ExecutorError),
-    /// Its socket cannot be opened.
+    /// The worker's socket cannot be opened.
     #[error("cannot listen on {address}: {error}")]
     Listen {
-        /// Where.
+        /// The address.
         address: SocketAddr,
-        /// What the system said.
+        /// The system's error.
         error: std::io::Error,
     },
-    /// Peers cannot be told where to fetch from.
+    /// There is no address that peers could fetch from.
     #[error(
         "other workers cannot connect to {address}; listen on an address of one of this machine's interfaces, or name one \
          with --advertise"
     )]
     UnspecifiedAddress {
-        /// As configured.
+        /// The configured address.
         address: SocketAddr,
     },
-    /// Jobs are not isolated as they are to be.
+    /// Jobs are isolated less than the configuration requires.
     #[error(
         "jobs would be isolated here by level '{level}', and --require-isolation asks for '{required}': {}",
         missing.join("; ")
     )]
     Isolation {
-        /// What there is.
+        /// The level that is possible here.
         level: Isolation,
-        /// What was asked for.
+        /// The level that is required.
         required: Isolation,
-        /// Why it is not more.
+        /// Why a higher level is not possible.
         missing: Vec<String>,
     },
     /// Jobs cannot have users of their own.
     #[error("jobs cannot have users of their own (--job-users): {0}")]
     JobUsers(String),
-    /// The coordinator does not want it, and will not if it asks again.
+    /// The coordinator refuses the worker, and will refuse it again.
     #[error("the coordinator {coordinator} refuses this worker: {}", status.message())]
     Refused {
-        /// Which.
+        /// The coordinator's address.
         coordinator: String,
-        /// Its answer.
+        /// The coordinator's answer.
         status: Status,
     },
 }

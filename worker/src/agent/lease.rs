@@ -1,17 +1,18 @@
-//! Until when a session's lease lasts, by the worker's own clock: told the time, it reads none.
+//! ! The end of a session's lease, by the worker's own clock. The time is passed in; nothing here
+//! reads a clock.
 //!
-//! The coordinator counts a worker as lost that it has not heard of for the length of a lease. So
-//! the worker may be sure to be wanted for that long after the *sending* of the last heartbeat that
-//! was acknowledged: the coordinator has read it later than that. Clocks are compared with
-//! themselves alone, and they run on while the process is stopped.
+//! The coordinator counts a worker as lost after the length of a lease without a message. So the
+//! worker may rely on its session for that long after it *sent* the last acknowledged heartbeat:
+//! the coordinator read it later than that. No two clocks are compared, and the clock goes on while
+//! the process is stopped.
 
 use std::collections::VecDeque;
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// Most heartbeats that may wait for their acknowledgement. Older ones would renew the lease by
-/// little.
+/// Most heartbeats that may wait for their acknowledgement. Older heartbeats would renew the lease
+/// by little.
 const UNACKNOWLEDGED_MAX: usize = 1_024;
 
 /// The lease of one call.
@@ -20,17 +21,17 @@ pub(super) struct Lease {
     length: Duration,
     ends: Instant,
     last_sequence: u64,
-    /// Number and sending of heartbeats, oldest first.
+    /// Sequence number and sending time of heartbeats, oldest first.
     unacknowledged: VecDeque<(u64, Instant)>,
 }
 
 impl Lease {
-    /// A lease that was granted in answer to what was sent at `asked`.
+    /// A lease that was granted in answer to a message sent at `asked`.
     pub(super) fn granted(asked: Instant, length: Duration) -> Self {
         Self { length, ends: asked + length, last_sequence: 0, unacknowledged: VecDeque::new() }
     }
 
-    /// The number of a heartbeat that is sent now.
+    /// The sequence number of a heartbeat that is sent now.
     pub(super) fn beat(&mut self, now: Instant) -> u64 {
         self.last_sequence += 1;
         if self.unacknowledged.len() == UNACKNOWLEDGED_MAX {
@@ -40,7 +41,7 @@ impl Lease {
         self.last_sequence
     }
 
-    /// Renews the lease by a heartbeat that was heard. Acknowledgements may be doubled, lost, or
+    /// Renews the lease by an acknowledged heartbeat. Acknowledgements may be duplicated, lost, or
     /// out of order.
     pub(super) fn acknowledged(&mut self, sequence: u64) {
         while let Some(&(sent, at)) = self.unacknowledged.front() {
@@ -54,17 +55,17 @@ impl Lease {
         }
     }
 
-    /// When it ends unless it is renewed.
+    /// When the lease ends unless it is renewed.
     pub(super) fn ends(&self) -> Instant {
         self.ends
     }
 
-    /// Whether it lasts.
+    /// Whether the lease is valid.
     pub(super) fn lasts(&self, now: Instant) -> bool {
         now < self.ends
     }
 
-    /// How long it lasts each time.
+    /// The length of the lease.
     pub(super) fn length(&self) -> Duration {
         self.length
     }
@@ -79,14 +80,14 @@ mod tests {
     }
 
     #[test]
-    fn it_lasts_from_the_sending_of_what_was_acknowledged() {
+    fn a_lease_lasts_from_the_sending_of_the_acknowledged_heartbeat() {
         let start = Instant::now();
         let mut lease = Lease::granted(start, seconds(10));
         assert!(lease.lasts(start + seconds(9)) && !lease.lasts(start + seconds(10)));
         let first = lease.beat(start + seconds(2));
         let second = lease.beat(start + seconds(4));
         assert!(second > first);
-        // However late the answer is read.
+        // The delay of the answer makes no difference.
         lease.acknowledged(first);
         assert_eq!(lease.ends(), start + seconds(12));
         lease.acknowledged(second);
@@ -94,7 +95,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_not_sent_or_was_heard_before_renews_nothing() {
+    fn unknown_and_repeated_acknowledgements_renew_nothing() {
         let start = Instant::now();
         let mut lease = Lease::granted(start, seconds(10));
         lease.acknowledged(7);
@@ -109,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn heartbeats_that_nobody_answers_are_forgotten() {
+    fn unanswered_heartbeats_are_dropped_beyond_their_bound() {
         let start = Instant::now();
         let mut lease = Lease::granted(start, seconds(10));
         let first = lease.beat(start + seconds(1));

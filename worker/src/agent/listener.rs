@@ -1,5 +1,6 @@
-//! The worker's one port, on which others ask for the outputs of all its jobs. It learns which job
-//! a connection is for, and leaves the rest to the executor, which knows the process that has them.
+//! ! The worker's one port, on which other workers ask for the outputs of all its jobs. It learns
+//! which job a connection is for, and hands the connection to the executor, which knows the job's
+//! process.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -18,17 +19,18 @@ use super::WorkerError;
 use crate::executor::Executor;
 use crate::shuffle::transport::preamble;
 
-/// Before it is tried again, when a connection could not be taken: mostly for want of descriptors.
+/// Pause before the next `accept` after one has failed, mostly for want of descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// A port that is listened on, until this is dropped.
+/// A listening port, closed when this is dropped.
 pub(crate) struct ShuffleListener {
     address: SocketAddr,
     accepting: JoinHandle<()>,
 }
 
 impl ShuffleListener {
-    /// Listens on `address`, whose port may be 0, and serves what `executor` has from then on.
+    /// Listens on `address`, whose port may be 0, and from then on serves the outputs of
+    /// `executor`.
     pub(crate) async fn start(
         address: SocketAddr,
         executor: Arc<Executor>,
@@ -53,8 +55,8 @@ impl Drop for ShuffleListener {
 }
 
 async fn accept(listener: TcpListener, executor: Arc<Executor>, limits: ConnectionLimits) {
-    // Those that are handed over belong to their job: one whose process takes none holds up nobody
-    // else's.
+    // Connections that were handed over count against their job: a process that accepts none holds
+    // up no other job's connections.
     let (nameless, named) =
         (WaitingList::new(limits.strangers()), WaitingList::new(limits.strangers()));
     let refusals = Refusals::default();
@@ -63,7 +65,7 @@ async fn accept(listener: TcpListener, executor: Arc<Executor>, limits: Connecti
             Ok(accepted) => accepted,
             Err(error) => {
                 refusals.say(|| {
-                    tracing::warn!(%error, "a connection of another worker could not be taken");
+                    tracing::warn!(%error, "cannot accept the connection of another worker");
                 });
                 sleep(ACCEPT_PAUSE).await;
                 continue;
@@ -79,7 +81,7 @@ async fn accept(listener: TcpListener, executor: Arc<Executor>, limits: Connecti
     }
 }
 
-/// Learns whom a connection is for, and gives it to them.
+/// Learns which job a connection is for, and hands it on.
 async fn hand_on(
     mut stream: TcpStream,
     executor: &Executor,
@@ -89,8 +91,8 @@ async fn hand_on(
     stream.set_nodelay(true)?;
     let job = within(&seat, preamble::read(&mut stream)).await?;
     if !executor.knows(job) {
-        // Whoever names a job that is not here is still a stranger: it is answered within the same
-        // limit.
+        // A peer that names a job which is not here is still a stranger: it is answered within the
+        // same limit.
         return within(&seat, executor.serve(job, stream)).await;
     }
     drop(seat);
@@ -98,7 +100,7 @@ async fn hand_on(
     within(&seat, executor.serve(job, stream)).await
 }
 
-/// Does it while there is room, and not for long.
+/// Does `work` while a seat is free, and only for a limited time.
 async fn within<K: Ord + Clone, T>(
     seat: &WaitingGuard<K>,
     work: impl Future<Output = io::Result<T>>,
@@ -121,7 +123,7 @@ mod tests {
     use crate::shuffle::transport::ShuffleTls;
     use crate::testing::IDENTITY;
 
-    /// What begins HTTP/2.
+    /// The bytes with which an HTTP/2 connection begins.
     const HTTP2: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
 
     fn executor(directory: std::path::PathBuf) -> Arc<Executor> {
@@ -141,9 +143,9 @@ mod tests {
         Arc::new(Executor::in_process(executor, linked))
     }
 
-    /// Those that say nothing keep nobody out, though they come from the same address.
+    /// Silent connections keep no other out, even from the same address.
     #[tokio::test]
-    async fn a_caller_is_answered_among_many_that_are_silent() {
+    async fn a_caller_is_answered_among_many_silent_connections() {
         let folder = tempfile::tempdir().unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -162,14 +164,15 @@ mod tests {
                 assert_eq!(frame[3], 4, "the server's settings");
             }
         }
-        // The first ones were evicted long before their time was over.
+        // The first connections were evicted long before their time was over.
         assert_eq!(silent[0].read(&mut [0]).await.unwrap(), 0);
         accepting.abort();
     }
 
-    /// A job whose process takes no connections has its share of those that wait, and no more.
+    /// A job whose process accepts no connections uses up its own share of the waiting list, and no
+    /// more.
     #[tokio::test]
-    async fn connections_of_one_job_keep_nobody_elses_out() {
+    async fn connections_of_one_job_do_not_crowd_out_other_jobs() {
         let named = WaitingList::new(8);
         let other = named.enter(JobIdentity(2)).await;
         let mut waiting = Vec::new();

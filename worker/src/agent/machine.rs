@@ -1,4 +1,4 @@
-//! What this process can tell of the machine that it runs on.
+//! ! Facts about the machine that this process runs on.
 
 use std::fs;
 use std::num::NonZero;
@@ -7,20 +7,20 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::cgroup::{self, machine_memory_bytes};
 
-/// The host's name, for people.
+/// The host's name, for display.
 pub(super) fn host_name() -> String {
     read("/proc/sys/kernel/hostname").unwrap_or_else(|| "host".to_string())
 }
 
-/// Names the machine: its name and its boot. The boot tells machines of one image apart, the name
-/// tells containers on one kernel apart, which do not see each other's files. Empty if the system
-/// does not say.
+/// Identifies the machine by its name and its boot: the boot tells machines of one image apart, the
+/// name tells containers on one kernel apart, which do not see each other's files. Empty if the
+/// system does not say.
 pub(super) fn host_id() -> String {
     read("/proc/sys/kernel/random/boot_id")
         .map_or_else(String::new, |boot| format!("{}/{boot}", host_name()))
 }
 
-/// Names this process among all of its machine.
+/// Identifies this process among all processes of its machine.
 pub(super) fn instance() -> String {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     format!("{}-{:x}", std::process::id(), now.as_nanos())
@@ -31,7 +31,8 @@ pub(super) fn cores() -> u32 {
     std::thread::available_parallelism().map_or(1, NonZero::get) as u32
 }
 
-/// Says at the start what else the kernel would say by killing processes of jobs.
+/// Warns at the start about limits that the kernel would otherwise enforce by killing processes of
+/// jobs.
 pub(super) fn warn_of_memory(memory_bytes: u64) {
     let machine = machine_memory_bytes();
     let group = cgroup::kill_limit_bytes().filter(|limit| *limit < machine);
@@ -49,7 +50,7 @@ pub(super) fn warn_of_memory(memory_bytes: u64) {
     );
 }
 
-/// A system file without the line's end.
+/// Reads a system file, without the final line break.
 fn read(path: impl AsRef<Path>) -> Option<String> {
     fs::read_to_string(path).ok().map(|text| text.trim().to_string())
 }
@@ -59,7 +60,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_machine_keeps_its_name() {
+    fn the_machine_identifies_itself_the_same_way_twice() {
         assert_eq!(host_id(), host_id());
         assert_ne!(instance(), instance());
     }

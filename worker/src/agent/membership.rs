@@ -1,59 +1,59 @@
-//! What a worker knows of its cluster from one call to the next: its id there, and the highest
-//! epoch that it has seen.
+//! ! What a worker remembers of its cluster from one call to the next: its id there, and the
+//! highest epoch that it has seen.
 //!
-//! Pure: it judges welcomes, and does nothing about them.
+//! Pure: it judges welcomes and does no I/O.
 
 use windrow_jobs::WorkerId;
 use windrow_proto::v1;
 
-/// Most clusters whose epochs are remembered. One is new with each coordinator that keeps no
-/// journal.
+/// Most clusters whose epochs are remembered. A coordinator without a journal begins a new cluster
+/// at each start.
 const CLUSTERS_MAX: usize = 64;
 
-/// The worker's place in a cluster, once it had one.
+/// The worker's membership in a cluster, once it has joined one.
 #[derive(Debug, Default)]
 pub(super) struct Membership {
     current: Option<Member>,
-    /// The highest epoch seen of each cluster, the latest cluster last.
+    /// The highest epoch seen of each cluster; the most recent cluster is last.
     epochs: Vec<(String, u64)>,
 }
 
-/// A name, and whose it is.
+/// A worker's id, and its cluster.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Member {
     pub(super) cluster: String,
     pub(super) worker: WorkerId,
-    /// The highest that was seen in that cluster.
+    /// The highest epoch that was seen in the cluster.
     pub(super) epoch: u64,
 }
 
 /// How a session begins.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Welcomed {
-    /// As it was when the last call broke: nothing is lost.
+    /// The session continues where the last call broke: nothing is lost.
     Back,
-    /// Under a new name: all that was done under the former one is lost.
+    /// The worker has a new id: all work under the former id is lost.
     Anew,
 }
 
-/// Why a welcome is not taken.
+/// Why a welcome is rejected.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum Unwelcome {
-    /// Another coordinator has taken its place.
+    /// A coordinator of a higher epoch has replaced this one.
     #[error("it has been replaced: its epoch is {epoch}, but one of epoch {seen} has been seen")]
     Replaced { epoch: u64, seen: u64 },
-    /// It speaks of a session that there never was.
-    #[error("it takes this worker for another one")]
+    /// It refers to a session that this worker never had.
+    #[error("it mistakes this worker for another one")]
     Mistaken,
 }
 
 impl Membership {
-    /// Who this was when last welcomed.
+    /// The membership of the last welcome.
     pub(super) fn current(&self) -> Option<&Member> {
         self.current.as_ref()
     }
 
-    /// Judges a welcome, and remembers one that is good.
+    /// Judges a welcome, and remembers it if it is accepted.
     pub(super) fn welcome(&mut self, welcome: &v1::Welcome) -> Result<Welcomed, Unwelcome> {
         let v1::Welcome { worker, ref cluster, epoch, returned, .. } = *welcome;
         let worker = WorkerId(worker);
@@ -101,7 +101,7 @@ mod tests {
     }
 
     #[test]
-    fn only_who_was_there_can_be_back() {
+    fn only_a_member_can_resume_its_session() {
         let mut membership = Membership::default();
         let mistaken = Err(Unwelcome::Mistaken);
         assert_eq!(membership.welcome(&welcome("a", 1, 1, true)), mistaken);
@@ -112,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bounded_number_of_clusters_is_remembered() {
+    fn the_epochs_of_a_bounded_number_of_clusters_are_remembered() {
         let mut membership = Membership::default();
         for cluster in 0..=CLUSTERS_MAX {
             membership.welcome(&welcome(&cluster.to_string(), 1, 9, false)).unwrap();

@@ -6,13 +6,13 @@
 //!    +-- session --- hello, welcome --- orders --> Attempts --> executor
 //!    |      ^                                          |
 //!    |      +-- heartbeats and reports <---------------+
-//!    +-- backoff, when the call breaks; then another one, here or with the next coordinator
+//!    +-- backoff, when the call breaks; then another call, here or to the next coordinator
 //! ```
 //!
-//! When a call breaks, nothing is lost: attempts go on, outputs stay, and results wait until they
-//! can be told. Only the answer to the next hello says whether the session goes on. If not, all of
-//! it is dropped before anything new is begun. The agent decides nothing about tasks and runs no
-//! user code.
+//! When a call breaks, nothing is lost: attempts go on, outputs stay, and reports wait until they
+//! can be sent. Only the answer to the next hello says whether the session goes on. If not, all work
+//! is dropped before anything new begins. The agent decides nothing about tasks and runs no user
+//! code.
 
 mod attempts;
 mod backoff;
@@ -48,46 +48,46 @@ use membership::Membership;
 use open::Opened;
 use session::End;
 
-/// Map attempts at once: while one reads, the other computes.
+/// Map attempts at once: one computes while the other reads.
 const MAP_SLOTS: u32 = 2;
 
-/// A worker between and during its sessions.
+/// A worker, between and during its sessions.
 struct Agent {
     executor: Arc<Executor>,
     connector: Connector,
-    /// What it says of itself, whatever it has.
+    /// The part of the hello that never changes.
     hello: v1::Hello,
     stops: Stops,
     membership: Membership,
     attempts: Attempts,
-    /// What jobs print, to be passed on.
+    /// Receives the output that jobs print.
     logs: PrintedLogs,
-    /// What has been said of each job.
+    /// What the coordinator has announced of each job.
     jobs: BTreeMap<JobId, KnownJob>,
-    /// Who reads map outputs here.
+    /// The identity under which this worker reads map outputs.
     reader: Reader,
-    /// Not hung up before another call stands: its end would be taken for a goodbye.
-    broken_call: Option<Call>,
-    /// Of calls whose hello was not answered: should it be heard late, their end must not be taken
+    /// The broken call, not closed before another call is open: the coordinator would take its end
     /// for a goodbye.
+    broken_call: Option<Call>,
+    /// Senders of calls whose hello was not answered. They stay open: if the hello arrives late,
+    /// the end of the call must not pass for a goodbye.
     unheard: Vec<mpsc::Sender<v1::WorkerMessage>>,
 }
 
-/// How a worker is told to end. Clones tell the same worker.
+/// Stops a worker. Clones stop the same worker.
 #[derive(Clone, Debug, Default)]
 pub struct Stops {
-    /// It takes nothing new, finishes what it has, and leaves when nobody needs its data any more,
-    /// which only the coordinator knows.
+    /// Drains the worker: it takes no new work, finishes its attempts, and leaves when nobody needs
+    /// its data any more, which only the coordinator knows.
     pub drain: CancellationToken,
-    /// It cancels what runs, and leaves.
+    /// Kills the worker: it cancels all running attempts, and leaves.
     pub kill: CancellationToken,
 }
 
 /// Runs a worker until it has been drained or killed. While the coordinator cannot be reached, it
 /// says so and keeps trying.
 ///
-/// # Errors
-/// When its folder or its socket cannot be had, or the coordinator refuses it for good.
+/// # Errors When its folder or its socket cannot be used, or the coordinator refuses it for good.
 pub async fn run(
     config: WorkerConfig,
     registry: Arc<Registry>,
@@ -178,8 +178,8 @@ impl Agent {
         }
     }
 
-    /// Waits before the next try: where there was a session with the same coordinator, else with
-    /// the next one. False if the worker is to leave instead.
+    /// Waits before the next try: with the same coordinator if there was a session, else with the
+    /// next one. False if the worker is to leave instead.
     async fn pause(&self, backoff: &mut Backoff, was_open: bool, reason: &str) -> bool {
         let has_nothing = self.attempts.is_empty();
         let pause = if has_nothing { backoff.long() } else { backoff.short() };
@@ -195,13 +195,15 @@ impl Agent {
         }
         tokio::select! {
             () = tokio::time::sleep(pause) => true,
-            // What it has may be needed, and nobody is there to say so.
+            // While the worker holds outputs, they may be needed, and no coordinator is there to
+            // say otherwise.
             () = self.stops.drain.cancelled(), if has_nothing => false,
             () = self.stops.kill.cancelled() => false,
         }
     }
 
-    /// The first message of a call: who this is, and what it has kept from the last one.
+    /// The first message of a call: this worker's identity, and what it still holds from the last
+    /// call.
     fn hello(&mut self) -> v1::Hello {
         let inventory = self.attempts.inventory();
         let member = self.membership.current();

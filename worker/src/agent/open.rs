@@ -1,4 +1,4 @@
-//! Opens the worker's executor in its folder: in this process, or with a process for each job.
+//! ! Opens the worker's executor in its folder: in this process, or with one process for each job.
 
 use std::fs::File;
 use std::io;
@@ -21,23 +21,23 @@ use crate::executor::{
 };
 use crate::shuffle::transport::{JobCertificates, ShuffleTls};
 
-/// Folder of programs and side files, in the worker's.
+/// Subfolder for programs and side files.
 const PROGRAMS: &str = "programs";
 
-/// An executor that has its folder.
+/// An executor with exclusive use of its folder.
 pub(super) struct Opened {
     pub(super) executor: Arc<Executor>,
-    /// Hears of outputs that are lost while the worker lives.
+    /// Receives outputs that are lost while the worker lives.
     pub(super) losses: Option<LostOutputs>,
-    /// Hears what jobs print; nothing where they run in this process.
+    /// Receives the output that jobs print; nothing where they run in this process.
     pub(super) logs: PrintedLogs,
-    /// How far the code of jobs is kept from the rest of the machine.
+    /// How far the code of jobs is isolated from the rest of the machine.
     pub(super) isolation: Isolation,
-    /// Of the folders of its jobs, by the one name that it has.
+    /// The canonical path of the folder with the jobs' folders.
     pub(super) directory: PathBuf,
 }
 
-/// Takes possession of the folder, which sweeps what a predecessor left and may take a while.
+/// Takes possession of the folder, and sweeps the files of a predecessor, which may take a while.
 pub(super) async fn open(
     config: &WorkerConfig,
     threads: u32,
@@ -50,13 +50,13 @@ pub(super) async fn open(
     let isolated = isolated(config)?;
     let isolation = isolated.level;
     let failed = failed(&config.directory);
-    // What a predecessor has left in them ends before its folder is swept.
+    // A predecessor's processes in them end before its folder is swept.
     let groups = control_groups(config).await;
     let (path, of_jobs) = (config.directory.clone(), users.clone());
     let taken = tokio::task::spawn_blocking(move || take(&path, of_jobs.as_deref())).await;
     let (folder, directory) = taken.map_err(|error| failed(io::Error::other(error)))??;
     let host = config.host.clone();
-    // Where it is not known, as in tests, there is only one.
+    // The digest is unknown in tests, where there is only one program.
     let own_digest = Digest::from_hex(&build.digest);
     let certificates = config
         .tls
@@ -116,8 +116,8 @@ pub(super) async fn open(
     Ok(Opened { executor, losses, logs, isolation, directory })
 }
 
-/// What was given to this worker to put processes of jobs in. It says once what that is, or why it
-/// is nothing: without it, all is as it was before there were control groups.
+/// The delegated control group for processes of jobs. Logs once what it offers, or why there is
+/// none: the worker then runs without control groups.
 async fn control_groups(config: &WorkerConfig) -> Option<Arc<Delegated>> {
     config.child.as_ref()?;
     let taken = tokio::task::spawn_blocking(|| Delegated::take(&instance())).await;
@@ -133,7 +133,7 @@ async fn control_groups(config: &WorkerConfig) -> Option<Arc<Delegated>> {
     }
 }
 
-/// Says once what keeps the code of jobs from the rest of the machine, or why it is too little.
+/// Logs once how the code of jobs is isolated; fails if that is less than required.
 fn isolated(config: &WorkerConfig) -> Result<Isolated, WorkerError> {
     let Confinement { required, .. } = config.confinement;
     let isolated = match &config.child {
@@ -144,7 +144,7 @@ fn isolated(config: &WorkerConfig) -> Result<Isolated, WorkerError> {
     if level < required {
         return Err(WorkerError::Isolation { level, required, missing: isolated.missing });
     }
-    // In embedded mode there is nobody whose code it would be kept from.
+    // In embedded mode there is no other user's code to isolate.
     if config.listen.is_some() {
         isolated.missing.iter().for_each(|missing| tracing::warn!("{missing}"));
         tracing::info!("isolation of jobs: {level}");
@@ -152,7 +152,7 @@ fn isolated(config: &WorkerConfig) -> Result<Isolated, WorkerError> {
     Ok(isolated)
 }
 
-/// The folder, and the one name that it has.
+/// The folder and its canonical path.
 fn take(path: &Path, users: Option<&Users>) -> Result<(WorkerDirectory, PathBuf), ExecutorError> {
     let failed = failed(path);
     let end_former = |folders: &[PathBuf]| users.map_or(Ok(()), |_| Users::end_those_of(folders));
@@ -168,27 +168,30 @@ fn take(path: &Path, users: Option<&Users>) -> Result<(WorkerDirectory, PathBuf)
     Ok((directory, path))
 }
 
-/// Those that jobs are to have, if they can have them.
+/// The users for jobs, if the configuration asks for them and the system allows them.
 fn users(config: &WorkerConfig) -> Result<Option<Arc<Users>>, WorkerError> {
     let Some(users) = config.confinement.users.clone() else { return Ok(None) };
     let refusal = if config.child.is_none() {
         Some("they run in the worker itself (--in-process)".into())
     } else if config.tls.is_none() {
-        Some("members of an open cluster are known by their user; it takes a secured one".into())
+        Some(
+            "an open cluster identifies its members by their user; a secured cluster is needed"
+                .into(),
+        )
     } else {
         users.refusal()
     };
     let made = match refusal {
         Some(why) => Err(why),
         None => {
-            Users::new(users).map_err(|error| format!("their numbers cannot be locked: {error}"))
+            Users::new(users).map_err(|error| format!("their user ids cannot be locked: {error}"))
         }
     };
     made.map(|users| Some(Arc::new(users))).map_err(WorkerError::JobUsers)
 }
 
-/// What jobs must not see, first this worker's folder, without links; `None` limits nothing. What
-/// is not there yet is hidden by the name that it would have.
+/// The canonical paths that jobs must not see, this worker's folder first; `None` restricts
+/// nothing. A path that does not exist yet is hidden under the name that it would have.
 fn hidden(
     directory: &Path,
     confinement: &Confinement,
@@ -219,17 +222,17 @@ fn hidden(
     Ok(Some(hidden.into()))
 }
 
-/// Says at once what else each job would run into.
+/// Fails at the start for a reason for which each job would fail later.
 fn check_confinement(hidden: &[PathBuf]) -> io::Result<()> {
     surroundings(hidden, |_, _| Ok(())).map_err(|error: io::Error| {
         let text = format!(
-            "jobs cannot be kept out of this folder, since {error}; choose another one (--dir), or say --no-landlock"
+            "jobs cannot be kept out of this folder: {error}; choose another one (--dir), or pass --no-landlock"
         );
         io::Error::new(error.kind(), text)
     })
 }
 
-/// Says at once what else each program that is sent here would run into.
+/// Warns at the start of what every uploaded program would fail with.
 fn warn_of_noexec(folder: &Path) {
     if File::open(folder).is_ok_and(is_noexec) {
         tracing::warn!(

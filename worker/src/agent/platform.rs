@@ -1,10 +1,10 @@
-//! Which programs this machine can run.
+//! ! Which programs this machine can run.
 
 use std::path::Path;
 
 use windrow_proto::v1;
 
-/// Dynamic linkers of the usual places.
+/// Dynamic linkers at their usual paths.
 const INTERPRETERS: [&str; 8] = [
     "/lib64/ld-linux-x86-64.so.2",
     "/lib/ld-linux-aarch64.so.1",
@@ -16,7 +16,7 @@ const INTERPRETERS: [&str; 8] = [
     "/lib/ld64.so.1",
 ];
 
-/// What there is here.
+/// This machine's platform.
 pub(super) fn platform() -> v1::Platform {
     let there = INTERPRETERS.iter().filter(|path| Path::new(path).exists());
     let mut interpreters: Vec<String> = there.map(ToString::to_string).collect();
@@ -24,7 +24,7 @@ pub(super) fn platform() -> v1::Platform {
     v1::Platform { arch: std::env::consts::ARCH.to_string(), interpreters, glibc: glibc() }
 }
 
-/// The dynamic linker of this process, where it lies: systems differ.
+/// The dynamic linker of this process, by its path: systems differ.
 fn own_interpreters() -> Vec<String> {
     let maps = std::fs::read_to_string("/proc/self/maps").unwrap_or_default();
     let paths = maps.lines().filter_map(|line| Some(&line[line.find('/')?..]));
@@ -36,11 +36,11 @@ fn own_interpreters() -> Vec<String> {
     linkers
 }
 
-/// The version of the C library that this process runs on, which is what other programs get here.
-/// Empty if it is another one.
+/// The version of the C library that this process runs with, which other programs get, too. Empty
+/// for other libraries.
 #[cfg(target_env = "gnu")]
 fn glibc() -> String {
-    // SAFETY: it takes nothing, and returns a string of the library's own that never changes.
+    // SAFETY: the function takes no arguments and returns a static string of the library.
     #[allow(unsafe_code)]
     let version = unsafe { std::ffi::CStr::from_ptr(libc::gnu_get_libc_version()) };
     version.to_string_lossy().into_owned()
@@ -58,7 +58,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn this_machine_says_what_it_has() {
+    fn this_machine_reports_its_platform() {
         let platform = platform();
         assert_eq!(platform.arch, std::env::consts::ARCH);
         if cfg!(target_env = "gnu") {

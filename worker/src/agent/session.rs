@@ -1,7 +1,7 @@
-//! A session with the coordinator, as long as one call lasts.
+//! ! A session with the coordinator, for the length of one call.
 //!
-//! While the call stands, the worker has a lease; when the lease runs out, the call counts as
-//! broken, whatever it looks like. So nothing is reported without a lease.
+//! While the call is open, the worker has a lease; when the lease expires, the call counts as
+//! broken, whatever the connection's state. So nothing is reported without a lease.
 
 use std::time::Duration;
 
@@ -19,7 +19,7 @@ use super::lease::Lease;
 use super::membership::Welcomed;
 use crate::wire::{self, Malformed, Order};
 
-/// Shortest time between heartbeats, whatever the coordinator asks for.
+/// Shortest time between heartbeats, whatever interval the coordinator asks for.
 const HEARTBEAT_MIN: Duration = Duration::from_millis(10);
 
 /// How a call ended.
@@ -29,18 +29,18 @@ pub(super) enum End {
     Drained,
     /// The worker was told to stop at once.
     Killed,
-    /// The coordinator does not want this worker, now or later.
+    /// The coordinator refuses this worker, for good.
     Refused(Status),
-    /// It broke, or never came about.
+    /// The call broke, or was never opened.
     Lost {
         /// Whether there was a welcome.
         was_open: bool,
-        /// What happened.
+        /// The reason.
         reason: String,
     },
 }
 
-/// A session whose call stands.
+/// A session whose call is open.
 struct Session<'a> {
     agent: &'a mut Agent,
     call: Call,
@@ -49,7 +49,7 @@ struct Session<'a> {
     draining: Draining,
     /// The fragments of an order so far.
     fragments: Fragments,
-    /// Orders of kinds that are not known here.
+    /// Number of orders of kinds that this worker does not know.
     unknown: u64,
 }
 
@@ -57,12 +57,12 @@ struct Session<'a> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Draining {
     No,
-    /// The coordinator is still to be told.
+    /// The coordinator has not been told yet.
     Wanted,
     Told,
 }
 
-/// Opens a call and talks until it ends. Attempts go on after that, and what they have left stays.
+/// Opens a call and serves it until it ends. Attempts go on after that, and their outputs stay.
 pub(super) async fn run(agent: &mut Agent) -> End {
     let hello = agent.hello();
     let has_nothing = agent.attempts.is_empty();
@@ -80,7 +80,7 @@ pub(super) async fn run(agent: &mut Agent) -> End {
         Ok(welcomed) => welcomed,
         Err(unwelcome) => return End::Lost { was_open: false, reason: unwelcome.to_string() },
     };
-    // The coordinator has another call now, and does not take the end of this one for a goodbye.
+    // The coordinator has another call now, and no longer takes the end of this one for a goodbye.
     agent.broken_call = None;
     agent.unheard.clear();
     let mut session = Session::new(agent, call, &welcome, asked);
@@ -104,7 +104,7 @@ impl<'a> Session<'a> {
         Self { agent, call, lease, heartbeat, draining: Draining::No, fragments, unknown: 0 }
     }
 
-    /// Goes on where the last call broke, or starts from nothing.
+    /// Resumes where the last call broke, or starts from nothing.
     async fn begin(&mut self, welcomed: Welcomed, welcome: &v1::Welcome) {
         let worker = WorkerId(welcome.worker);
         let coordinator = self.agent.connector.name();
@@ -124,8 +124,8 @@ impl<'a> Session<'a> {
         self.agent.executor.identity().set(&welcome.cluster, worker, ends);
     }
 
-    /// Drops all that was done under a former name, before anything is done under the new one. That
-    /// may take longer than the coordinator would wait for a sign of life.
+    /// Drops all work under a former id before any work under the new one begins. That may take
+    /// longer than the coordinator waits for a sign of life, so heartbeats go on.
     async fn drop_all(&mut self) {
         let Self { agent, call, lease, heartbeat, .. } = self;
         agent.executor.identity().clear();
@@ -144,13 +144,13 @@ impl<'a> Session<'a> {
         }
     }
 
-    /// Obeys orders, reports results, and shows that it is alive, until the call ends.
+    /// Obeys orders, reports results, and sends heartbeats, until the call ends.
     async fn converse(&mut self) -> End {
         loop {
             let end = tokio::select! {
                 biased;
                 () = self.agent.stops.kill.cancelled() => Some(End::Killed),
-                // Before the lease's end, which they may have put off.
+                // Orders come before the lease's end, which they may have put off.
                 order = self.call.orders.message() => match order {
                     Ok(Some(order)) => self.obey(order),
                     Ok(None) => Some(broken("the coordinator has closed the session".to_string())),
@@ -170,7 +170,7 @@ impl<'a> Session<'a> {
                     self.beat();
                     None
                 }
-                // Last: nothing waits for it.
+                // Last: no decision waits for printed lines.
                 Some(printed) = self.agent.logs.recv(), if self.call.reports.capacity() > 0 => {
                     let message = Some(Message::Printed(printed));
                     let _ = self.call.reports.try_send(v1::WorkerMessage { message });
@@ -188,8 +188,8 @@ impl<'a> Session<'a> {
         broken(format!("it has answered no heartbeat for {seconds:.1} s"))
     }
 
-    /// Tells what is to be told, as far as there is room. Time may have passed unnoticed, while the
-    /// process was stopped: so the lease is looked at once more.
+    /// Sends the reports that are due, as far as there is room. The process may have been stopped
+    /// for a while, so the lease is checked once more.
     fn tell(&mut self) -> Option<End> {
         if !self.lease.lasts(Instant::now()) {
             return Some(self.lease_ran_out());
@@ -200,8 +200,8 @@ impl<'a> Session<'a> {
         None
     }
 
-    /// Says what can be said without waiting. A heartbeat that finds no room is not missed: the
-    /// coordinator has enough to read.
+    /// Sends what can be sent without waiting. A heartbeat for which there is no room is not
+    /// missed: the coordinator has enough to read.
     fn beat(&mut self) {
         if self.draining == Draining::Wanted {
             let message = Some(Message::Draining(v1::Draining {}));
@@ -215,7 +215,7 @@ impl<'a> Session<'a> {
         }
     }
 
-    /// Does as the coordinator says; the call may be over then.
+    /// Carries out an order; returns the end of the call if it is over.
     fn obey(&mut self, order: v1::CoordinatorMessage) -> Option<End> {
         let obeyed = wire::order_from(order).map_err(|error| error.to_string());
         match obeyed.and_then(|order| self.follow(order)) {
@@ -288,7 +288,7 @@ impl<'a> Session<'a> {
     }
 }
 
-/// Waits until something can be said. False if the call is broken.
+/// Waits for room in the queue. False if the call is broken.
 async fn has_room(reports: &mpsc::Sender<v1::WorkerMessage>) -> bool {
     reports.reserve().await.is_ok()
 }

@@ -1,6 +1,6 @@
-//! Fetches a blob from the coordinator, and checks that it is the right one. What has come before a
-//! connection breaks stays in its file, and the next try goes on from there, also that of a later
-//! worker in the same folder.
+//! ! Downloads a blob from the coordinator, and verifies its digest. After a broken connection, the
+//! downloaded bytes stay in their file, and the next try resumes there, even if a later worker in
+//! the same folder makes it.
 
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
@@ -19,31 +19,31 @@ use windrow_security::files::private;
 
 use crate::connector::Connector;
 
-/// Tries before it is the attempt's failure.
+/// Tries before the attempt fails.
 const TRIES: u32 = 6;
-/// Between the first two. It doubles each time: a coordinator may be restarting.
+/// Pause between the first two tries. It doubles each time: a coordinator may be restarting.
 const PAUSE_MIN: Duration = Duration::from_millis(500);
 /// Longest wait for a piece.
 const PIECE_TIMEOUT: Duration = Duration::from_secs(20);
-/// Pieces that wait for the disk.
+/// Pieces that may wait for the disk.
 const PIECES_MAX: usize = 4;
 
-/// Where blobs come from.
+/// The source of blobs.
 pub(crate) enum Source {
     /// The cluster's coordinator.
     Coordinator(Connector),
-    /// A folder of files by the name of their digest.
+    /// A folder of files named by their digest.
     #[cfg(test)]
     Folder {
         path: std::path::PathBuf,
         fetches: std::sync::atomic::AtomicU32,
-        /// Where each fetch has begun.
+        /// The offset at which each fetch has begun.
         offsets: std::sync::Mutex<Vec<u64>>,
     },
 }
 
-/// Completes `part`, after which it is what its digest says. After an error, what is left there is
-/// the blob's beginning, as far as is known.
+/// Completes `part`, whose content then has the blob's digest. After an error, `part` holds a
+/// prefix of the blob, as far as is known.
 pub(super) async fn download(source: &Source, blob: Blob, part: &Path) -> Result<(), FailureCause> {
     let mut tried = 1;
     let mut pause = PAUSE_MIN;
@@ -69,14 +69,14 @@ pub(super) async fn download(source: &Source, blob: Blob, part: &Path) -> Result
 }
 
 enum Failed {
-    /// Another try will not help.
+    /// A local failure, which another try would not mend.
     Here(FailureCause),
     There(Status),
 }
 
 async fn attempt(source: &Source, blob: Blob, part: &Path) -> Result<(), Failed> {
     let failed = |error: io::Error| {
-        // On a disk that is full, it would be in the way.
+        // A partial file would only take up room on a full disk.
         let _ = fs::remove_file(part);
         Failed::Here(FailureCause::io(part, &error))
     };
@@ -93,9 +93,9 @@ async fn attempt(source: &Source, blob: Blob, part: &Path) -> Result<(), Failed>
     if digest == blob.digest {
         return Ok(());
     }
-    // Whatever of it was wrong: it begins anew.
+    // Any byte may be wrong, so the download starts over.
     fs::remove_file(part).map_err(failed)?;
-    Err(Failed::There(Status::data_loss("what came is not what its digest says")))
+    Err(Failed::There(Status::data_loss("its content does not have its digest")))
 }
 
 async fn blocking<T: Send + 'static>(
@@ -104,7 +104,7 @@ async fn blocking<T: Send + 'static>(
     spawn_blocking(work).await.unwrap_or_else(|error| Err(io::Error::other(error)))
 }
 
-/// What there is of a blob.
+/// The downloaded prefix of a blob.
 struct Partial {
     file: File,
     hasher: blake3::Hasher,
@@ -113,7 +113,7 @@ struct Partial {
 }
 
 impl Partial {
-    /// Goes on with what is in the file; begins anew where that is more than there should be.
+    /// Resumes after the bytes in the file; starts over if the file is too long.
     fn open(path: &Path, blob: Blob) -> io::Result<Self> {
         let mut file = private().read(true).write(true).create(true).truncate(false).open(path)?;
         if file.metadata()?.len() > blob.bytes {
@@ -125,15 +125,15 @@ impl Partial {
         Ok(Self { file, bytes: hasher.count(), hasher, bytes_max: blob.bytes })
     }
 
-    /// Appends what comes, up to what should come, and returns the digest of all.
+    /// Appends the pieces, up to the blob's length, and returns the digest of the whole file.
     fn write(mut self, mut pieces: mpsc::Receiver<Bytes>) -> io::Result<Digest> {
         while let Some(piece) = pieces.blocking_recv() {
             self.bytes += piece.len() as u64;
             if self.bytes > self.bytes_max {
-                break; // Its digest will not do.
+                break; // The digest will not match.
             }
             self.hasher.update(&piece);
-            // Not synced: after a crash of the machine, it is checked before it is used.
+            // Not synced: after a crash of the machine, it is verified before use.
             self.file.write_all(&piece)?;
         }
         Ok(Digest(*self.hasher.finalize().as_bytes()))
@@ -156,7 +156,7 @@ async fn fetch(
             let mut bytes =
                 Bytes::from(bytes.map_err(|e| Status::failed_precondition(e.to_string()))?);
             let _ = pieces.send(bytes.split_off(offset.min(bytes.len() as u64) as usize)).await;
-            // A connection that breaks.
+            // Simulates a connection that breaks.
             if path.join("breaks").exists() { Err(Status::unavailable("it broke")) } else { Ok(()) }
         }
     }
@@ -172,10 +172,10 @@ async fn fetch_from(
     let channel = coordinator.connect().await.map_err(unreachable)?;
     let request = v1::DownloadRequest { digest: digest.0.to_vec().into(), offset };
     let mut stream = BlobsClient::new(channel).download(request).await?.into_inner();
-    let late = |_| Status::deadline_exceeded("the next piece does not come");
+    let late = |_| Status::deadline_exceeded("the next piece does not arrive");
     while let Some(piece) = timeout(PIECE_TIMEOUT, stream.message()).await.map_err(late)?? {
         if pieces.send(piece.data).await.is_err() {
-            break; // Whoever does not write them any more says why.
+            break; // The writer has failed, and reports why.
         }
     }
     Ok(())

@@ -1,15 +1,14 @@
-//! Programs and side files of jobs, fetched from the coordinator once and kept in the worker's
-//! folder for the next job.
+//! A cache of the programs and side files of jobs: each is fetched from the coordinator once and kept
+//! in the worker's folder for the next job.
 //!
 //! ```text
-//!  get(blob) -- in use? -- on the disk, and what its digest says? -- else fetch, check, rename
+//!  get(blob) -- in use? -- on the disk, with the right digest? -- else fetch, verify, rename
 //! ```
 //!
-//! A download that breaks off goes on where it has stopped (`download`). What has been fetched is
-//! checked before it has its name, and once more when it is used after a restart, or after somebody
-//! has touched it; a damaged file is fetched again. Files are for reading, programs for running
-//! besides, and only when they are whole. The cache is bounded: what is not in use goes when room
-//! is wanted, the least recently used first.
+//! An interrupted download resumes (`download`). A file is verified before it gets its name, and once
+//! more when it is used after a restart or after a change; a damaged file is fetched again. Complete
+//! files are readable, and programs executable. The cache is bounded: unused files are evicted when
+//! room is needed, the least recently used first.
 
 mod download;
 
@@ -31,20 +30,20 @@ pub(crate) use download::Source;
 use crate::files::{PASSES, give_back_at, share};
 use crate::sync::lock;
 
-/// Ends the name of a file that is not whole.
+/// Suffix of an incomplete file.
 const PART: &str = ".part";
 
-/// What a file is for.
+/// How a file is used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Use {
-    /// To be run.
+    /// It is executed.
     Program,
-    /// To be read.
+    /// It is read.
     Data,
 }
 
 impl Use {
-    /// What its owner may do with it.
+    /// The owner's permission bits.
     pub(crate) fn rights(self) -> u32 {
         match self {
             Self::Program => 0o500,
@@ -53,10 +52,10 @@ impl Use {
     }
 }
 
-/// A blob on the disk; it stays there as long as somebody has this.
+/// A blob on the disk, which stays there as long as this handle exists.
 #[derive(Debug)]
 pub(crate) struct Cached {
-    /// Absolute.
+    /// Its absolute path.
     pub(crate) path: PathBuf,
 }
 
@@ -65,23 +64,23 @@ pub(crate) struct BlobCache {
     folder: PathBuf,
     bytes_max: u64,
     source: Source,
-    /// Who reads and runs the blobs besides this user.
+    /// The group that may read and run the blobs besides this user.
     readers: Option<Gid>,
     entries: Mutex<HashMap<Digest, Arc<Entry>>>,
 }
 
-/// What is known of one blob.
+/// The state of one blob.
 #[derive(Default)]
 struct Entry {
-    /// The file as it was when it was last found to be whole. Locked while the blob is looked for,
-    /// so that it is fetched once.
+    /// The file's stamp when it was last verified. Locked during a lookup, so that a blob is
+    /// fetched once.
     checked: tokio::sync::Mutex<Option<Stamp>>,
-    /// Whoever uses it now.
+    /// The users of the file.
     users: Mutex<Weak<Cached>>,
 }
 
-/// Tells a file from one that was changed or replaced since: the kernel sets the time of a change,
-/// and nobody else can.
+/// Detects that a file was changed or replaced: only the kernel sets the time of the last status
+/// change.
 #[derive(Clone, Copy, PartialEq, Eq)]
 struct Stamp {
     inode: u64,
@@ -97,14 +96,15 @@ impl Stamp {
 }
 
 impl Entry {
-    /// Whether somebody has the blob, or is about to. Asked by who holds the lock of all entries.
+    /// Whether somebody has the blob, or is looking it up. The caller holds the lock of all
+    /// entries.
     fn is_wanted(self: &Arc<Self>) -> bool {
         Arc::strong_count(self) > 1 || lock(&self.users).strong_count() > 0
     }
 }
 
 impl BlobCache {
-    /// Keeps them in `folder`, at most so many bytes besides what is in use. A group may read them.
+    /// Keeps blobs in `folder`, with at most so many bytes of unused ones. A group may read them.
     pub(crate) fn new(
         folder: PathBuf,
         bytes_max: u64,
@@ -114,8 +114,8 @@ impl BlobCache {
         Self { folder, bytes_max, source, readers, entries: Mutex::default() }
     }
 
-    /// The file with this content, fetched if it is not here: to the end, whether or not anybody
-    /// waits for it by then.
+    /// The file with this content, fetched if it is not here. A fetch runs to its end even if the
+    /// caller stops waiting.
     pub(crate) async fn get(
         self: &Arc<Self>,
         blob: Blob,
@@ -130,7 +130,7 @@ impl BlobCache {
         let entry = Arc::clone(lock(&self.entries).entry(blob.digest).or_default());
         let mut checked = entry.checked.lock().await;
         if let Some(cached) = lock(&entry.users).upgrade() {
-            // A job that uses it can have taken them away.
+            // A job that uses it can have removed its permissions.
             let given = give_back_at(&cached.path, used_as.rights());
             given.map_err(|error| FailureCause::io(&cached.path, &error))?;
             return Ok(cached);
@@ -169,11 +169,11 @@ impl BlobCache {
         share(File::open(&self.folder)?, group, PASSES)
     }
 
-    /// Removes files that are not in use, the least recently used first, until one more fits.
+    /// Removes unused files, the least recently used first, until the blob fits.
     fn make_room(&self, blob: Blob) -> io::Result<()> {
         if blob.bytes > self.bytes_max {
             let text = format!(
-                "a program or side file of {} bytes does not fit the {} of --program-cache",
+                "a program or side file of {} bytes does not fit into the {} of --program-cache",
                 blob.bytes, self.bytes_max
             );
             return Err(io::Error::other(text));
@@ -184,15 +184,15 @@ impl BlobCache {
             let entry = entry?;
             let name = entry.file_name();
             let name = name.to_string_lossy();
-            // What is called otherwise is not ours.
+            // A file with any other name was not made by this cache.
             let Some(digest) = Digest::from_hex(name.trim_end_matches(PART)) else { continue };
             if digest == blob.digest || self.is_wanted(digest) {
                 continue;
             }
-            // Another job that makes room may have removed it since.
+            // Another job may have removed it since.
             let Some(metadata) = unless_gone(entry.metadata())? else { continue };
             bytes += metadata.len();
-            // What broke off is of use only to who comes for it.
+            // A partial file is useful only to the next fetch of the same blob, so it goes first.
             let used = (!name.ends_with(PART)).then(|| metadata.modified()).transpose()?;
             kept.push((used, digest, metadata.len(), entry.path()));
         }
@@ -205,15 +205,15 @@ impl BlobCache {
         Ok(())
     }
 
-    /// Removes a file, unless somebody wants it; false if it still takes up room. Whoever comes for
-    /// it meanwhile looks for it afterwards.
+    /// Removes a file, unless somebody wants it; false if it still takes up room. A lookup that
+    /// begins meanwhile waits, and finds the file gone.
     fn evict(&self, digest: Digest, path: &Path) -> io::Result<bool> {
         let mut entries = lock(&self.entries);
         if entries.get(&digest).is_some_and(Entry::is_wanted) {
             return Ok(false);
         }
         entries.remove(&digest);
-        // One that somebody else has removed takes up no room either.
+        // A file that is already gone takes up no room either.
         unless_gone(fs::remove_file(path)).map(|_| true)
     }
 
@@ -226,7 +226,7 @@ impl BlobCache {
     }
 }
 
-/// `None` of a file that is not there.
+/// `None` if the file does not exist.
 fn unless_gone<T>(result: io::Result<T>) -> io::Result<Option<T>> {
     match result {
         Ok(found) => Ok(Some(found)),
@@ -235,7 +235,7 @@ fn unless_gone<T>(result: io::Result<T>) -> io::Result<Option<T>> {
     }
 }
 
-/// Whether the file is there and has the blob in it. One that is `known` to, as it is, is not read.
+/// Whether the file exists and holds the blob. A file that still has its `known` stamp is not read.
 fn is_whole(path: &Path, blob: Blob, known: Option<Stamp>) -> io::Result<bool> {
     if unless_gone(give_back_at(path, Use::Data.rights()))?.is_none() {
         return Ok(false);
@@ -250,14 +250,14 @@ fn is_whole(path: &Path, blob: Blob, known: Option<Stamp>) -> io::Result<bool> {
     Ok(is_whole)
 }
 
-/// Lets the file be used, and notes that it is.
+/// Restores the file's permissions, and marks it as recently used.
 fn make_ready(path: &Path, used_as: Use, readers: Option<Gid>) -> io::Result<Stamp> {
     let (file, rights) = (File::open(path)?, used_as.rights());
     match readers {
         Some(group) => share(&file, group, rights | rights >> 3)?,
         None => file.set_permissions(Permissions::from_mode(rights))?,
     }
-    // On a file system that cannot say when, the order in which files go is another one.
+    // On a file system that cannot set times, the order of eviction is a different one.
     let _ = file.set_modified(SystemTime::now());
     Ok(Stamp::of(&file.metadata()?))
 }
@@ -268,7 +268,7 @@ fn digest_of(file: &File) -> io::Result<Digest> {
     Ok(Digest(*hasher.finalize().as_bytes()))
 }
 
-/// Does what may block for a while.
+/// Runs what may block for a while.
 async fn blocking<T: Send + 'static>(
     path: &Path,
     work: impl FnOnce() -> io::Result<T> + Send + 'static,

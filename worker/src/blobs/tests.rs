@@ -20,7 +20,7 @@ impl Fixture {
         Self { source, folder, cache }
     }
 
-    /// The same folder, as after a restart of the worker.
+    /// Reopens the folder, as after a restart of the worker.
     fn restart(&mut self) {
         self.cache = cache(&self.source, &self.folder, self.cache.bytes_max);
     }
@@ -38,7 +38,7 @@ impl Fixture {
         }
     }
 
-    /// Where each fetch has begun since this was asked last.
+    /// The offset at which each fetch since the last call has begun.
     fn offsets(&self) -> Vec<u64> {
         match &self.cache.source {
             Source::Folder { offsets, .. } => std::mem::take(&mut lock(offsets)),
@@ -46,7 +46,7 @@ impl Fixture {
         }
     }
 
-    /// What there is of a blob that is not whole.
+    /// The path of the blob's partial file.
     fn part(&self, blob: Blob) -> PathBuf {
         self.cache.path(blob.digest).with_extension(PART.trim_start_matches('.'))
     }
@@ -64,7 +64,7 @@ fn cache(source: &TempDir, folder: &TempDir, bytes_max: u64) -> Arc<BlobCache> {
 }
 
 #[tokio::test]
-async fn a_program_is_fetched_once_even_if_several_want_it_at_once() {
+async fn concurrent_requests_fetch_a_program_once() {
     let fixture = Fixture::new(100);
     let blob = fixture.offer(b"program");
     let get = || fixture.cache.get(blob, Use::Program);
@@ -78,7 +78,7 @@ async fn a_program_is_fetched_once_even_if_several_want_it_at_once() {
 }
 
 #[tokio::test]
-async fn what_was_damaged_on_the_disk_is_fetched_again() {
+async fn a_damaged_file_is_fetched_again() {
     let mut fixture = Fixture::new(100);
     let blob = fixture.offer(b"program");
     let path = fixture.get(blob).await.path.clone();
@@ -90,22 +90,23 @@ async fn what_was_damaged_on_the_disk_is_fetched_again() {
     fixture.restart();
     fixture.get(blob).await;
     assert_eq!((fixture.fetches(), fs::read(&path).unwrap()), (1, b"program".to_vec()));
-    // Also while the worker runs, whatever the file says of its age.
+    // Damage is noticed while the worker runs, too, even if the file's modification time is
+    // restored.
     let modified = fs::metadata(&path).unwrap().modified().unwrap();
     fs::set_permissions(&path, Permissions::from_mode(0o644)).unwrap();
     fs::write(&path, "pr0gram").unwrap();
     File::open(&path).unwrap().set_modified(modified).unwrap();
     fixture.get(blob).await;
     assert_eq!((fixture.fetches(), fs::read(&path).unwrap()), (2, b"program".to_vec()));
-    // One that has gone, too.
+    // A missing file is fetched again, too.
     fs::remove_file(&path).unwrap();
     fixture.get(blob).await;
     assert_eq!(fixture.fetches(), 3);
 }
 
-/// A job can do that to what it runs from, with a descriptor that it may read.
+/// A job can remove the permissions of its own executable, through a read-only descriptor.
 #[tokio::test]
-async fn what_nobody_may_read_is_given_back() {
+async fn lost_permissions_are_restored() {
     let fixture = Fixture::new(100);
     let blob = fixture.offer(b"program");
     let get = || fixture.cache.get(blob, Use::Program);
@@ -130,13 +131,13 @@ async fn what_nobody_may_read_is_given_back() {
 }
 
 #[tokio::test]
-async fn the_least_recently_used_goes_and_what_is_in_use_stays() {
+async fn eviction_takes_the_least_recently_used_and_spares_files_in_use() {
     let fixture = Fixture::new(10);
     let [a, b, c] = [b"aaaa", b"bbbb", b"cccc"].map(|bytes| fixture.offer(bytes));
     let in_use = fixture.get(a).await;
     let path = fixture.get(b).await.path.clone();
     let other = fixture.get(c).await;
-    // What is in use does not count: there was room for the third beside the second.
+    // Files in use do not count: there was room for the third beside the second.
     assert!(path.exists());
     let d = fixture.offer(b"dddd");
     drop(fixture.get(d).await);
@@ -148,7 +149,7 @@ async fn the_least_recently_used_goes_and_what_is_in_use_stays() {
 }
 
 #[tokio::test]
-async fn what_a_predecessor_was_killed_in_goes() {
+async fn a_predecessors_partial_files_are_removed() {
     let fixture = Fixture::new(100);
     let blob = fixture.offer(b"program");
     let folder = fixture.folder.path().join("programs");
@@ -159,22 +160,22 @@ async fn what_a_predecessor_was_killed_in_goes() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn other_bytes_than_the_digests_are_not_taken() {
+async fn content_with_another_digest_is_refused() {
     let fixture = Fixture::new(100);
     let blob = fixture.offer(b"program");
     fs::write(fixture.source.path().join(blob.digest.to_string()), "malware").unwrap();
     let error = fixture.cache.get(blob, Use::Program).await.unwrap_err().to_string();
-    assert!(error.contains("not what its digest says"), "{error}");
+    assert!(error.contains("does not have its digest"), "{error}");
     assert_eq!(fs::read_dir(fixture.folder.path().join("programs")).unwrap().count(), 0);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_download_that_breaks_off_goes_on_where_it_has_stopped() {
+async fn an_interrupted_download_resumes() {
     let mut fixture = Fixture::new(100);
     let blob = fixture.offer(b"program");
     let source = fixture.source.path().join(blob.digest.to_string());
     let breaks = fixture.source.path().join("breaks");
-    // It gives so much, and no more, until it is given up.
+    // The source sends so much and then breaks off, until the tries are used up.
     fs::write(&source, "prog").unwrap();
     fs::write(&breaks, "").unwrap();
     let error = fixture.cache.get(blob, Use::Program).await.unwrap_err().to_string();
@@ -182,7 +183,7 @@ async fn a_download_that_breaks_off_goes_on_where_it_has_stopped() {
     assert_eq!(fixture.offsets()[..2], [0, 4]);
     fs::write(&source, "program").unwrap();
     fs::remove_file(&breaks).unwrap();
-    // Whoever has the folder next goes on with it.
+    // The next owner of the folder resumes it.
     fixture.restart();
     assert_eq!(fs::read(&fixture.get(blob).await.path).unwrap(), b"program");
     assert_eq!(fixture.offsets(), [4]);
@@ -190,7 +191,7 @@ async fn a_download_that_breaks_off_goes_on_where_it_has_stopped() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_beginning_that_is_wrong_is_not_gone_on_with_for_ever() {
+async fn a_wrong_prefix_is_discarded() {
     for (begun, offsets) in
         [("PROG", vec![4, 0]), ("PROGRAM", vec![7, 0]), ("much too long", vec![0])]
     {
@@ -204,7 +205,7 @@ async fn a_beginning_that_is_wrong_is_not_gone_on_with_for_ever() {
 }
 
 #[tokio::test]
-async fn what_does_not_fit_the_cache_is_refused_by_its_flag() {
+async fn a_file_larger_than_the_cache_is_refused_with_the_name_of_the_flag() {
     let fixture = Fixture::new(5);
     let blob = fixture.offer(b"program");
     let error = fixture.cache.get(blob, Use::Data).await.unwrap_err().to_string();
@@ -212,21 +213,21 @@ async fn what_does_not_fit_the_cache_is_refused_by_its_flag() {
 }
 
 #[tokio::test]
-async fn a_full_disk_is_the_failure_of_this_worker() {
+async fn a_full_disk_is_blamed_on_this_worker() {
     let fixture = Fixture::new(100);
     let blob = fixture.offer(b"program");
     let part = fixture.cache.path(blob.digest).with_extension("part");
     fs::create_dir_all(part.parent().unwrap()).unwrap();
-    // Takes nothing, as a disk that is full.
+    // Accepts no bytes, like a full disk.
     std::os::unix::fs::symlink("/dev/full", &part).unwrap();
     let cause = fixture.cache.get(blob, Use::Program).await.unwrap_err();
     assert!(matches!(cause, FailureCause::Io { disk_full: true, .. }), "{cause}");
     assert!(!part.is_symlink());
 }
 
-/// Each finds the same files that are of no use any more, and removes them.
+/// Concurrent evictions find the same unused files, and remove them.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn evictions_that_meet_fail_nobody() {
+async fn concurrent_evictions_do_not_fail() {
     let fixture = Fixture::new(100);
     let stale: Vec<PathBuf> =
         (0..200).map(|n| fixture.part(fixture.offer(format!("stale {n}").as_bytes()))).collect();
@@ -241,7 +242,7 @@ async fn evictions_that_meet_fail_nobody() {
         one.await.unwrap().unwrap();
     }
     assert!(stale.iter().all(|part| !part.exists()));
-    // One that is gone already makes as much room.
+    // A file that is already gone makes as much room.
     let gone = fixture.cache.path(Digest([7; 32]));
     assert!(fixture.cache.evict(Digest([7; 32]), &gone).unwrap());
 }

@@ -1,17 +1,18 @@
-//! The control group that was given to this worker, and what it makes of it:
+//! The control group that was delegated to this worker, and the groups that it makes in it:
 //!
 //! ```text
-//!  windrow-worker.service            given by systemd (Delegate=yes), or by whoever owns it
+//!  windrow-worker.service            delegated by systemd (Delegate=yes), or by its owner
 //!    |- worker                       this process
-//!    |- windrow-job-7-1-4711-18c..   job 7's first process here, with all that descends from it
+//!    |- windrow-job-7-1-4711-18c..   job 7's first process here, with its descendants
 //!    `- windrow-job-7-2-4711-18c..
 //! ```
 //!
-//! A group that has others in it gets no controllers, so the worker moves down first. A group in
-//! which there is anybody else is left alone: it is somebody else's plan that counts there.
+//! A group with processes of its own cannot enable controllers for its subgroups, so the worker moves
+//! into a subgroup first. A group that also holds other processes is left alone: it is not the
+//! worker's to divide.
 //!
-//! A process of a job cannot leave its group on isolation level `process`: it writes to no file of
-//! the kernel's, and has no `clone3`, which starts a process in another group.
+//! A process of a job cannot leave its group on isolation level `process`: it cannot write to the
+//! kernel's files, and has no `clone3`, which could start a process in another group.
 
 use std::io;
 use std::path::PathBuf;
@@ -25,23 +26,23 @@ use super::of_process::{GroupLimits, ProcessGroup};
 use super::own::{is_delegated, own_group};
 use crate::sync::lock;
 
-/// The group of the worker itself. A unit's `DelegateSubgroup=` may have the same name.
+/// The group of the worker itself; a unit's `DelegateSubgroup=` may give it the same name.
 const WORKER: &str = "worker";
 
-/// How the names of groups of processes of jobs begin, whichever worker has made them.
+/// Prefix of the groups of jobs' processes, whichever worker has made them.
 const PREFIX: &str = "windrow-job-";
 
-/// What is made use of: against too much memory, too many processes, and too great a share of the
+/// The controllers that are used: they limit memory, the number of processes, and the share of the
 /// processor.
 const CONTROLLERS: [&str; 3] = ["memory", "pids", "cpu"];
 
-/// How long a worker that starts waits for what a predecessor has left.
+/// How long a starting worker waits for the end of a predecessor's processes.
 const SWEEP_TIME_MAX: Duration = Duration::from_secs(5);
 
 /// Why there are no groups for processes of jobs.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum NoGroups {
-    #[error("no control groups of version 2 are to be seen here (/sys/fs/cgroup)")]
+    #[error("no control groups of version 2 are visible here (/sys/fs/cgroup)")]
     Unseen,
     #[error(
         "the control group {} is not delegated to this worker; Delegate=yes in its systemd unit does that",
@@ -53,31 +54,32 @@ pub(crate) enum NoGroups {
         .group.display()
     )]
     Shared { group: PathBuf, other: u32 },
-    #[error("this kernel is from before Linux 5.14")]
+    #[error("this kernel is older than Linux 5.14")]
     OldKernel,
     #[error("the control group {} cannot be used: {error}", .group.display())]
     Unusable { group: PathBuf, error: io::Error },
 }
 
-/// A group in which this worker makes others.
+/// A delegated group, in which this worker makes others.
 #[derive(Debug)]
 pub(crate) struct Delegated {
     top: Group,
     controllers: Vec<&'static str>,
-    /// Names of no other worker end like that.
+    /// Suffix that is unique to this worker.
     instance: String,
     /// Groups that could not be removed yet.
     left: Arc<Mutex<Vec<Group>>>,
 }
 
 impl Delegated {
-    /// Takes possession of the group that was given to this process, moves it down, and ends what a
-    /// predecessor has left. `instance` names this process among all. Blocks for a moment.
+    /// Takes possession of the delegated group, moves this process down into a subgroup, and ends a
+    /// predecessor's processes. `instance` identifies this process. Blocks for a moment.
     pub(crate) fn take(instance: &str) -> Result<Self, NoGroups> {
         let own = own_group().ok_or(NoGroups::Unseen)?;
         let (top, leaf) = given(own)?;
         let unusable = unusable(&top);
-        // Of the group itself, it is not for whom it was given to.
+        // The delegatee does not own this file of the group itself, so a subgroup's file is
+        // checked.
         if !top.has("cgroup.kill") {
             return Err(NoGroups::OldKernel);
         }
@@ -92,7 +94,7 @@ impl Delegated {
         Ok(Self { top, controllers, instance, left })
     }
 
-    /// Says what processes of jobs get by it, and what they do not.
+    /// Describes the limits that processes of jobs get, and those that they do not.
     pub(crate) fn describe(&self) -> String {
         let group = self.top.folder().display();
         let (has, lacks): (Vec<_>, Vec<_>) =
@@ -103,7 +105,7 @@ impl Delegated {
         };
         let missing = match &lacks[..] {
             [] => String::new(),
-            lacks => format!("; {} cannot be had here", lacks.join(", ")),
+            lacks => format!("; {} not available here", lacks.join(", ")),
         };
         format!("each process of a job has a control group in {group}, {limits}{missing}")
     }
@@ -127,14 +129,15 @@ impl Delegated {
     }
 }
 
-/// The group that was given to the process which is in `own`, and where it is to be itself.
+/// The delegated group above this process, whose group is `own`, and the group into which this
+/// process moves.
 fn given(own: Group) -> Result<(Group, Group), NoGroups> {
     let unusable = unusable(&own);
     if is_delegated(&own).map_err(&unusable)? {
         let leaf = own.below(WORKER);
         return Ok((own, leaf));
     }
-    // Down already: a unit's DelegateSubgroup= has put it there.
+    // Moved down already, by a unit's `DelegateSubgroup=`.
     if own.name() == WORKER
         && let Some(above) = own.folder().parent()
     {
@@ -151,9 +154,8 @@ fn unusable(group: &Group) -> impl Fn(io::Error) -> NoGroups + use<> {
     move |error| NoGroups::Unusable { group: group.clone(), error }
 }
 
-/// A process besides this one, if there is one. Another worker that takes the same group at this
-/// moment is seen in one of the two: it moves from the first, which is looked at first, to the
-/// second.
+/// Another process in the group, if there is one. Another worker that takes the same group at this
+/// moment is seen in one of the two: it moves from the first, which is read first, to the second.
 fn somebody_else(top: &Group, leaf: &Group, this: u32) -> io::Result<Option<u32>> {
     let mut processes = top.processes()?;
     match leaf.processes() {
@@ -169,15 +171,15 @@ fn move_to(leaf: &Group) -> io::Result<()> {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
         _ => {}
     }
-    // The process that writes it, with all of its threads.
+    // Moves the writing process, with all its threads.
     leaf.write("cgroup.procs", "0").inspect_err(|_| drop(leaf.remove()))
 }
 
-/// Ends what a worker before this one has left, and returns what does not end.
+/// Ends a predecessor's processes, and returns the groups that do not end.
 fn sweep(top: &Group) -> io::Result<Vec<Group>> {
     let mut left = top.children()?;
     left.retain(|group| group.name().starts_with(PREFIX));
-    // All at once, then one after the other.
+    // Kills all at once, then waits for one after the other.
     left.iter().for_each(|group| drop(group.kill()));
     let begun = Instant::now();
     left.retain(|group| {
@@ -187,14 +189,13 @@ fn sweep(top: &Group) -> io::Result<Vec<Group>> {
     if let Some(first) = left.first() {
         tracing::warn!(
             group = %first.folder().display(),
-            "what a worker has left behind here does not end: the kernel waits for something"
+            "processes that a former worker has left behind here do not end: the kernel is waiting for something"
         );
     }
     Ok(left)
 }
 
-/// Has groups in this one be limited by a controller. False where it is not given, or cannot be
-/// used.
+/// Enables a controller for the groups below. False where it is not delegated, or cannot be used.
 fn enable(top: &Group, controller: &str) -> bool {
     let given = top.read("cgroup.controllers").unwrap_or_default();
     if !given.split_ascii_whitespace().any(|it| it == controller) {
@@ -203,7 +204,7 @@ fn enable(top: &Group, controller: &str) -> bool {
     top.write("cgroup.subtree_control", &format!("+{controller}"))
         .inspect_err(|error| {
             let group = top.folder().display();
-            tracing::warn!(%group, controller, %error, "a controller of a control group cannot be used");
+            tracing::warn!(%group, controller, %error, "cannot use a controller of a control group");
         })
         .is_ok()
 }

@@ -1,11 +1,11 @@
-//! A control group of version 2, by its folder, and what the kernel's files in it say and do.
+//! ! A control group of version 2, by its folder, and the kernel's files in it.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-/// How long to wait before it is looked again whether a group is empty, at first and at most.
+/// Pause between checks whether a group is empty: the first and the longest.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(1), Duration::from_millis(50));
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,12 +20,12 @@ impl Group {
         &self.0
     }
 
-    /// The group of this name in it.
+    /// The subgroup of this name.
     pub(super) fn below(&self, name: &str) -> Self {
         Self(self.0.join(name))
     }
 
-    /// Makes it.
+    /// Creates it.
     pub(super) fn make(&self) -> io::Result<()> {
         fs::create_dir(&self.0)
     }
@@ -38,7 +38,7 @@ impl Group {
         fs::read_to_string(self.0.join(file))
     }
 
-    /// Writes to a file that is there.
+    /// Writes to an existing file.
     pub(super) fn write(&self, file: &str, text: &str) -> io::Result<()> {
         self.open(file)?.write_all(text.as_bytes())
     }
@@ -47,22 +47,22 @@ impl Group {
         OpenOptions::new().write(true).open(self.0.join(file))
     }
 
-    /// Its own processes, without those of groups in it. One that this process cannot see, since it
-    /// is in another namespace, is 0.
+    /// Its own processes, without those of its subgroups. A process of another namespace, which
+    /// this process cannot see, is 0.
     pub(super) fn processes(&self) -> io::Result<Vec<u32>> {
-        let invalid = |_| io::Error::new(io::ErrorKind::InvalidData, "cgroup.procs: no numbers");
+        let invalid = |_| io::Error::new(io::ErrorKind::InvalidData, "cgroup.procs: not a number");
         let text = self.read("cgroup.procs")?;
         text.lines().map(|line| line.parse().map_err(invalid)).collect()
     }
 
-    /// Kills all processes in it and in the groups below it, at once, whatever they start
-    /// meanwhile.
+    /// Kills all processes in it and in its subgroups at once, including those that are just being
+    /// started.
     pub(super) fn kill(&self) -> io::Result<()> {
         self.write("cgroup.kill", "1")
     }
 
-    /// Kills what is in it until that is gone. False if it takes longer than this, or the kernel
-    /// refuses it.
+    /// Kills its processes until none is left. False if that takes longer than `within`, or the
+    /// kernel refuses.
     pub(super) fn end(&self, within: Duration) -> bool {
         let begun = Instant::now();
         let (mut pause, longest) = PAUSES;
@@ -80,7 +80,7 @@ impl Group {
         false
     }
 
-    /// Removes it with the groups below it. It fails where processes are left.
+    /// Removes it with its subgroups. Fails while it has processes.
     pub(super) fn remove(&self) -> io::Result<()> {
         for group in self.children()? {
             group.remove()?;
@@ -88,7 +88,7 @@ impl Group {
         fs::remove_dir(&self.0)
     }
 
-    /// The groups in it.
+    /// Its subgroups.
     pub(super) fn children(&self) -> io::Result<Vec<Self>> {
         let mut groups = Vec::new();
         for entry in fs::read_dir(&self.0)? {
@@ -105,7 +105,7 @@ impl Group {
     }
 }
 
-/// The number after this name, of lines of names and numbers.
+/// The number after `name` in lines of names and numbers.
 pub(super) fn number(text: &str, name: &str) -> Option<u64> {
     let mut lines = text.lines().filter_map(|line| line.split_once(' '));
     lines.find(|(found, _)| *found == name)?.1.trim().parse().ok()
@@ -116,7 +116,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn numbers_are_found_by_their_whole_names() {
+    fn a_number_is_found_by_its_whole_name_only() {
         let events = "low 0\noom 2\noom_kill 3\noom_group_kill 1\n";
         assert_eq!(number(events, "oom"), Some(2));
         assert_eq!(number(events, "oom_kill"), Some(3));
@@ -125,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn processes_are_numbers() {
+    fn process_lists_are_parsed_as_numbers() {
         let folder = tempfile::tempdir().unwrap();
         let group = Group::at(folder.path().to_path_buf());
         assert!(group.processes().is_err(), "it is no group");
@@ -138,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn one_is_removed_with_those_below_it() {
+    fn a_group_is_removed_with_its_subgroups() {
         let folder = tempfile::tempdir().unwrap();
         let group = Group::at(folder.path().join("job"));
         fs::create_dir_all(group.folder().join("a/b")).unwrap();
@@ -147,9 +147,9 @@ mod tests {
         assert!(!group.folder().exists());
     }
 
-    /// What is not there is not made, and nothing waits for what cannot be killed.
+    /// A file that does not exist is not created, and nothing waits where nothing can be killed.
     #[test]
-    fn a_folder_that_is_no_group_ends_nothing() {
+    fn an_ordinary_folder_cannot_end_processes() {
         let folder = tempfile::tempdir().unwrap();
         let group = Group::at(folder.path().to_path_buf());
         assert!(!group.end(Duration::from_secs(1_000)));

@@ -1,10 +1,11 @@
-//! The memory of this machine, and of the control groups that this process is in, of version 1 and
-//! 2: what they may use, and how often the kernel has killed one of their processes for want of it.
-//! Where a group of version 2 was given to this worker (`delegated`), each process of a job has one
-//! of its own in it (`of_process`).
+//! ! The memory of this machine, and of the control groups of this process, of version 1 and 2:
+//! their limits, and how often the kernel has killed one of their processes for want of memory.
+//! Where a group of version 2 was delegated to this worker (`delegated`), each process of a job
+//! gets a group of its own in it (`of_process`).
 //!
-//! A limit of any group on the way up holds. In a container the path that the kernel names may not
-//! be visible, while the container's own group lies at the root: so that is looked at too.
+//! The limits of all groups up to the root apply. In a container, the path that the kernel names
+//! may not be visible, while the container's own group is mounted at the root: so the root is
+//! checked, too.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -17,21 +18,21 @@ mod own;
 pub(crate) use delegated::Delegated;
 pub(crate) use of_process::{GroupLimits, KilledFor, ProcessGroup};
 
-/// Assumed where the system does not say.
+/// Assumed if the system does not say.
 const MEMORY_BYTES_UNKNOWN: u64 = 2 << 30;
 
 const ROOT: &str = "/sys/fs/cgroup";
 
-/// Beyond these, allocations are slowed down, or refused.
+/// Soft and hard limits, beyond which allocations are slowed down or refused.
 const LIMITS: Names = Names { v1: &["memory.limit_in_bytes"], v2: &["memory.max", "memory.high"] };
-/// Beyond these, the kernel kills.
+/// Hard limits, beyond which the kernel kills.
 const LAST_LIMITS: Names = Names { v1: &["memory.limit_in_bytes"], v2: &["memory.max"] };
-/// Lines of names and numbers, one of which is [`KILLS`].
+/// Files with lines of names and numbers, one of them [`KILLS`].
 const EVENTS: Names = Names { v1: &["memory.oom_control"], v2: &["memory.events"] };
-/// How often the kernel has killed; the file of the whole machine has the same name for it.
+/// The kernel's count of kills; the machine-wide file has the same name for it.
 const KILLS: &str = "oom_kill";
 
-/// Of files of a group, by the version of control groups.
+/// Names of a group's files, by the version of control groups.
 struct Names {
     v1: &'static [&'static str],
     v2: &'static [&'static str],
@@ -42,9 +43,8 @@ fn memory_limit_bytes() -> Option<u64> {
     lowest(&LIMITS)
 }
 
-/// Memory for tasks unless told otherwise, in bytes: half of what this process may use, be that
-/// limited by the machine or by a control group. The rest is for the page cache, which the shuffle
-/// lives on.
+/// Default memory for tasks, in bytes: half of what the machine or a control group lets this
+/// process use. The rest is for the page cache, from which the shuffle is served.
 pub fn default_memory_bytes() -> u64 {
     let machine = machine_memory_bytes();
     memory_limit_bytes().map_or(machine, |limit| limit.min(machine)) / 2
@@ -55,15 +55,15 @@ pub(crate) fn kill_limit_bytes() -> Option<u64> {
     lowest(&LAST_LIMITS)
 }
 
-/// How often the kernel has killed a process of this one's group for want of memory. Where the
-/// group does not say, how often it has done so on this machine.
+/// How often the kernel has killed a process of this process's group for want of memory. If the
+/// group does not say: of the whole machine.
 pub(crate) fn oom_kills() -> Option<u64> {
     let mut files = files(&EVENTS).into_iter();
     let of_group = files.find_map(|path| count_kills(&fs::read_to_string(path).ok()?));
     of_group.or_else(|| count_kills(&fs::read_to_string("/proc/vmstat").ok()?))
 }
 
-/// What the machine has, in bytes.
+/// The machine's memory, in bytes.
 pub(crate) fn machine_memory_bytes() -> u64 {
     let meminfo = fs::read_to_string("/proc/meminfo").unwrap_or_default();
     total_memory_bytes(&meminfo).unwrap_or(MEMORY_BYTES_UNKNOWN)
@@ -88,8 +88,9 @@ fn files(names: &Names) -> Vec<PathBuf> {
     files_of(&fs::read_to_string("/proc/self/cgroup").unwrap_or_default(), names)
 }
 
-/// The files of these names, in the process's own group and then in those above it. `groups` is
-/// what `/proc/self/cgroup` says: `number:controllers:path`, with no controllers for version 2.
+/// The files of these names, in the process's own group and then in the groups above it. `groups`
+/// is the content of `/proc/self/cgroup`: `number:controllers:path`, with no controllers for
+/// version 2.
 fn files_of(groups: &str, names: &Names) -> Vec<PathBuf> {
     let mut files = Vec::new();
     for line in groups.lines() {
@@ -123,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn groups_of_version_2_are_looked_at_up_to_the_root() {
+    fn groups_of_version_2_are_read_up_to_the_root() {
         let expected = [
             "/sys/fs/cgroup/user.slice/job/memory.max",
             "/sys/fs/cgroup/user.slice/job/memory.high",
@@ -136,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn of_version_1_the_memory_controller_counts() {
+    fn for_version_1_the_memory_controller_is_read() {
         let expected = [
             "/sys/fs/cgroup/memory/docker/a:b/memory.limit_in_bytes",
             "/sys/fs/cgroup/memory/docker/memory.limit_in_bytes",
@@ -147,14 +148,14 @@ mod tests {
     }
 
     #[test]
-    fn limits_are_numbers_or_absent() {
+    fn limits_are_parsed_as_numbers_or_as_none() {
         assert_eq!(parse_limit("536870912\n"), Some(512 << 20));
         assert_eq!(parse_limit("max\n"), None);
         assert_eq!(parse_limit(""), None);
     }
 
     #[test]
-    fn kills_are_counted_in_the_files_of_both_versions_and_of_the_machine() {
+    fn kills_are_read_from_both_versions_and_from_the_machine() {
         let v1 = "oom_kill_disable 0\nunder_oom 0\noom_kill 3\n";
         let v2 = "low 0\nhigh 0\nmax 12\noom 2\noom_kill 3\noom_group_kill 1\n";
         let machine = "nr_free_pages 1\noom_kill 3\n";

@@ -1,4 +1,4 @@
-//! The control group of one process of a job, with all that descends from it.
+//! ! The control group of one process of a job and all its descendants.
 
 use std::fs::{self, File};
 use std::io::{self, Write};
@@ -12,52 +12,52 @@ use rustix::process::Pid;
 use super::group::{Group, number};
 use crate::sync::lock;
 
-/// How long to wait for the end of what was killed. As long as the process itself is waited for.
+/// How long to wait for the end of killed processes: as long as for the process itself.
 const END_TIME_MAX: Duration = Duration::from_secs(10);
 
-/// More than the kernel has numbers for is no limit, and refused by it.
+/// The kernel has no more process ids than this, and refuses a higher limit.
 const THREADS_MAX: u64 = 4 << 20;
 
-/// What the kernel lets the processes of a group have together.
+/// Limits for all processes of a group together.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct GroupLimits {
-    /// Memory, with that of files in the page cache, which goes first.
+    /// Memory, including the page cache, which is reclaimed first.
     pub(crate) memory_bytes: u64,
-    /// Processes and threads.
+    /// Number of processes and threads.
     pub(crate) threads: u64,
 }
 
-/// For what the kernel has killed processes of a group.
+/// Whose limit made the kernel kill processes of a group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum KilledFor {
-    /// They had more memory than the group may have, which is so much.
+    /// The group's own limit, of so many bytes.
     ItsLimit(u64),
-    /// The machine, or a group above, had no more.
+    /// The limit of the machine or of a group above.
     Another,
 }
 
-/// A group that holds one process of a job, until that is gone. What is left in it is killed when
-/// it is dropped.
+/// A group that holds one process of a job until that is gone. Dropping it kills the processes that
+/// are left.
 #[derive(Debug)]
 pub(crate) struct ProcessGroup {
     group: Group,
-    /// Who writes to it comes in.
+    /// A process that writes to this file enters the group.
     entry: File,
-    /// What the kernel limits memory to, and counts.
+    /// The memory limit that the kernel enforces; `None` where it counts no memory.
     memory_bytes: Option<u64>,
-    /// Where it goes when it cannot be removed.
+    /// Where the group is kept if it cannot be removed.
     left: Arc<Mutex<Vec<Group>>>,
 }
 
 impl ProcessGroup {
-    /// Has a group that was just made.
+    /// Takes a group that was just created.
     pub(super) fn new(group: Group, left: Arc<Mutex<Vec<Group>>>) -> io::Result<Self> {
         let entry = group.open("cgroup.procs").inspect_err(|_| drop(group.remove()))?;
         Ok(Self { group, entry, memory_bytes: None, left })
     }
 
-    /// Sets limits, as far as there are controllers for them. Where one cannot be set, the others
-    /// count, and the worker's own.
+    /// Sets the limits for which there are controllers. Where one cannot be set, the others and the
+    /// worker's own limits still apply.
     pub(super) fn limit(&mut self, controllers: &[&str], limits: GroupLimits) {
         if controllers.contains(&"pids") {
             let threads = match limits.threads {
@@ -69,7 +69,7 @@ impl ProcessGroup {
         if controllers.contains(&"memory")
             && self.set("memory.max", &limits.memory_bytes.to_string())
         {
-            // All of it: what has lost one of its processes is of no use.
+            // Kills the whole group at once: a job that has lost one of its processes cannot go on.
             self.set("memory.oom.group", "1");
             self.memory_bytes = Some(limits.memory_bytes);
         }
@@ -78,23 +78,23 @@ impl ProcessGroup {
     fn set(&self, file: &str, value: &str) -> bool {
         let written = self.group.write(file, value).inspect_err(|error| {
             let group = self.group.folder().display();
-            tracing::warn!(%group, file, value, %error, "a control group is not limited");
+            tracing::warn!(%group, file, value, %error, "cannot set a limit of a control group");
         });
         written.is_ok()
     }
 
-    /// Has the process of `command` come in before its program begins. To be called before it is
-    /// bound in other ways.
+    /// Makes the process of `command` enter the group before its program begins. To be called
+    /// before the other restrictions are bound.
     pub(crate) fn bind(&self, command: &mut Command) -> io::Result<()> {
         let mut entry = self.entry.try_clone()?;
         let enter = move || {
-            // Without it, the process is what it was without groups: its worker looks whether it is
-            // there.
+            // On failure, the process runs outside the group; its worker checks that later
+            // (`expect`).
             let _ = entry.write(b"0");
             Ok(())
         };
-        // SAFETY: between fork and exec, only what is safe in a signal handler may be done: this
-        // makes one system call, and takes no lock and no memory.
+        // SAFETY: between fork and exec, only async-signal-safe operations are allowed: this makes
+        // one system call, takes no lock, and allocates nothing.
         #[allow(unsafe_code)]
         unsafe {
             command.pre_exec(enter);
@@ -102,7 +102,7 @@ impl ProcessGroup {
         Ok(())
     }
 
-    /// Says so if a process that was to come in has not.
+    /// Logs a warning if a process has not entered the group.
     pub(crate) fn expect(&self, pid: Pid) {
         let path = format!("/proc/{}/cgroup", pid.as_raw_nonzero());
         let groups = fs::read_to_string(path).unwrap_or_default();
@@ -113,42 +113,41 @@ impl ProcessGroup {
         }
     }
 
-    /// Kills all that is in it.
+    /// Kills all its processes.
     pub(crate) fn kill(&self) {
         if let Err(error) = self.group.kill() {
             let group = self.group.folder().display();
-            tracing::warn!(%group, %error, "the processes of a control group cannot be killed as one");
+            tracing::warn!(%group, %error, "cannot kill the processes of a control group at once");
         }
     }
 
-    /// Kills all that is in it, and waits until that is gone, but not for long.
+    /// Kills all its processes, and waits for their end for a bounded time.
     pub(crate) fn end(&self) {
         if !self.group.end(END_TIME_MAX) {
             let group = self.group.folder().display();
-            tracing::warn!(%group, "a control group has processes that were killed and do not end");
+            tracing::warn!(%group, "a control group has killed processes that do not end");
         }
     }
 
-    /// Memory that its processes have, by the kernel's count: what is mapped, in files in memory,
-    /// or the kernel's own on their behalf, swapped out or not, but nothing that the kernel can
-    /// drop at any time. (Where there is swap, its limit has the kernel swap, and kill after that
-    /// only.) `None` where the kernel does not count it.
+    /// Memory of its processes as counted by the kernel: mapped memory, files in memory, and kernel
+    /// memory on their behalf, swapped out or not, but nothing that the kernel can drop at any
+    /// time. (Where there is swap, the kernel swaps at the limit, and only kills after that.)
+    /// `None` where the kernel does not count memory.
     pub(crate) fn memory_bytes(&self) -> Option<u64> {
         self.memory_bytes?;
         let whole = |file| self.group.read(file).ok()?.trim().parse::<u64>().ok();
-        // Not everywhere is swap counted.
+        // Swap is not counted everywhere.
         let (all, swapped) = (whole("memory.current")?, whole("memory.swap.current").unwrap_or(0));
         let stat = self.group.read("memory.stat").ok()?;
         let of = |name| number(&stat, name);
-        // Files in memory are among the files.
+        // Files in memory (shmem) are counted among the files.
         let files = of("file")?.saturating_sub(of("shmem")?);
-        // What is on its way between the two is in both.
+        // Pages on their way between memory and swap are counted in both.
         let swapped = swapped.saturating_sub(of("swapcached").unwrap_or(0));
         Some(all.saturating_sub(files).saturating_sub(of("slab_reclaimable")?) + swapped)
     }
 
-    /// For what the kernel has killed some of its processes. `None` where it has not, or does not
-    /// say.
+    /// Why the kernel has killed some of its processes. `None` if it has not, or does not say.
     pub(crate) fn killed_for(&self) -> Option<KilledFor> {
         let limit = self.memory_bytes?;
         let events = self.group.read("memory.events").ok()?;
@@ -156,7 +155,7 @@ impl ProcessGroup {
         if of("oom_kill")? == 0 {
             return None;
         }
-        // It counts as out of memory only what has met its own limit.
+        // The kernel counts an OOM event only in the group whose limit was met.
         Some(if of("oom")? > 0 { KilledFor::ItsLimit(limit) } else { KilledFor::Another })
     }
 }
@@ -179,7 +178,7 @@ mod tests {
 
     const LIMITS: GroupLimits = GroupLimits { memory_bytes: 1 << 20, threads: 77 };
 
-    /// A folder that looks like a group with these files.
+    /// A folder that mimics a group with these files.
     fn group(files: &[(&str, &str)]) -> (ProcessGroup, tempfile::TempDir) {
         let folder = tempfile::tempdir().unwrap();
         let group = Group::at(folder.path().join("job"));
@@ -193,7 +192,7 @@ mod tests {
     const MEMORY: [(&str, &str); 2] = [("memory.max", ""), ("memory.oom.group", "")];
 
     #[test]
-    fn what_can_be_limited_is() {
+    fn available_controllers_are_limited() {
         let (mut limited, _folder) = group(&[&MEMORY[..], &[("pids.max", "")]].concat());
         limited.limit(&["memory", "pids", "cpu"], LIMITS);
         let read = |file| limited.group.read(file).unwrap();
@@ -207,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_limited_is_left_as_it_is() {
+    fn missing_controllers_are_left_alone() {
         let (mut group, _folder) = group(&[("pids.max", "")]);
         let limits = GroupLimits { threads: u64::MAX, ..LIMITS };
         group.limit(&["memory", "pids"], limits);
@@ -216,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn what_files_take_up_does_not_count_unless_they_are_in_memory() {
+    fn page_cache_does_not_count_but_shared_memory_does() {
         let swap = [("memory.swap.current", "400\n")];
         let stat = "anon 100\nfile 5000\nkernel 70\nshmem 30\nslab_reclaimable 20\n";
         let memory = [("memory.current", "5300\n"), ("memory.stat", stat)];
@@ -237,7 +236,7 @@ mod tests {
     }
 
     #[test]
-    fn a_kill_for_its_own_limit_is_told_from_one_for_another() {
+    fn a_kill_at_its_own_limit_is_told_from_a_kill_at_another() {
         let cases = [
             ("oom 0\noom_kill 0\n", None),
             ("oom 3\noom_kill 0\n", None),
@@ -253,9 +252,10 @@ mod tests {
         }
     }
 
-    /// As the kernel refuses to remove one that has processes in it, since here are files.
+    /// The folder cannot be removed since it holds files, as the kernel refuses to remove a group
+    /// that holds processes.
     #[test]
-    fn one_that_cannot_be_removed_is_remembered() {
+    fn a_group_that_cannot_be_removed_is_remembered() {
         let (kept, _folder) = group(&[]);
         let (left, expected) = (Arc::clone(&kept.left), kept.group.clone());
         drop(kept);

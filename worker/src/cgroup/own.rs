@@ -1,4 +1,4 @@
-//! The control group of version 2 that this process is in, and whether it was given to it.
+//! ! The control group of version 2 of this process, and whether it was delegated to it.
 
 use std::fs;
 use std::io;
@@ -10,30 +10,31 @@ use rustix::process::geteuid;
 
 use super::group::Group;
 
-/// The file system of control groups of version 2.
+/// Magic number of the cgroup2 file system.
 const FILE_SYSTEM: u32 = 0x6367_7270;
 
-/// How systemd marks what `Delegate=yes` has given away. Who is not root reads the second one only.
+/// How systemd marks a group with `Delegate=yes`. A user other than root can read the second mark
+/// only.
 const MARKS: [&str; 2] = ["trusted.delegate", "user.delegate"];
 
-/// What whoever gives a group away gives with it.
+/// Files whose ownership comes with delegation.
 const GIVEN: [&str; 2] = ["cgroup.procs", "cgroup.subtree_control"];
 
-/// The group of this process; `None` where it is not to be seen here.
+/// The group of this process; `None` where it is not visible here.
 pub(super) fn own_group() -> Option<Group> {
     let groups = fs::read_to_string("/proc/self/cgroup").ok()?;
     let mounts = fs::read_to_string("/proc/self/mountinfo").ok()?;
     let folder = own_folder(&groups, &mounts)?;
-    // Something else may be mounted above it.
+    // Another file system may be mounted above it.
     let is_group = statfs(&folder).is_ok_and(|found| found.f_type as u32 == FILE_SYSTEM);
     is_group.then(|| Group::at(folder))
 }
 
-/// `groups` is what `/proc/self/cgroup` says, `mounts` what `mountinfo` beside it does. A mount
+/// `groups` is the content of `/proc/self/cgroup`, `mounts` that of `mountinfo` beside it. A mount
 /// shows the groups below its root.
 fn own_folder(groups: &str, mounts: &str) -> Option<PathBuf> {
     let own = Path::new(groups.lines().find_map(|line| line.strip_prefix("0::"))?);
-    // As it is told who is in a namespace that does not hold this process's group.
+    // The kernel reports such a path to a process in a namespace that does not hold its group.
     if own.components().any(|part| part == Component::ParentDir) {
         return None;
     }
@@ -48,16 +49,16 @@ fn own_folder(groups: &str, mounts: &str) -> Option<PathBuf> {
     })
 }
 
-/// Blanks and the like are three octal digits in `mountinfo`.
+/// `mountinfo` escapes blanks and some other characters as three octal digits.
 fn unescaped(field: &str) -> String {
     [("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")]
         .into_iter()
         .fold(field.to_string(), |field, (escaped, character)| field.replace(escaped, character))
 }
 
-/// Whether it was given to this process's user, to make groups in it: by systemd, which says so, or
-/// by somebody else who has made that user its owner. What lies in a group of the same user was
-/// made by a program of that user, which may have plans of its own.
+/// Whether the group was delegated to this process's user: by systemd, which marks it, or by
+/// somebody else who made that user its owner. A group below another group of the same user was
+/// made by one of that user's programs, which may have plans for it.
 pub(super) fn is_delegated(group: &Group) -> io::Result<bool> {
     let user = geteuid().as_raw();
     let belongs = |path: &Path| fs::metadata(path).map(|found| found.uid() == user);
@@ -94,7 +95,7 @@ mod tests {
     }
 
     #[test]
-    fn a_group_is_found_by_its_mount() {
+    fn the_own_group_is_found_through_its_mount() {
         let service = "0::/system.slice/windrow.service\n";
         let expected = "/sys/fs/cgroup/system.slice/windrow.service";
         assert_eq!(folder(service, MOUNT).as_deref(), Some(expected));
@@ -110,7 +111,7 @@ mod tests {
 
     /// In a container with, and without, a namespace of its own.
     #[test]
-    fn a_mount_may_show_a_part_only() {
+    fn a_mount_may_show_only_some_groups() {
         let part = "41 31 0:38 /docker/a /sys/fs/cgroup\\040x ro - cgroup2 cgroup ro\n";
         assert_eq!(folder("0::/docker/a/b", part).as_deref(), Some("/sys/fs/cgroup x/b"));
         assert_eq!(folder("0::/docker/ab", part), None, "another one, of which it shows nothing");
@@ -118,9 +119,9 @@ mod tests {
         assert_eq!(folder("0::/../outside", MOUNT), None);
     }
 
-    /// A folder that looks like a group that this user has made itself.
+    /// A folder that mimics a group which this user has made itself.
     #[test]
-    fn what_nobody_has_given_away_is_not_taken() {
+    fn a_group_that_was_not_delegated_is_not_taken() {
         let above = tempfile::tempdir().unwrap();
         let group = Group::at(above.path().join("service"));
         group.make().unwrap();
@@ -128,7 +129,7 @@ mod tests {
             fs::write(group.folder().join(file), "").unwrap();
         }
         assert!(!is_delegated(&group).unwrap());
-        // Not every file system has attributes.
+        // Not every file system has extended attributes.
         if setxattr(group.folder(), MARKS[1], b"0", XattrFlags::CREATE).is_ok() {
             assert!(!is_delegated(&group).unwrap());
             setxattr(group.folder(), MARKS[1], b"1", XattrFlags::REPLACE).unwrap();

@@ -1,4 +1,4 @@
-//! A socket on which nothing is sent but descriptors, one with each message.
+//! ! A socket that carries only descriptors, one with each message.
 
 use std::io::{self, IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
@@ -15,7 +15,7 @@ use tokio::net::UnixStream;
 
 use super::messages::stream_pair;
 
-/// A descriptor must have a byte to come with, and each byte has one.
+/// A descriptor must travel with at least one byte.
 const PAYLOAD: [u8; 1] = [0];
 
 /// The sending end.
@@ -23,15 +23,14 @@ pub(crate) struct Descriptors {
     socket: UnixStream,
 }
 
-/// Both ends: the second is for another process, which waits for what comes with
-/// [`receive_descriptor`].
+/// Both ends. The second is for another process, which receives with [`receive_descriptor`].
 pub(crate) fn descriptor_pair() -> io::Result<(Descriptors, OwnedFd)> {
     let (socket, theirs) = stream_pair()?;
     Ok((Descriptors { socket }, theirs))
 }
 
 impl Descriptors {
-    /// Hands over a copy of `descriptor`; waits while the other side has many to take. Cancel safe.
+    /// Sends a copy of `descriptor`; waits while the other side's queue is full. Cancel safe.
     pub(crate) async fn send(&self, descriptor: BorrowedFd<'_>) -> io::Result<()> {
         self.socket.async_io(Interest::WRITABLE, || send(self.socket.as_fd(), descriptor)).await
     }
@@ -67,8 +66,8 @@ pub(crate) fn receive_descriptor(socket: impl AsFd) -> io::Result<Option<OwnedFd
         if descriptor.is_some() {
             return Ok(descriptor);
         }
-        // Without one: this process may not open any more. What would have come is closed, and who
-        // sent it will notice.
+        // The message came without its descriptor: this process has no free descriptors. The kernel
+        // has closed it, and the sender will notice.
     }
 }
 
@@ -103,7 +102,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn nobody_at_the_other_end_is_an_error() {
+    async fn sending_to_a_closed_socket_fails() {
         let (sender, receiver) = descriptor_pair().unwrap();
         drop(receiver);
         assert!(sender.send(io::stdin().as_fd()).await.is_err());

@@ -11,14 +11,14 @@ use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 
 /// Longest message to a process. The list of a job's map outputs takes a few bytes for each of up
-/// to a million.
+/// to a million outputs.
 pub(crate) const TO_CHILD_BYTES_MAX: usize = 64 << 20;
 
-/// Longest message from a process: what its worker passes on must fit what the coordinator takes.
-/// What the user's code says is cut before it is sent.
+/// Longest message from a process: the worker passes it on, and it must fit the coordinator's
+/// limit. Texts from user code are cut before they are sent.
 pub(crate) const FROM_CHILD_BYTES_MAX: usize = 1 << 20;
 
-/// Takes messages of one type.
+/// Receives messages of one type.
 pub(crate) struct MessageReader<M> {
     stream: BufReader<OwnedReadHalf>,
     bytes_max: usize,
@@ -39,7 +39,7 @@ pub(crate) fn stream_pair() -> io::Result<(UnixStream, OwnedFd)> {
     Ok((UnixStream::from_std(ours)?, theirs.into()))
 }
 
-/// The two directions of a stream; a message to be read has at most `bytes_max`.
+/// The two directions of a stream; received messages have at most `bytes_max`.
 pub(crate) fn split<R, W>(
     stream: UnixStream,
     bytes_max: usize,
@@ -60,7 +60,7 @@ impl<M: Message + Default> MessageReader<M> {
             let message = format!("a message of {bytes} bytes");
             return Err(io::Error::new(io::ErrorKind::InvalidData, message));
         }
-        // As much as arrives, not as much as is announced.
+        // Grows with the bytes that arrive, not to the announced length.
         let mut message = Vec::new();
         (&mut self.stream).take(bytes as u64).read_to_end(&mut message).await?;
         if message.len() < bytes {
@@ -106,7 +106,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_no_message_is_refused() {
+    async fn malformed_messages_are_refused() {
         for (bytes, is_error) in [
             (&[1, 0][..], false),
             (&[9, 0, 0, 0, 8], false),

@@ -1,9 +1,9 @@
-//! What a worker and the process of a job have between them: a stream of messages, and a socket
-//! that hands over descriptors.
+//! ! The connection between a worker and the process of a job: a stream of messages, and a socket
+//! that carries descriptors.
 //!
 //! The process is started with the socket as its standard input, which needs no agreed number and
-//! nothing unsafe. The first descriptor that comes on it is the stream; those after it are
-//! connections of other workers. Neither side interprets messages here.
+//! no unsafe code. The first descriptor on it is the stream; the following ones are connections of
+//! other workers. Neither side interprets messages here.
 
 mod descriptors;
 mod messages;

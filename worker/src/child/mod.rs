@@ -6,8 +6,8 @@
 //!         ----- connections of other workers --> ShuffleServer
 //! ```
 //!
-//! It ends in one way only: it kills its process group, itself included, so that nothing of what
-//! user code has started is left. That happens when its worker asks for it, or is gone.
+//! It ends in one way only: it kills its process group, itself included, so that no process of user
+//! code is left. It does so when its worker asks for it, or is gone.
 
 use std::fs::File;
 use std::io;
@@ -28,19 +28,18 @@ use crate::orphans::Orphans;
 /// Why a process could not begin to serve its worker.
 #[derive(Debug, thiserror::Error)]
 pub enum ChildError {
-    /// Nobody has started it as that.
+    /// It was not started by a worker.
     #[error("this command is for workers, which start it for each job: {0}")]
     NoWorker(io::Error),
-    /// The system refuses what it needs.
+    /// The system refuses a resource.
     #[error("the process of a job cannot start: {0}")]
     System(#[from] io::Error),
 }
 
-/// Serves the worker that has started this process, whose standard input leads to it. Call it
-/// before any other thread is started. Does not return but when it cannot begin.
+/// Serves the worker that has started this process, through the socket on standard input. Call it
+/// before any other thread is started. Returns only if it cannot begin.
 ///
-/// # Errors
-/// When the process was started by something else, or the system refuses what it needs.
+/// # Errors When the process was not started by a worker, or the system refuses a resource.
 pub fn run(registry: Registry) -> Result<(), ChildError> {
     let orphans = Arc::new(Orphans::new());
     let socket = take_standard_input()?;
@@ -49,13 +48,13 @@ pub fn run(registry: Registry) -> Result<(), ChildError> {
         .and_then(|stream| stream.ok_or(io::ErrorKind::UnexpectedEof.into()))
         .map_err(ChildError::NoWorker)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
-        // RPC and orders only: user code runs on pools of its own.
+        // For RPC and orders only: user code runs on pools of its own.
         .worker_threads(2)
         .thread_name("windrow-io")
         .enable_all()
         .build()?;
     runtime.block_on(async {
-        // Which the kernel sends when the worker has died.
+        // The kernel sends it when the worker has died.
         let mut terminate = signal(SignalKind::terminate())?;
         let stream = std::os::unix::net::UnixStream::from(stream);
         stream.set_nonblocking(true)?;
@@ -70,8 +69,8 @@ pub fn run(registry: Registry) -> Result<(), ChildError> {
     })
 }
 
-/// Takes the socket that standard input is, and leaves an empty input in its place: it is not for
-/// user code.
+/// Takes the socket on standard input, and replaces it by an empty input: user code must not have
+/// it.
 fn take_standard_input() -> Result<OwnedFd, ChildError> {
     let socket = rustix::io::fcntl_dupfd_cloexec(io::stdin(), 3).map_err(io::Error::from)?;
     rustix::net::sockopt::socket_type(&socket)
@@ -80,8 +79,8 @@ fn take_standard_input() -> Result<OwnedFd, ChildError> {
     Ok(socket)
 }
 
-/// Kills the group that this process was started in, and this process, wherever user code has moved
-/// it.
+/// Kills the group in which this process was started, and this process, even if user code has moved
+/// it to another group.
 fn end() -> io::Result<()> {
     let group = getpid();
     let _ = kill_process_group(group, Signal::KILL);

@@ -1,4 +1,4 @@
-//! Obeys the worker: runs attempts, and tells how far they are and how they ended.
+//! ! Obeys the worker: runs attempts, and reports their progress and their ends.
 
 use std::collections::HashMap;
 use std::io;
@@ -28,34 +28,34 @@ use crate::shuffle::transport::{ShuffleServer, ShuffleTls};
 use crate::wire::{self, Order};
 use crate::wire::{KnownJob, Reader};
 
-/// How often the worker hears how far attempts have come.
+/// How often progress is reported to the worker.
 const PROGRESS_INTERVAL: Duration = Duration::from_millis(100);
 
-/// How often to take leave of what user code has started, and left to itself.
+/// How often orphans of user code are reaped.
 const REAP_INTERVAL: Duration = Duration::from_secs(1);
 
-/// How long attempts get to remove what they have begun when the job is over. The worker waits a
+/// How long attempts get to remove their temporary files when the job is over. The worker waits a
 /// little longer.
 const END_GRACE: Duration = Duration::from_millis(700);
 
-/// Messages and connections that wait to be taken.
+/// Messages and connections that may be queued.
 const WAITING_MAX: usize = 64;
 
 type Ended = (AttemptId, Result<Finished, FailureCause>);
 
-/// What runs in this process.
+/// The state of this process.
 struct Serving {
     job: JobIdentity,
-    /// `None` where the cluster is open.
+    /// `None` in an open cluster.
     tls: Option<Tls>,
     executor: Arc<InProcess>,
     server: ShuffleServer,
     writer: MessageWriter<v1::FromChild>,
     running: HashMap<AttemptId, Running>,
     tasks: JoinSet<Ended>,
-    /// What has been said of the job.
+    /// What the worker has announced of the job.
     known: KnownJob,
-    /// Who reads map outputs here.
+    /// The identity under which this process reads map outputs.
     reader: Reader,
 }
 
@@ -64,7 +64,7 @@ struct Running {
     cancel: CancellationToken,
 }
 
-/// Serves the worker at the other end of `stream`, and other workers on connections that come on
+/// Serves the worker at the other end of `stream`, and other workers on connections received on
 /// `socket`, until the worker asks for the end, or is gone.
 pub(super) async fn serve(
     socket: OwnedFd,
@@ -98,8 +98,7 @@ pub(super) async fn serve(
             Some(ended) = serving.tasks.join_next() => serving.report(ended).await?,
             _ = progress.tick() => serving.tell_progress().await?,
             _ = reaping.tick() => {
-                // The thread on which this is done never ends for want of work: so there always is
-                // one.
+                // This closure's thread never ends for idleness, so there always is one.
                 let orphans = Arc::clone(&orphans);
                 tokio::task::spawn_blocking(move || orphans.reap());
             }
@@ -107,7 +106,7 @@ pub(super) async fn serve(
     }
 }
 
-/// What the worker says, read whole by a task of its own: reading cannot be broken off.
+/// The worker's messages, each read whole by a task of its own: reading is not cancel safe.
 fn messages(mut reader: MessageReader<v1::ToChild>) -> mpsc::Receiver<Heard> {
     let (sender, messages) = mpsc::channel(WAITING_MAX);
     tokio::spawn(async move {
@@ -120,7 +119,7 @@ fn messages(mut reader: MessageReader<v1::ToChild>) -> mpsc::Receiver<Heard> {
     messages
 }
 
-/// The connections that come on `socket`, taken by a thread of its own.
+/// The connections received on `socket`, by a thread of its own.
 fn connections(socket: OwnedFd) -> io::Result<mpsc::Receiver<TcpStream>> {
     let (sender, connections) = mpsc::channel(WAITING_MAX);
     let runtime = tokio::runtime::Handle::current();
@@ -129,14 +128,14 @@ fn connections(socket: OwnedFd) -> io::Result<mpsc::Receiver<TcpStream>> {
         while let Ok(Some(descriptor)) = receive_descriptor(&socket) {
             let connection = StdTcpStream::from(descriptor);
             let prepared = connection.set_nonblocking(true);
-            // One that cannot be used is closed, which its other end notices.
+            // A connection that cannot be used is closed, which its other end notices.
             if let Ok(connection) = prepared.and_then(|()| TcpStream::from_std(connection))
                 && sender.blocking_send(connection).is_err()
             {
                 break;
             }
         }
-        // The worker is gone. This thread knows, even if user code keeps all others from noticing.
+        // The worker is gone. This thread notices even if user code starves all others.
         let _ = end();
     };
     std::thread::Builder::new().name("windrow-connections".into()).spawn(take)?;
@@ -156,7 +155,7 @@ impl Serving {
         let credentials = start.credentials.map(wire::credentials_from).transpose();
         let tls = credentials.and_then(|found| found.map(Tls::new).transpose());
         let tls = tls.map_err(senseless)?;
-        // As the worker names its own machine: `outputs_to`.
+        // The worker's own machine has the same name: see `outputs_to`.
         let users = LocalUsers::from_numbers(start.users.map(|users| users.numbers));
         let open = || ShuffleTls::OfUsers(users);
         let reader = Reader { host_number: 1, host: start.host.clone(), ..Reader::default() };
@@ -172,7 +171,7 @@ impl Serving {
             tls: tls.clone().map_or_else(open, |tls| ShuffleTls::OfJob(job, tls)),
         };
         let executor = Arc::new(InProcess::beside(config, registry));
-        // It may be asked for what a process before it has left.
+        // It may be asked for outputs of a predecessor process.
         let adopted = executor.adopt(JobId(start.job), job);
         adopted.map_err(|cause| io::Error::other(cause.to_string()))?;
         let server = ShuffleServer::start(executor.shuffle_service(), executor.tls().clone());
@@ -228,9 +227,9 @@ impl Serving {
                     running.cancel.cancel();
                 }
             }
-            // The worker may be newer than the executable in which the job runs.
+            // The worker may be newer than the job's executable.
             Order::Unknown => {}
-            _ => return Err(senseless("an order that is for workers")),
+            _ => return Err(senseless("an order that is meant for workers")),
         }
         Ok(())
     }
@@ -248,7 +247,7 @@ impl Serving {
     }
 
     async fn report(&mut self, ended: Result<Ended, JoinError>) -> io::Result<()> {
-        // A panic of the engine: nothing here can be relied on any more.
+        // The engine panicked: nothing in this process is reliable any more.
         let (attempt, ended) = ended.map_err(io::Error::other)?;
         self.running.remove(&attempt);
         let has_strays = self.executor.has_strays();
@@ -265,7 +264,7 @@ impl Serving {
         self.say(Said::Progress(progress)).await
     }
 
-    /// Stops all that runs, so that it removes what it has begun.
+    /// Stops all attempts, so that they remove their temporary files.
     async fn end(mut self) {
         self.running.values().for_each(|running| running.cancel.cancel());
         let stopped = async { while self.tasks.join_next().await.is_some() {} };

@@ -1,4 +1,4 @@
-//! What an executor is given, and why it may refuse to start.
+//! ! An executor's configuration, and the errors with which it may refuse to start.
 
 use std::io;
 use std::path::PathBuf;
@@ -8,27 +8,28 @@ use windrow_jobs::explained;
 use crate::shuffle::FetchTimeouts;
 use crate::shuffle::transport::ShuffleTls;
 
-/// What an executor may use.
+/// Settings of an executor.
 #[derive(Clone, Debug)]
 pub struct ExecutorConfig {
     /// Threads of each task; at least 1.
     pub threads: usize,
     /// Memory for all buffers together.
     pub memory_bytes: u64,
-    /// Absolute folder for segments; created where missing. No other worker may use it.
+    /// Absolute folder for segments; created if it is missing. No other worker may use it.
     pub directory: PathBuf,
-    /// This machine, by a name that no other machine has; empty if it is not known.
+    /// A name of this machine that no other machine has; empty if it is not known.
     pub host: String,
     /// How connections to other workers are secured.
     pub tls: ShuffleTls,
-    /// How long to wait for other workers.
+    /// Timeouts for fetches from other workers.
     pub fetch: FetchTimeouts,
-    /// Of this process: no other one that works in the folder has the same number.
+    /// Number of this process, unique among those that use the folder.
     pub serial: u32,
-    /// Write each map output to its file at once: what is in memory ends with the process.
+    /// Write each map output to its file at once: outputs in memory end with the process.
     pub outputs_on_disk: bool,
-    /// Whether there never is another worker, as in embedded mode. Then no output can be lost with
-    /// one, and what a winning reducer has read goes at once.
+    /// Whether this is the only worker of its cluster, as in embedded mode. Then no output can be
+    /// lost with another one, and partitions are freed as soon as the winning reducer has read
+    /// them.
     pub is_alone: bool,
 }
 
@@ -41,23 +42,23 @@ pub enum ExecutorError {
         /// The folder.
         directory: PathBuf,
     },
-    /// The folder holds what looks like segments but was never a worker's.
+    /// The folder holds files that look like segments, but was never a worker's.
     #[error(
-        "{} contains {entry}, which no worker has made; choose another folder (--dir) or remove it",
+        "{} contains {entry}, which was not made by a worker; choose another folder (--dir) or remove it",
         .directory.display()
     )]
     ForeignDirectory {
         /// The folder.
         directory: PathBuf,
-        /// The first file or folder that is in the way.
+        /// The first unexpected file or folder.
         entry: String,
     },
-    /// The operating system refused something.
+    /// A system call failed.
     #[error("{}: {}", .path.display(), explained(path, error))]
     Io {
         /// The file or folder.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         #[source]
         error: io::Error,
     },

@@ -1,9 +1,9 @@
-//! The worker's folder: one worker at a time, and nothing in it is touched that no worker has made.
+//! The worker's folder: used by one worker at a time, which touches only files made by workers.
 //!
 //! ```text
-//!  windrow-worker.lock   says that it is a worker's, and locked by the one that uses it
-//!  jobs/job-7/           what job 7 has there: its map outputs, mostly. Other workers of the
-//!                        machine may read it
+//!  windrow-worker.lock   marks the folder as a worker's; locked by the worker that uses it
+//!  jobs/job-7/           files of job 7: map outputs, mostly. Other workers of the
+//!                        machine may read them
 //!  credentials/, programs/
 //! ```
 
@@ -18,15 +18,15 @@ use windrow_security::files::{
 use super::ExecutorError;
 use crate::files::{OF_A_FOLDER, give_back_at, put_aside, remove_tree};
 
-/// Held with an exclusive lock by the worker that uses the folder. That it exists tells that the
-/// folder is a worker's, so that what a dead predecessor left can be swept.
+/// Locked exclusively by the worker that uses the folder. Its existence marks the folder as a
+/// worker's, so that the files of a dead predecessor can be swept.
 pub(crate) const LOCK_FILE: &str = "windrow-worker.lock";
 
-/// What other workers of the machine may read lies in a folder that is there before any job is: so
-/// a process can be allowed to read all that comes into it later.
+/// The files that other workers of the machine may read are in a folder that exists before any job:
+/// so a process can be allowed to read everything that is put into it later.
 pub(crate) const JOBS: &str = "jobs";
 
-/// Folders of jobs, also of those that were being removed.
+/// Prefix of the folders of jobs, including those that were being removed.
 const JOB_PREFIX: &str = "job-";
 
 /// A locked folder; the lock ends with the process at the latest.
@@ -34,31 +34,31 @@ pub struct WorkerDirectory {
     path: PathBuf,
     jobs: PathBuf,
     _lock: File,
-    /// It may lie in a temporary folder, and be used for longer than files stay there by
-    /// themselves.
+    /// Keeps the folder from being cleaned up if it lies in a temporary folder and is used for
+    /// longer than files last there.
     _untidied: Option<File>,
 }
 
-/// Where the folders of jobs are in a worker's folder.
+/// The folder with the jobs' folders, in a worker's folder.
 pub(crate) fn jobs_folder(path: &Path) -> PathBuf {
     path.join(JOBS)
 }
 
 impl WorkerDirectory {
-    /// Creates the folder where missing, locks it, and sweeps what a predecessor left.
+    /// Creates the folder if it is missing, locks it, and sweeps a predecessor's files.
     #[cfg(test)]
     pub fn open(path: &Path) -> Result<Self, ExecutorError> {
         Self::open_after(path, |_| Ok(()))
     }
 
-    /// The same; `before` is called with the folders that are about to be swept.
+    /// Likewise; `before` is called with the folders that are about to be swept.
     pub fn open_after(
         path: &Path,
         before: impl FnOnce(&[PathBuf]) -> io::Result<()>,
     ) -> Result<Self, ExecutorError> {
         let io = |error| ExecutorError::Io { path: path.to_path_buf(), error };
         let jobs_path = jobs_folder(path);
-        // What jobs leave there is not for everybody.
+        // The files of jobs are not for every user.
         make_folder_of_owner(path).map_err(io)?;
         let lock_path = path.join(LOCK_FILE);
         if !lock_path.exists()
@@ -82,19 +82,19 @@ impl WorkerDirectory {
         Ok(Self { path: path.to_path_buf(), jobs: jobs_path, _lock: lock, _untidied: untidied })
     }
 
-    /// Where it is.
+    /// The folder's path.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Where the folders of jobs are in it.
+    /// The path of the folder with the jobs' folders.
     pub fn jobs(&self) -> &Path {
         &self.jobs
     }
 }
 
-/// Makes the folder in which those of jobs are, or makes the one that is there usable: jobs of
-/// other workers of the machine can open it, and so take away its rights.
+/// Creates the folder of the jobs' folders, or restores its permissions: jobs of other workers of
+/// the machine can open it, and so remove them.
 pub(crate) fn ready_jobs_folder(path: &Path) -> io::Result<()> {
     match give_back_at(path, OF_A_FOLDER) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
@@ -103,17 +103,17 @@ pub(crate) fn ready_jobs_folder(path: &Path) -> io::Result<()> {
     make_private_folder(path)
 }
 
-/// Removes what a job of a former worker has left. What cannot be removed has another name at
-/// least: a job to come may have the same number.
+/// Removes the folder of a former worker's job. If it cannot be removed, it is renamed at least: a
+/// later job may have the same number.
 fn sweep(stale: &Path) -> Result<(), ExecutorError> {
-    tracing::info!(path = %stale.display(), "sweeping what a former worker left");
+    tracing::info!(path = %stale.display(), "removing files of a former worker");
     let failed = |error| ExecutorError::Io { path: stale.to_path_buf(), error };
     let aside = match stale.extension() {
         None => put_aside(stale).map_err(failed)?,
         Some(_) => stale.to_path_buf(),
     };
     if let Err(error) = remove_tree(&aside) {
-        tracing::warn!(path = %aside.display(), %error, "what a former worker left could not be removed; remove it yourself");
+        tracing::warn!(path = %aside.display(), %error, "cannot remove files of a former worker; remove them yourself");
     }
     Ok(())
 }
@@ -129,7 +129,7 @@ fn lock(path: &Path) -> Result<File, TryLockError> {
     Ok(file)
 }
 
-/// The folders in `path` that are named like those of jobs.
+/// The folders in `path` with names of jobs.
 fn jobs(path: &Path) -> io::Result<Vec<PathBuf>> {
     let mut jobs = Vec::new();
     for entry in std::fs::read_dir(path)? {
@@ -148,7 +148,7 @@ mod tests {
     use crate::files::testing::without_privileges;
 
     #[test]
-    fn two_workers_cannot_have_one_folder() {
+    fn two_workers_cannot_share_a_folder() {
         let folder = tempfile::tempdir().unwrap();
         let first = WorkerDirectory::open(folder.path()).unwrap();
         let second = WorkerDirectory::open(folder.path()).err().unwrap();
@@ -166,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_predecessor_left_is_swept_and_nothing_else() {
+    fn only_a_predecessors_files_are_swept() {
         let folder = tempfile::tempdir().unwrap();
         let jobs = WorkerDirectory::open(folder.path()).unwrap().jobs().to_path_buf();
         std::fs::create_dir_all(jobs.join("job-1")).unwrap();
@@ -178,9 +178,9 @@ mod tests {
         assert_eq!(names(&jobs), ["job-notes"]);
     }
 
-    /// Whatever a job has left there, a worker starts.
+    /// A worker starts whatever a job has left in the folder.
     #[test]
-    fn what_a_job_has_closed_is_swept() {
+    fn folders_without_permissions_are_swept() {
         use std::os::unix::fs::PermissionsExt;
 
         let folder = tempfile::tempdir().unwrap();
@@ -199,9 +199,9 @@ mod tests {
         assert_eq!(names(&jobs), Vec::<String>::new());
     }
 
-    /// What belongs to another user, as a program that runs as its owner may leave it.
+    /// Files of another user, as a setuid program may leave them.
     #[test]
-    fn what_cannot_be_swept_is_put_aside() {
+    fn a_folder_that_cannot_be_swept_is_moved_aside() {
         if !rustix::process::geteuid().is_root() {
             return;
         }
@@ -216,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn a_folder_that_is_made_is_its_owners_alone() {
+    fn a_new_folder_is_private_to_its_owner() {
         use std::os::unix::fs::PermissionsExt;
 
         let above = tempfile::tempdir().unwrap();

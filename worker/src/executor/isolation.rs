@@ -1,4 +1,4 @@
-//! How far this machine lets the code of jobs be isolated.
+//! ! How far this machine can isolate the code of jobs.
 
 use std::fs;
 use std::path::PathBuf;
@@ -7,20 +7,20 @@ use windrow_jobs::Isolation;
 
 use super::children::{CallFilter, JobUsers, is_enforced, knows_scopes};
 
-/// What is to keep the code of jobs from the rest of the machine, as far as the machine can do it.
+/// The configured confinement, applied as far as the machine supports it.
 #[derive(Clone, Debug)]
 pub struct Confinement {
-    /// Landlock: which files jobs may touch.
+    /// Landlock: restricts the files that jobs may touch.
     pub files: bool,
-    /// Seccomp: what jobs may ask of the system.
+    /// Seccomp: restricts the system calls of jobs.
     pub calls: bool,
-    /// Whether jobs may change permissions, owners and times of files by name all the same.
+    /// Whether jobs may still change permissions, owners and times of files by name.
     pub changes_by_name: bool,
-    /// What jobs must not see besides the worker's folder, absolute.
+    /// Absolute paths that jobs must not see, besides the worker's folder.
     pub hidden: Vec<PathBuf>,
-    /// Whom jobs run as; `None` is the worker's user.
+    /// The users that jobs run as; `None` is the worker's user.
     pub users: Option<JobUsers>,
-    /// The worker does not start with less.
+    /// The worker refuses to start with a lower level.
     pub required: Isolation,
 }
 
@@ -37,7 +37,7 @@ impl Default for Confinement {
     }
 }
 
-/// What there is of it.
+/// The confinement that is possible here.
 pub(crate) struct Isolated {
     pub(crate) level: Isolation,
     pub(crate) calls: Option<CallFilter>,
@@ -46,7 +46,8 @@ pub(crate) struct Isolated {
 }
 
 impl Isolated {
-    /// What this machine gives of what is wanted, for jobs that run in processes of their own.
+    /// The part of `wanted` that this machine supports, for jobs that run in processes of their
+    /// own.
     pub(crate) fn here(wanted: &Confinement) -> Self {
         let mut missing = Vec::new();
         let has_files = has_files(wanted, &mut missing);
@@ -67,7 +68,7 @@ impl Isolated {
     }
 }
 
-/// Whether Landlock can limit what files jobs touch. All of what it can is not needed for that.
+/// Whether Landlock can restrict files. Its newer features are not needed for that.
 fn has_files(wanted: &Confinement, missing: &mut Vec<String>) -> bool {
     if !wanted.files {
         missing.push("--no-landlock leaves all files of this worker's user open to jobs".into());
@@ -83,21 +84,21 @@ fn has_files(wanted: &Confinement, missing: &mut Vec<String>) -> bool {
     }
     if !knows_scopes() {
         missing.push(
-            "this kernel's Landlock is from before Linux 6.12: the code of jobs can signal other processes of this worker's user"
+            "this kernel's Landlock is older than Linux 6.12: the code of jobs can signal other processes of this worker's user"
                 .into(),
         );
     }
     true
 }
 
-/// What limits the system calls of jobs, where something can.
+/// The filter of jobs' system calls, where one can be had.
 fn calls(wanted: &Confinement, missing: &mut Vec<String>) -> Option<CallFilter> {
     if !wanted.calls {
         missing
             .push("--no-seccomp lets jobs change limits and priorities of other processes".into());
         return None;
     }
-    // Where the kernel has no seccomp, the file is not there.
+    // The file does not exist on a kernel without seccomp.
     let can = fs::read_to_string("/proc/sys/kernel/seccomp/actions_avail").unwrap_or_default();
     if !can.split_ascii_whitespace().any(|action| action == "errno") {
         missing.push(
@@ -105,7 +106,7 @@ fn calls(wanted: &Confinement, missing: &mut Vec<String>) -> Option<CallFilter> 
         );
         return None;
     }
-    // What is a job's own is nobody else's, where jobs have users.
+    // Where jobs have users of their own, a job's files belong to nobody else.
     let changes_by_name = wanted.changes_by_name || wanted.users.is_some();
     if changes_by_name && wanted.users.is_none() {
         missing.push(
@@ -125,7 +126,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_left_out_is_said_and_counts() {
+    fn missing_confinement_is_reported_and_lowers_the_level() {
         let all = Isolated::here(&Confinement::default());
         assert_eq!(all.missing.is_empty(), all.level == Isolation::Process, "{:?}", all.missing);
         let less = |confinement| {

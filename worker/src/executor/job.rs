@@ -1,4 +1,4 @@
-//! What an executor keeps for a job as long as the job lasts.
+//! ! An executor's state of a job, for the length of the job.
 
 use std::sync::{Arc, Mutex};
 
@@ -12,21 +12,21 @@ use crate::shuffle::store::JobFolder;
 use crate::sync::lock;
 use crate::task::gate::Gate;
 
-/// Share of a job's memory that is for pairs.
+/// Share of a job's memory for pairs.
 const PAIRS_PERCENT: u64 = 75;
 
-/// A job that attempts of run here.
+/// A job with attempts in this process.
 pub struct LocalJob {
-    /// Fires when the job is released: ends all of its attempts.
+    /// Fires when the job is released: ends all its attempts.
     pub released: CancellationToken,
-    /// Its segments.
+    /// The folder of its segments.
     pub folder: Arc<JobFolder>,
-    /// What it may use.
+    /// The memory that it may use.
     pub memory: Account,
-    /// What of it pairs may use, collected or held for reducers: the rest is for reading, merging
+    /// The part of it for pairs, collected or held for reducers: the rest is for reading, merging
     /// and fetching.
     pub pairs: Account,
-    /// Lets one thread at a time work with large records.
+    /// Lets one thread at a time work on a large record.
     pub large: Arc<Gate>,
     program: Mutex<Option<Arc<dyn Program>>>,
 }
@@ -40,7 +40,7 @@ impl LocalJob {
         Self { released, folder, memory, pairs, large, program }
     }
 
-    /// The job's program, built when first asked for. Building runs user code.
+    /// The job's program, built on first use. Building runs user code.
     pub fn program(
         &self,
         registry: &Registry,

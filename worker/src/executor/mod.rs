@@ -1,4 +1,4 @@
-//! Where user code runs: in this process, or in a process for each job.
+//! ! Where user code runs: in this process, or in a process for each job.
 //!
 //! The session hands over attempts as plain data ([`RunRequest`]) and gets plain data back
 //! ([`Finished`], or a [`FailureCause`]). It does not know in which process they run.
@@ -36,7 +36,7 @@ use crate::identity::Identity;
 use crate::model::{Finished, JobContext, Progress, RunRequest};
 use crate::shuffle::transport::ShuffleServer;
 
-/// What a worker runs attempts with.
+/// Runs the attempts of a worker.
 pub(crate) enum Executor {
     /// On threads of this process.
     InProcess(Arc<InProcess>, ShuffleServer, Linked),
@@ -44,12 +44,13 @@ pub(crate) enum Executor {
     Children(Arc<Children>),
 }
 
-/// Which jobs run in this process: those that are linked into it.
+/// Decides which jobs can run in this process: those that are linked into it.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Linked {
-    /// Of this executable; all jobs are of it where that is not known.
+    /// Digest of this executable; if it is unknown, all jobs are taken to be linked in.
     pub(crate) own_digest: Option<Digest>,
-    /// Whether the side files of the job are known here: there is only one.
+    /// Whether this process can read the side files of jobs: in embedded mode, which has only one
+    /// machine.
     pub(crate) has_side_files: bool,
 }
 
@@ -57,7 +58,7 @@ impl Linked {
     fn check(&self, context: &JobContext) -> Result<(), FailureCause> {
         let program = context.program.executable.digest;
         let what = if self.own_digest.is_some_and(|own| own != program) {
-            "runs only the jobs that are linked into it, and this one is another program's"
+            "runs only the jobs that are linked into it, and this job belongs to another program"
         } else if !self.has_side_files && !context.files.is_empty() {
             "has no side files for jobs"
         } else {
@@ -75,7 +76,8 @@ impl Executor {
         Self::InProcess(Arc::new(executor), server, linked)
     }
 
-    /// Who this worker is: whoever wants its outputs must mean it, and it must have a lease.
+    /// This worker's identity: peers that fetch outputs must mean this worker, and it must have a
+    /// lease.
     pub(crate) fn identity(&self) -> &Identity {
         match self {
             Self::InProcess(executor, ..) => executor.identity(),
@@ -101,7 +103,7 @@ impl Executor {
         }
     }
 
-    /// Removes the output that a map attempt has left.
+    /// Removes the output of a map attempt.
     pub(crate) async fn discard_output(&self, attempt: AttemptId) {
         match self {
             Self::InProcess(executor, ..) => {
@@ -112,7 +114,7 @@ impl Executor {
         }
     }
 
-    /// A reducer has won: what it has read may go.
+    /// A reducer has won: its partition may be freed.
     pub(crate) async fn release_partition(&self, reduce: TaskId) {
         if let Self::InProcess(executor, ..) = self {
             let executor = Arc::clone(executor);
@@ -120,8 +122,8 @@ impl Executor {
         }
     }
 
-    /// Ends a job's attempts and removes all that it has here. Calls `on_end` in between: when no
-    /// process of the job is left. What runs in this process is no process of the job.
+    /// Ends a job's attempts and removes its files. Calls `on_end` in between, when no process of
+    /// the job is left. In-process attempts have no process of the job.
     pub(crate) async fn release(&self, job: JobId, on_end: impl FnOnce()) {
         match self {
             Self::InProcess(executor, ..) => {
@@ -133,7 +135,7 @@ impl Executor {
         }
     }
 
-    /// Releases all jobs: what a worker does that has lost its session.
+    /// Releases all jobs, as when the session is lost.
     pub(crate) async fn release_all(&self) {
         match self {
             Self::InProcess(executor, ..) => {
@@ -144,16 +146,16 @@ impl Executor {
         }
     }
 
-    /// Whether there may be something of a job here.
+    /// Whether there may be files of a job here.
     pub(crate) fn knows(&self, job: JobIdentity) -> bool {
         match self {
-            // It answers for all jobs alike, and at once.
+            // This executor answers for all jobs alike, and at once.
             Self::InProcess(..) => true,
             Self::Children(children) => children.knows(job),
         }
     }
 
-    /// Serves what there is of a job on a connection of another worker.
+    /// Serves a job's outputs on a connection of another worker.
     pub(crate) async fn serve(&self, job: JobIdentity, connection: TcpStream) -> io::Result<()> {
         match self {
             Self::InProcess(executor, server, _) => {
@@ -166,15 +168,15 @@ impl Executor {
     }
 }
 
-/// Why an attempt cannot run whose job has no credentials here.
+/// The failure of an attempt whose job has no credentials here.
 fn no_credentials(job: JobId, error: &SecurityError) -> FailureCause {
     let path = format!("the credentials of {job}");
     FailureCause::Io { path, message: error.to_string(), disk_full: false }
 }
 
-/// Does what may block for a moment, such as removing files.
+/// Runs what may block for a moment, such as removing files.
 async fn blocking(work: impl FnOnce() + Send + 'static) {
     if tokio::task::spawn_blocking(work).await.is_err() {
-        tracing::error!("a bug in the engine: deleting what is not wanted panicked");
+        tracing::error!("a bug in the engine: removing files panicked");
     }
 }

@@ -1,8 +1,7 @@
-//! Thread pools for attempts: each attempt has one to itself while it runs.
+//! ! Thread pools for attempts: each running attempt has a pool to itself.
 //!
-//! So a thread that waits for its own attempt never takes up work of another one, two attempts of a
-//! worker share the cores as the system sees fit, and an attempt that hangs takes nothing with it
-//! but its own pool.
+//! So a thread that waits for its own attempt never picks up work of another, the operating system
+//! shares the cores between two attempts, and an attempt that hangs blocks only its own pool.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -13,23 +12,22 @@ use windrow_jobs::FailureCause;
 
 use crate::sync::lock;
 
-/// How often to ask again for threads that the system does not have.
+/// How often to retry while the system refuses threads.
 const TRIES: u32 = 60;
 const PAUSE: Duration = Duration::from_millis(500);
 
 /// Most pools that are kept for reuse.
 const IDLE_MAX: usize = 64;
 
-/// Pools that no attempt uses. Clones share them.
+/// Idle pools. Clones share them.
 #[derive(Clone, Default)]
 pub struct Pools {
     idle: Arc<Mutex<Vec<ThreadPool>>>,
 }
 
 impl Pools {
-    /// A pool of `threads` threads: an idle one, or a new one. Where the system has no threads
-    /// left, one of more threads will do; where there is none either, it waits for a while: those
-    /// of others end.
+    /// A pool of `threads` threads: an idle one, or a new one. If the system refuses new threads, a
+    /// larger idle pool is used; if there is none, it retries for a while: other threads end.
     pub async fn lease(&self, threads: usize) -> Result<ThreadPool, FailureCause> {
         let mut tries_left = TRIES;
         loop {
@@ -62,8 +60,8 @@ impl Pools {
         Some(idle.swap_remove(index))
     }
 
-    /// Takes a pool back on which nothing runs any more. A pool that is dropped instead ends with
-    /// what runs on it.
+    /// Takes back a pool that is idle again. A pool that is dropped instead ends when its work
+    /// does.
     pub fn give_back(&self, pool: ThreadPool) {
         let mut idle = lock(&self.idle);
         if idle.len() < IDLE_MAX {
@@ -87,7 +85,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_pool_that_was_given_back_is_used_again_for_as_many_threads() {
+    async fn a_returned_pool_is_reused_for_the_same_number_of_threads() {
         let pools = Pools::default();
         let pool = pools.lease(2).await.unwrap();
         let first = pool.install(|| std::thread::current().id());

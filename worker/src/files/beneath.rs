@@ -1,4 +1,4 @@
-//! Opens what lies beneath a folder, whatever links somebody has put there.
+//! ! Opens files beneath a folder without following links.
 
 use std::io;
 use std::os::fd::OwnedFd;
@@ -6,10 +6,10 @@ use std::path::{Component, Path};
 
 use rustix::fs::{FileType, Mode, OFlags, fstat, openat};
 
-/// Goes down folder by folder, since older kernels cannot be asked to follow no link at all.
+/// Descends folder by folder, since older kernels lack `openat2`, which can be asked to follow no
+/// link at all.
 ///
-/// # Errors
-/// When the system says so, or there is a link in the path.
+/// # Errors When a system call fails, or there is a link in the path.
 pub(crate) fn open_beneath(mut folder: OwnedFd, path: &Path) -> io::Result<OwnedFd> {
     for component in path.components() {
         if component == Component::CurDir {
@@ -18,7 +18,8 @@ pub(crate) fn open_beneath(mut folder: OwnedFd, path: &Path) -> io::Result<Owned
         let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         folder = openat(&folder, component.as_os_str(), flags, Mode::empty())?;
         if FileType::from_raw_mode(fstat(&folder)?.st_mode) == FileType::Symlink {
-            let text = "there is a link in it by now, which is not followed; name what it leads to";
+            let text = "part of it was replaced by a link meanwhile, which is not followed; \
+                        name the link's target";
             return Err(io::Error::other(text));
         }
     }

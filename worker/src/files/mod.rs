@@ -1,5 +1,4 @@
-//! Files that must not be left behind, that must be there when they count as written, and that
-//! cannot be read.
+//! ! Temporary files, files that must be complete when they count as written, and permissions.
 
 use std::fs::File;
 use std::io;
@@ -22,17 +21,17 @@ pub struct TemporaryFile {
 }
 
 impl TemporaryFile {
-    /// Answers for the file at `path`, which need not exist yet.
+    /// Takes responsibility for the file at `path`, which need not exist yet.
     pub fn new(path: PathBuf) -> Self {
         Self { path, kept: false }
     }
 
-    /// Where it is.
+    /// The file's path.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Gives it a new name, in place of whatever has it. It is still removed when this is dropped.
+    /// Renames it, replacing any file of that name. It is still removed when this is dropped.
     pub fn rename(&mut self, to: PathBuf) -> io::Result<()> {
         std::fs::rename(&self.path, &to)?;
         self.path = to;
@@ -52,16 +51,16 @@ impl Drop for TemporaryFile {
         }
         match std::fs::remove_file(&self.path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                tracing::warn!(path = %self.path.display(), %error, "a file could not be removed");
+                tracing::warn!(path = %self.path.display(), %error, "cannot remove a file");
             }
             _ => {}
         }
     }
 }
 
-/// File systems of this machine's own, by the numbers of statfs(2): ext2 to ext4, xfs, btrfs,
-/// tmpfs, ramfs, overlayfs, f2fs, zfs and bcachefs. Their `close` has nothing to say, and who wants
-/// their files to outlast a power failure forces them to disk.
+/// Local file systems, by the magic numbers of statfs(2): ext2 to ext4, xfs, btrfs, tmpfs, ramfs,
+/// overlayfs, f2fs, zfs and bcachefs. Their `close` reports no errors; a caller whose files must
+/// survive a power failure syncs them.
 const LOCAL: [u32; 9] = [
     0xef53,
     0x5846_5342,
@@ -74,39 +73,39 @@ const LOCAL: [u32; 9] = [
     0xca45_1a4e,
 ];
 
-/// Closes a file that was written. An error if the file system could not keep what it has taken:
-/// those of a network, and those in user space, say so only now.
+/// Closes a file that was written. Fails if the file system could not store the data: network and
+/// user-space file systems report that only now.
 pub fn close_written(file: File) -> io::Result<()> {
     let kind = rustix::fs::fstatfs(&file)?.f_type as u32;
     if !LOCAL.contains(&kind) {
         file.sync_data()?;
     }
-    // SAFETY: the descriptor was this file's own, which has let go of it, and is not used again.
+    // SAFETY: the descriptor was taken out of this file, and is not used again.
     #[allow(unsafe_code)]
     let closed = unsafe { libc::close(file.into_raw_fd()) };
     if closed == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
-/// Whether an error says that this process or machine has run out of something, be the file or the
-/// connection as it may.
+/// Whether an error means that this process or machine has run out of some resource, whatever the
+/// state of the file or connection.
 pub fn is_exhausted(error: &io::Error) -> bool {
     const CODES: [i32; 5] =
         [libc::EMFILE, libc::ENFILE, libc::ENOMEM, libc::ENOBUFS, libc::EADDRNOTAVAIL];
     error.raw_os_error().is_some_and(|code| CODES.contains(&code))
 }
 
-/// Whether an error says more of who reads a file than of the file: what is exhausted, or not
-/// allowed.
+/// Whether an error is the reader's fault rather than the file's: exhausted resources, or missing
+/// permissions.
 pub fn is_readers_own(error: &io::Error) -> bool {
     use io::ErrorKind::{PermissionDenied, QuotaExceeded, StorageFull};
     is_exhausted(error) || matches!(error.kind(), PermissionDenied | QuotaExceeded | StorageFull)
 }
 
-/// Removes a folder and all in it, by another name.
+/// Renames a folder, and removes it with all its contents.
 pub fn remove_folder(path: &Path) {
     match put_aside(path).and_then(|aside| remove_tree(&aside)) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => {
-            tracing::warn!(path = %path.display(), %error, "a folder could not be removed");
+            tracing::warn!(path = %path.display(), %error, "cannot remove a folder");
         }
         _ => {}
     }
@@ -116,7 +115,7 @@ pub fn remove_folder(path: &Path) {
 pub(crate) mod testing {
     use rustix::thread::{CapabilitySet, CapabilitySets, set_capabilities};
 
-    /// Does something on a thread for which permissions count, also where root runs the tests.
+    /// Runs `work` on a thread for which permissions count, even if root runs the tests.
     pub(crate) fn without_privileges<T: Send>(work: impl FnOnce() -> T + Send) -> T {
         let bound = || {
             if rustix::process::geteuid().is_root() {
@@ -135,7 +134,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn it_is_removed_under_its_last_name_unless_kept() {
+    fn a_temporary_file_is_removed_under_its_last_name_unless_kept() {
         let folder = tempfile::tempdir().unwrap();
         let (a, b) = (folder.path().join("a"), folder.path().join("b"));
         std::fs::write(&a, "x").unwrap();
@@ -150,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn what_close_says_is_heard() {
+    fn errors_of_close_are_reported() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a");
         close_written(File::create(&path).unwrap()).unwrap();
@@ -166,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn an_error_is_the_readers_own_or_the_files() {
+    fn errors_are_blamed_on_the_reader_or_on_the_file() {
         let of = io::Error::from_raw_os_error;
         for own in
             [libc::EMFILE, libc::ENFILE, libc::ENOMEM, libc::EACCES, libc::EPERM, libc::ENOSPC]

@@ -1,5 +1,5 @@
-//! Removes a folder with all that is in it, whatever a job has put there: folders that nobody may
-//! enter, links, and folders in folders to any depth.
+//! ! Removes a folder with all its contents, whatever a job has put there: folders without
+//! permissions, links, and folders nested to any depth.
 
 use std::ffi::{CStr, CString};
 use std::io;
@@ -14,16 +14,13 @@ use super::rights::{OF_A_FOLDER, claim, open_path};
 /// Entries that are listed at once: a job may have made any number of them.
 const ENTRIES_MAX: usize = 4_096;
 
-/// How often a folder is listed at most: once for so many entries, and once for each level of
-/// folders in it.
+/// Most listings of one folder: one for so many entries, and one for each level of nesting.
 const PASSES_MAX: usize = 25_000;
 
-/// Gives a folder another name, which it returns: to remove a folder takes a while, and from the
-/// start nothing is there by its own name. A folder that could not be removed before keeps its
-/// name.
+/// Renames a folder, and returns its new name: removal takes a while, and the old name must be free
+/// at once. A folder that could not be removed before keeps its name.
 ///
-/// # Errors
-/// When the system says so.
+/// # Errors When a system call fails.
 pub(crate) fn put_aside(folder: &Path) -> io::Result<PathBuf> {
     use io::ErrorKind::{AlreadyExists, DirectoryNotEmpty};
     let mut n = 0u64;
@@ -37,12 +34,11 @@ pub(crate) fn put_aside(folder: &Path) -> io::Result<PathBuf> {
     }
 }
 
-/// Removes a folder with all that is in it. Follows no link, claims rights where this user is the
-/// owner, and needs few descriptors and no stack, however deep the folder is: what lies in a folder
-/// of the folder is moved up first.
+/// Removes a folder with all its contents. Follows no link, restores missing permissions where this
+/// user is the owner, and needs few descriptors and no stack, however deep the folder is: the
+/// contents of inner folders are moved up first.
 ///
-/// # Errors
-/// When the system says so; what could be removed is gone.
+/// # Errors When a system call fails; everything that could be removed is gone.
 pub(crate) fn remove_tree(path: &Path) -> io::Result<()> {
     let folder = open_path(path, OFlags::DIRECTORY)?;
     empty(&folder)?;
@@ -65,12 +61,12 @@ fn empty(folder: &OwnedFd) -> io::Result<()> {
         }
     }
     Err(io::Error::other(
-        "it is very deep, or somebody goes on to write there; what could be removed is gone",
+        "it is nested very deep, or somebody keeps writing there; the rest is removed",
     ))
 }
 
-/// Empties a folder in this one, as far as its entries are listed at once: the folders among them
-/// come here.
+/// Moves inner folders of a folder up into this one, as far as they are listed at once, and removes
+/// its other entries.
 fn move_up(folder: &OwnedFd, name: &CStr, moved: &mut u64) -> io::Result<()> {
     let Some(inner) = if_any(open_folder(folder, name))? else { return Ok(()) };
     claim(&inner, OF_A_FOLDER)?;
@@ -78,7 +74,7 @@ fn move_up(folder: &OwnedFd, name: &CStr, moved: &mut u64) -> io::Result<()> {
         if remove_at_once(&inner, &within)? {
             continue;
         }
-        // The kernel moves a folder only for those who may change what is in it.
+        // The kernel lets only a user who can write to a folder move it.
         let Some(found) = if_any(open_folder(&inner, &within))? else { continue };
         claim(found, OF_A_FOLDER)?;
         loop {
@@ -86,7 +82,7 @@ fn move_up(folder: &OwnedFd, name: &CStr, moved: &mut u64) -> io::Result<()> {
             let here = CString::new(format!("removed.{moved}"))?;
             match if_any(renameat(&inner, &within, folder, here)) {
                 Ok(_) => break,
-                // Something has this name already.
+                // The name is taken already.
                 Err(Errno::NOTEMPTY | Errno::EXIST | Errno::NOTDIR) => {}
                 Err(error) => return Err(error.into()),
             }
@@ -98,7 +94,7 @@ fn move_up(folder: &OwnedFd, name: &CStr, moved: &mut u64) -> io::Result<()> {
     }
 }
 
-/// Removes what is no folder, or an empty one. False for a folder in which there is something.
+/// Removes a file or an empty folder. False for a folder with contents.
 fn remove_at_once(folder: &OwnedFd, name: &CStr) -> io::Result<bool> {
     let not_a_file = match if_any(unlinkat(folder, name, AtFlags::empty())) {
         Ok(_) => return Ok(true),
@@ -113,7 +109,7 @@ fn remove_at_once(folder: &OwnedFd, name: &CStr) -> io::Result<bool> {
     }
 }
 
-/// Some of what is in a folder, of which only the path need be open.
+/// Some entries of a folder, which may have been opened with `O_PATH`.
 fn some_entries(folder: &OwnedFd) -> io::Result<Vec<CString>> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let mut names = Vec::new();
@@ -136,7 +132,7 @@ fn open_folder(folder: &OwnedFd, name: &CStr) -> rustix::io::Result<OwnedFd> {
     openat(folder, name, flags, Mode::empty())
 }
 
-/// `None` of what is gone.
+/// `None` if the entry is gone.
 fn if_any<T>(result: rustix::io::Result<T>) -> rustix::io::Result<Option<T>> {
     match result {
         Err(Errno::NOENT) => Ok(None),
@@ -153,7 +149,7 @@ mod tests {
     use crate::files::testing::without_privileges;
 
     #[test]
-    fn whatever_a_job_has_left_goes() {
+    fn a_folder_is_removed_whatever_it_holds() {
         let dir = tempfile::tempdir().unwrap();
         let kept = dir.path().join("kept");
         fs::create_dir_all(kept.join("in")).unwrap();
@@ -178,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn what_lies_aside_already_is_in_nobodys_way() {
+    fn folders_moved_aside_before_do_not_collide() {
         let dir = tempfile::tempdir().unwrap();
         let (job, left) = (dir.path().join("job-1"), dir.path().join("job-1.removed-0"));
         for folder in [&job, &left] {
@@ -190,9 +186,9 @@ mod tests {
         assert_eq!(put_aside(&job).unwrap_err().kind(), io::ErrorKind::NotFound);
     }
 
-    /// A link in its place is not followed, and neither is a file taken for a folder.
+    /// A link in the folder's place is not followed, and a file is not taken for a folder.
     #[test]
-    fn what_is_no_folder_stays() {
+    fn a_link_or_file_in_place_of_a_folder_stays() {
         let dir = tempfile::tempdir().unwrap();
         let (folder, link) = (dir.path().join("folder"), dir.path().join("link"));
         fs::create_dir(&folder).unwrap();
@@ -203,9 +199,9 @@ mod tests {
         assert!(folder.join("file").exists());
     }
 
-    /// As deep as no path, no stack and no number of descriptors reaches.
+    /// Deeper than any limit on paths, stack or descriptors.
     #[test]
-    fn depth_does_no_harm() {
+    fn a_very_deep_folder_is_removed() {
         let dir = tempfile::tempdir().unwrap();
         let job = dir.path().join("job");
         fs::create_dir(&job).unwrap();

@@ -1,5 +1,5 @@
-//! What this user may do with its own files. A job has the same user, and takes it away from
-//! whatever it can open.
+//! ! Permissions of this user on its own files. A job of the same user can remove them from every
+//! file that it can open.
 
 use std::fs;
 use std::io;
@@ -8,22 +8,21 @@ use std::path::Path;
 
 use rustix::fs::{Gid, Mode, OFlags, chmod, fchmod, fchown, fstat, open};
 
-/// To read, list and enter, and to change what is in it.
+/// To read, list, enter and change a folder.
 pub(crate) const OF_A_FOLDER: u32 = 0o700;
 
-/// What a group may do with folders on the way to what it may use.
+/// A group's permissions on folders that lead to files which it may use.
 pub(crate) const PASSES: u32 = 0o710;
 
-/// Opens something, whatever its permissions, to see and change those. Follows no link.
+/// Opens a file, whatever its permissions, to read and change those. Follows no link.
 pub(crate) fn open_path(path: &Path, flags: OFlags) -> io::Result<OwnedFd> {
     let flags = flags | OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     Ok(open(path, flags, Mode::empty())?)
 }
 
-/// Has this user have these rights at least, if it is the owner. True if the user lacked some.
+/// Gives this user at least these permissions, if it is the owner. True if some were missing.
 ///
-/// # Errors
-/// When the system says so.
+/// # Errors When a system call fails.
 pub(super) fn claim(file: impl AsFd, rights: u32) -> io::Result<bool> {
     let file = file.as_fd();
     let found = fstat(file)?;
@@ -35,37 +34,34 @@ pub(super) fn claim(file: impl AsFd, rights: u32) -> io::Result<bool> {
     Ok(true)
 }
 
-/// The same, and says so in the log.
+/// Likewise, and logs it.
 ///
-/// # Errors
-/// When the system says so.
+/// # Errors When a system call fails.
 pub(crate) fn give_back(file: impl AsFd, rights: u32) -> io::Result<()> {
     if claim(&file, rights)? {
         let path = fs::read_link(what_is_open(file.as_fd())).unwrap_or_default();
-        tracing::info!(path = %path.display(), "its owner could not use it, and has its rights back");
+        tracing::info!(path = %path.display(), "its owner could not use it; its permissions are restored");
     }
     Ok(())
 }
 
-/// The same for what is there, unless it is a link.
+/// Likewise for a path, unless it is a link or does not exist.
 ///
-/// # Errors
-/// When the system says so.
+/// # Errors When a system call fails.
 pub(crate) fn give_back_at(path: &Path, rights: u32) -> io::Result<()> {
     give_back(open_path(path, OFlags::empty())?, rights)
 }
 
-/// Gives a file or folder of this user's another group, and these rights.
+/// Gives a file or folder of this user another group, and these permissions.
 ///
-/// # Errors
-/// When the system says so.
+/// # Errors When a system call fails.
 pub(crate) fn share(file: impl AsFd, group: Gid, mode: u32) -> io::Result<()> {
-    // In this order: until the group is the right one, it has no rights.
+    // In this order: the old group must not get the permissions.
     fchown(&file, None, Some(group))?;
     Ok(fchmod(&file, Mode::from_raw_mode(mode))?)
 }
 
-/// Names what was opened, also where nothing but its path could be.
+/// The path of an opened file, even if it was opened with `O_PATH`.
 fn what_is_open(file: BorrowedFd<'_>) -> String {
     format!("/proc/self/fd/{}", file.as_raw_fd())
 }

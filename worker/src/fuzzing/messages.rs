@@ -1,5 +1,5 @@
-//! Of conversations: with the coordinator, with the process of a job, with who opens a connection,
-//! and what a process leaves.
+//! ! Of conversations: with the coordinator, with a job's process, and with a peer that opens a
+//! connection; and of breadcrumbs.
 
 use std::io::Write;
 use std::time::Duration;
@@ -30,7 +30,7 @@ pub(super) fn preamble_seeds() -> Vec<Vec<u8>> {
         .to_vec()
 }
 
-/// What is taken at all is what would have been written, and nothing after it is read.
+/// An accepted preamble encodes to the same bytes, and the bytes after it are not read.
 pub(super) fn preambles(bytes: &[u8]) {
     let mut rest = bytes;
     let read = block_on(async {
@@ -40,7 +40,7 @@ pub(super) fn preambles(bytes: &[u8]) {
         Some(line.len())
     });
     if let Some(line_bytes) = read {
-        // Digits may be preceded by zeros.
+        // Leading zeros are accepted.
         assert!(line_bytes + rest.len() <= bytes.len());
         assert_eq!(bytes[bytes.len() - rest.len() - 1], b'\n');
     }
@@ -109,7 +109,8 @@ pub(super) fn order_seeds() -> Vec<Vec<u8>> {
     order_messages().into_iter().map(encoded).collect()
 }
 
-/// What a coordinator says is an order, or refused; what is passed on of it is taken for the same.
+/// A coordinator's message is decoded or refused; what is passed on of it decodes to the same
+/// value.
 pub(super) fn orders(bytes: &[u8]) {
     let Ok(message) = v1::CoordinatorMessage::decode(bytes) else { return };
     let _ = wire::welcome_from(Some(message.clone()));
@@ -130,7 +131,7 @@ pub(super) fn orders(bytes: &[u8]) {
             let (job, is_whole) = (told.job, told.since.is_none());
             let outputs = known_outputs(told);
             assert_eq!(outputs.is_some(), is_whole);
-            // Passed on, it is known as it was.
+            // Passed on, it decodes to the same value.
             if let Some(outputs) = outputs {
                 let passed_on = wire::order_from(wire::outputs_to(job, 0, &outputs));
                 let Ok(wire::Order::Outputs(heard)) = passed_on else { panic!("{passed_on:?}") };
@@ -141,7 +142,7 @@ pub(super) fn orders(bytes: &[u8]) {
     }
 }
 
-/// What a reducer is told that knows this, and nothing before.
+/// The outputs that a reducer decodes from this alone.
 fn known_outputs(told: wire::ToldOutputs) -> Option<Vec<WorkerOutputs>> {
     let reader = Reader { host_number: 1, host: "here".into(), ..Reader::default() };
     let (mut job, outputs_version) = (KnownJob::default(), told.version);
@@ -194,18 +195,18 @@ pub(super) fn fragments(bytes: &[u8]) {
     }
 }
 
-/// As a message goes over the channel: its length before it.
+/// A message as on the channel, with its length before it.
 fn framed(message: &impl Message) -> Vec<u8> {
     let bytes = message.encode_to_vec();
     [&(bytes.len() as u32).to_le_bytes()[..], &bytes].concat()
 }
 
-/// All messages that are read before the end, or before what is none.
+/// All messages before the end, or before the first invalid one.
 fn read_all<M: Message + Default>(bytes: &[u8], bytes_max: usize) -> Vec<M> {
     block_on(async {
         let (ours, mut theirs) = certain(std::os::unix::net::UnixStream::pair());
         certain(ours.set_nonblocking(true));
-        // Inputs are small enough for the socket to hold.
+        // Inputs are small enough for the socket's buffer.
         certain(theirs.write_all(bytes));
         drop(theirs);
         let (mut reader, _) = split::<M, M>(certain(UnixStream::from_std(ours)), bytes_max);
@@ -248,7 +249,7 @@ pub(super) fn to_child_seeds() -> Vec<Vec<u8>> {
     [framed.clone(), vec![framed.concat()]].concat()
 }
 
-/// What a process hears.
+/// Messages to a process.
 pub(super) fn to_child(bytes: &[u8]) {
     use v1::to_child::Message::{Credentials, DiscardOutput, Identity, Order, Start};
     for message in read_all::<v1::ToChild>(bytes, TO_CHILD_BYTES_MAX) {
@@ -286,7 +287,8 @@ pub(super) fn from_child_seeds() -> Vec<Vec<u8>> {
     [framed.to_vec(), vec![framed.concat()]].concat()
 }
 
-/// What a process says, in which user code runs. What is told on is taken for the same.
+/// Messages from a process, in which user code runs. What is passed on of them decodes to the same
+/// value.
 pub(super) fn from_child(bytes: &[u8]) {
     use v1::from_child::Message::{Progress, Report};
     for message in read_all::<v1::FromChild>(bytes, FROM_CHILD_BYTES_MAX) {
@@ -314,10 +316,10 @@ fn encoded_breadcrumb(place: &v1::RecordPlace) -> Vec<u8> {
     breadcrumb
 }
 
-/// What is taken at all is read alike when it is written again.
+/// An accepted breadcrumb reads the same when it is written again.
 pub(super) fn breadcrumbs(bytes: &[u8]) {
     let mut sealed = bytes.to_vec();
-    // All of it is the place.
+    // Makes the place fill the rest.
     if let Some(len) = sealed.get_mut(8..12) {
         len.copy_from_slice(&((bytes.len() - 12) as u32).to_le_bytes());
     }

@@ -1,20 +1,20 @@
-//! What `fuzz/` tries of this crate: see `windrow_jobs::fuzzing`. Not for users.
+//! ! The fuzz targets of this crate: see `windrow_jobs::fuzzing`. Not for users.
 //!
-//! Where a checksum guards what comes behind it, inputs are tried as they are, and once more with
-//! one that fits.
+//! Where a checksum guards the bytes after it, inputs are tried as they are, and once more with a
+//! matching checksum.
 
 mod messages;
 mod shuffle;
 
 use windrow_jobs::fuzzing::{HeapBound, Target};
 
-/// Those of this crate.
+/// The targets of this crate.
 pub const TARGETS: &[Target] = &[
     Target {
         name: "blocks",
         seeds: shuffle::block_seeds,
         check: shuffle::blocks,
-        // Few bytes may stand for a whole block of pairs.
+        // Few bytes may encode a whole block of pairs.
         heap: HeapBound { fixed: 24 << 20, times: 64 },
     },
     Target {
@@ -63,7 +63,7 @@ pub const TARGETS: &[Target] = &[
         name: "fragments",
         seeds: messages::fragment_seeds,
         check: messages::fragments,
-        // Few bytes may stand for the longest message, packed and unpacked, and be packed again.
+        // Few bytes may encode the longest message, which is unpacked, and packed again.
         heap: HeapBound { fixed: 512 << 20, times: 1 << 10 },
     },
     Target {
@@ -86,7 +86,7 @@ pub const TARGETS: &[Target] = &[
     },
 ];
 
-/// Runs what needs a runtime, on this thread.
+/// Runs a future on this thread.
 fn block_on<T>(work: impl Future<Output = T>) -> T {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build();
     match runtime {
@@ -95,11 +95,11 @@ fn block_on<T>(work: impl Future<Output = T>) -> T {
     }
 }
 
-/// `work` succeeds, whatever the input is.
+/// `work` must succeed, whatever the input is.
 fn certain<T, E: std::fmt::Display>(result: Result<T, E>) -> T {
     match result {
         Ok(value) => value,
-        Err(error) => panic!("what cannot fail has failed: {error}"),
+        Err(error) => panic!("this must not fail: {error}"),
     }
 }
 
@@ -108,7 +108,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn seeds_are_taken_for_what_they_are() {
+    fn seeds_are_accepted() {
         for target in TARGETS {
             let seeds = (target.seeds)();
             assert!(!seeds.is_empty(), "{}", target.name);

@@ -1,4 +1,4 @@
-//! Of the shuffle: blocks, segments, and what workers say when they fetch.
+//! ! Of the shuffle: blocks, segments, and the messages of a fetch.
 
 use std::os::fd::{AsFd, AsRawFd};
 use std::path::PathBuf;
@@ -24,7 +24,7 @@ pub(super) fn block_seeds() -> Vec<Vec<u8>> {
     let mut seeds = Vec::new();
     for codec in CODECS {
         let mut builder = BlockBuilder::new(codec, 4 << 10);
-        // The first block shares prefixes, later ones try without.
+        // The first block shares prefixes, later ones are tried without.
         for round in 0..20u16 {
             for n in 0..30u16 {
                 let [key, value] = [[7, 7, 7, 7, n], [round, 1, 1, 1, 1]];
@@ -47,14 +47,14 @@ pub(super) fn blocks(bytes: &[u8]) {
     decode(bytes);
     if bytes.len() > HEADER_BYTES {
         let mut sealed = bytes.to_vec();
-        // So that a length need not fit by chance.
+        // So that the length always matches.
         sealed[8..12].copy_from_slice(&((bytes.len() - HEADER_BYTES) as u32).to_le_bytes());
         reseal(&mut sealed);
         decode(&sealed);
     }
 }
 
-/// Both ways to decode a block say the same of it, and all pairs lie in it.
+/// Both decoders of a block agree, and all pairs lie inside it.
 fn decode(bytes: &[u8]) {
     let (mut kept, mut taken) = (Block::default(), Block::default());
     let is_kept = kept.decode_bytes(Bytes::copy_from_slice(bytes));
@@ -69,7 +69,7 @@ fn decode(bytes: &[u8]) {
     }
 }
 
-/// Of all segments here.
+/// The owner of all segments here.
 const OWNER: Owner = Owner { job: JobIdentity(7), stage: StageId::MAP, task: 3, attempt: 1 };
 
 pub(super) fn segment_seeds() -> Vec<Vec<u8>> {
@@ -91,7 +91,7 @@ fn segment(codec: Codec) -> Result<Vec<u8>, FailureCause> {
             index.push(records.finish(Audit { records: 50, digest: 7 })?);
         }
     }
-    // It would remove the file, which has no name.
+    // Dropping it would remove the file, which has no name.
     std::mem::forget(writer.finish(index)?);
     Ok(certain(std::fs::read(file.path())))
 }
@@ -104,7 +104,7 @@ pub(super) fn segments(bytes: &[u8]) {
     }
 }
 
-/// As many pairs come as the index promises, or an error.
+/// The index's number of pairs is read, or an error is returned.
 fn read_segment(bytes: &[u8]) {
     let file = Memory::new(bytes);
     let Ok(segment) = Segment::open(&file.path(), &OWNER, 0) else { return };
@@ -159,7 +159,7 @@ pub(super) fn index_page_seeds() -> Vec<Vec<u8>> {
     [&entries[..0], &entries[1..2], &entries].map(fuzzing::encode_page).to_vec()
 }
 
-/// What is taken at all is what would have been written.
+/// An accepted page encodes to the same bytes.
 pub(super) fn index_pages(bytes: &[u8]) {
     if let Some(entries) = fuzzing::decode_page(bytes, &(8..1 << 40)) {
         assert_eq!(fuzzing::encode_page(&entries), bytes);
@@ -175,14 +175,14 @@ pub(super) fn index_directory_seeds() -> Vec<Vec<u8>> {
     [&entries[..0], &entries[..1], &entries[1..]].map(fuzzing::encode_directory).to_vec()
 }
 
-/// A directory that is read is written as it was.
+/// A decoded directory encodes to the same bytes.
 pub(super) fn index_directories(bytes: &[u8]) {
     if let Some(written) = fuzzing::recode_directory(bytes, 1 << 40) {
         assert_eq!(written, bytes);
     }
 }
 
-/// As a message is sent, with its prefix.
+/// A message as it is sent, with its prefix.
 fn framed(message: &impl Message) -> Vec<u8> {
     let bytes = message.encode_to_vec();
     let prefix = [&[0][..], &(bytes.len() as u32).to_be_bytes()].concat();
@@ -204,7 +204,7 @@ pub(super) fn fetch_answer_seeds() -> Vec<Vec<u8>> {
     [framed.to_vec(), vec![framed.concat()]].concat()
 }
 
-/// Messages are the same in whatever pieces they come.
+/// Messages do not depend on the pieces in which they arrive.
 pub(super) fn fetch_answers(bytes: &[u8]) {
     let piece_bytes = 1 + bytes.len() % 7;
     let cut = bytes.chunks(piece_bytes).map(Bytes::copy_from_slice).collect::<Vec<_>>();
@@ -212,7 +212,7 @@ pub(super) fn fetch_answers(bytes: &[u8]) {
     assert_eq!(block_on(read_answer(cut)), block_on(read_answer(whole)));
 }
 
-/// The messages, and whether they end well.
+/// The messages, and whether the stream ends well.
 async fn read_answer(pieces: Vec<Bytes>) -> (Vec<v1::FetchMessage>, bool) {
     let frames =
         pieces.into_iter().map(|piece| Ok::<_, tonic::Status>(http_body::Frame::data(piece)));
@@ -241,7 +241,7 @@ pub(super) fn fetch_request_seeds() -> Vec<Vec<u8>> {
     vec![framed(&v1::FetchCall { message: Some(v1::fetch_call::Message::Request(request)) })]
 }
 
-/// What is taken at all means what was sent.
+/// An accepted request means what was sent.
 pub(super) fn fetch_requests(bytes: &[u8]) {
     let body = Body::new(http_body_util::Full::new(Bytes::copy_from_slice(bytes)));
     let request = certain(http::Request::post(PATH).body(body));
@@ -253,7 +253,7 @@ pub(super) fn fetch_requests(bytes: &[u8]) {
             http::Request::post(PATH).body(Body::new(http_body_util::Full::new(sent.into()))),
         )));
         assert_eq!(certain(again).0, request);
-        // What follows is credit or the end.
+        // Credit or the end follows.
         while block_on(credits.next()).is_some() {}
     }
 }

@@ -1,24 +1,24 @@
-//! Counts the bytes of the heap, so that memory which user code holds is seen as well.
+//! ! Counts the bytes on the heap, so that memory of user code is seen as well.
 //!
-//! A thread counts for itself and tells the others every 64 KiB, so threads do not contend for one
-//! counter, and the sum is off by that much for each thread at most. It is all that this allocator
-//! adds to the system's.
+//! Each thread counts for itself and publishes every 64 KiB, so that threads do not contend for one
+//! counter; the sum is off by at most that much for each thread. This allocator adds nothing else
+//! to the system's.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::sync::atomic::{AtomicI64, Ordering};
 
-/// What a thread keeps to itself, at most.
+/// Most bytes that a thread leaves unpublished.
 const BATCH_BYTES: i64 = 64 << 10;
 
-/// What threads have told; 0 for ever where the allocator is not installed.
+/// The published sum; always 0 where the allocator is not installed.
 static TOLD_BYTES: AtomicI64 = AtomicI64::new(0);
 
 thread_local! {
     static UNTOLD: Untold = const { Untold(Cell::new(0)) };
 }
 
-/// Bytes that the thread has allocated since it last told, less those that it has freed.
+/// Bytes that the thread has allocated since it last published, less those that it has freed.
 struct Untold(Cell<i64>);
 
 impl Untold {
@@ -47,7 +47,7 @@ fn tell(bytes: i64) {
 
 #[inline]
 fn count(bytes: i64) {
-    // Without a counter of its own, a thread is about to end.
+    // A thread without a counter is about to end.
     if UNTOLD.try_with(|untold| untold.add(bytes)).is_err() {
         tell(bytes);
     }
@@ -69,14 +69,14 @@ pub fn heap_bytes() -> u64 {
 #[derive(Clone, Copy, Debug, Default)]
 pub struct CountingAllocator;
 
-// SAFETY: all calls go to the system's allocator as they are. Counting does not allocate, unwind or
-// change what is returned.
+// SAFETY: all calls go to the system's allocator unchanged. Counting does not allocate, unwind or
+// change a result.
 #[allow(unsafe_code)]
 unsafe impl GlobalAlloc for CountingAllocator {
     #[inline]
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         count(layout.size() as i64);
-        // SAFETY: the caller keeps the contract, which is the same.
+        // SAFETY: the caller upholds the same contract.
         unsafe { System.alloc(layout) }
     }
 
@@ -102,9 +102,9 @@ unsafe impl GlobalAlloc for CountingAllocator {
     }
 }
 
-/// Tells the C library to give memory back when it is freed, large pieces at once, and to keep few
-/// pools of small ones: otherwise a process keeps far more than it uses. For the start of a
-/// program; does nothing where the library is another one than glibc.
+/// Makes the C library return freed memory, large pieces at once, and keep few pools of small ones:
+/// otherwise a process keeps far more than it uses. To be called at the start of a program; does
+/// nothing for libraries other than glibc.
 pub fn give_back_freed_memory() {
     #[cfg(all(target_os = "linux", target_env = "gnu"))]
     {
@@ -117,7 +117,7 @@ pub fn give_back_freed_memory() {
             (libc::M_ARENA_MAX, POOLS),
         ];
         for (setting, value) in settings {
-            // SAFETY: changes no memory that is in use. A setting that is refused stays as it was.
+            // SAFETY: changes no memory that is in use. A refused setting stays as it was.
             #[allow(unsafe_code)]
             let _ = unsafe { libc::mallopt(setting, value) };
         }
@@ -129,7 +129,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_thread_keeps_little_to_itself() {
+    fn a_thread_leaves_few_bytes_unpublished() {
         let untold = Untold(Cell::new(0));
         untold.add(BATCH_BYTES - 1);
         assert_eq!(untold.0.get(), BATCH_BYTES - 1);

@@ -1,10 +1,10 @@
-//! The memory budget: every large buffer of the data plane is accounted for here.
+//! ! The memory budget: every large buffer of the data plane is accounted for here.
 //!
 //! An account has a limit and perhaps a parent, so that a job's buffers count against the job's
-//! limit and the worker's. It only counts: it neither allocates nor makes anybody wait. Whoever is
-//! refused spills.
+//! limit and the worker's. It only counts: it neither allocates nor blocks. A caller whose
+//! reservation is refused spills.
 //!
-//! The worker's own account looks at the heap as well, where that is counted: what user code holds
+//! The worker's own account also reads the heap's size, where that is counted: memory of user code
 //! leaves less.
 
 use std::sync::Arc;
@@ -12,11 +12,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 pub mod heap;
 
-/// What a process may have on its heap beside what is accounted for, before it counts as user
-/// code's.
+/// Unaccounted heap of a process that does not yet count as user code's.
 const PROCESS_BYTES: u64 = 16 << 20;
 
-/// A limit in bytes and what is reserved of it. Clones share one count.
+/// A limit in bytes, and the bytes reserved of it. Clones share one count.
 #[derive(Clone)]
 pub(crate) struct Account {
     inner: Arc<Inner>,
@@ -26,36 +25,36 @@ struct Inner {
     limit: Limit,
     used_bytes: AtomicU64,
     parent: Option<Account>,
-    /// Whether nothing may grow while the heap holds much more than the limit.
+    /// Whether growth is refused while the heap is much larger than the limit.
     watches_heap: bool,
 }
 
 enum Limit {
-    /// As last set.
+    /// A number of bytes, which can be changed.
     Bytes(AtomicU64),
-    /// Of what the parent may use.
+    /// A percentage of the parent's limit.
     Percent(u64),
 }
 
 impl Account {
-    /// An account of its own.
+    /// An account without a parent.
     #[cfg(test)]
     pub fn new(limit_bytes: u64) -> Self {
         Self::with(Limit::Bytes(limit_bytes.into()), None, false)
     }
 
-    /// An account that also refuses growth while the heap of this process is larger than the limit
-    /// and a little, be it accounted for or not.
+    /// An account that also refuses growth while the heap of this process exceeds the limit by some
+    /// margin, accounted for or not.
     pub fn of_process(limit_bytes: u64) -> Self {
         Self::with(Limit::Bytes(limit_bytes.into()), None, true)
     }
 
-    /// An account whose reservations count against this one too.
+    /// An account whose reservations count against this one, too.
     pub fn child(&self, limit_bytes: u64) -> Self {
         Self::with(Limit::Bytes(limit_bytes.into()), Some(self.clone()), false)
     }
 
-    /// An account that may use so many percent of what this one may, and counts against it too.
+    /// An account with so many percent of this one's limit, which counts against this one, too.
     pub fn share(&self, percent: u64) -> Self {
         Self::with(Limit::Percent(percent), Some(self.clone()), false)
     }
@@ -65,7 +64,7 @@ impl Account {
         Self { inner: Arc::new(Inner { limit, used_bytes, parent, watches_heap }) }
     }
 
-    /// Most that should be reserved at once, by this account and whatever its parents say.
+    /// Most bytes that should be reserved at once, by the limits of this account and its parents.
     pub fn limit_bytes(&self) -> u64 {
         let parents = self.inner.parent.as_ref().map_or(u64::MAX, Self::limit_bytes);
         match &self.inner.limit {
@@ -74,29 +73,29 @@ impl Account {
         }
     }
 
-    /// Changes the limit of an account that has one in bytes. What is reserved already stays;
-    /// growth is judged by it from now on.
+    /// Changes the limit of an account that has one in bytes. Reservations stay; growth is judged
+    /// by the new limit.
     pub fn set_limit_bytes(&self, limit_bytes: u64) {
         if let Limit::Bytes(bytes) = &self.inner.limit {
             bytes.store(limit_bytes, Ordering::Relaxed);
         }
     }
 
-    /// Whether this account, whatever its parents hold, has room for `bytes` more.
+    /// Whether this account, regardless of its parents, has room for `bytes` more.
     pub fn has_room(&self, bytes: u64) -> bool {
         let used = self.inner.used_bytes.load(Ordering::Relaxed);
         used.saturating_add(bytes) <= self.limit_bytes()
     }
 
-    /// What is reserved now.
+    /// The bytes that are reserved now.
     #[cfg(test)]
     pub fn used_bytes(&self) -> u64 {
         self.inner.used_bytes.load(Ordering::Relaxed)
     }
 
-    /// Reserves `bytes` though the limit may be exceeded: for buffers without which no work can go
-    /// on, and of which there are only as many as attempts and threads. Whoever works for others
-    /// asks with [`Reservation::try_resize`].
+    /// Reserves `bytes` even beyond the limit: for buffers without which no work can go on, and of
+    /// which there are only as many as attempts and threads. Work on behalf of others uses
+    /// [`Reservation::try_resize`].
     pub fn reserve(&self, bytes: u64) -> Reservation {
         self.add(bytes);
         Reservation { account: self.clone(), bytes }
@@ -129,17 +128,14 @@ impl Account {
 
     fn subtract(&self, bytes: u64) {
         let used_bytes = self.inner.used_bytes.fetch_sub(bytes, Ordering::Relaxed);
-        debug_assert!(
-            used_bytes >= bytes,
-            "only what is reserved can be given back, and only once"
-        );
+        debug_assert!(used_bytes >= bytes, "a reservation is released once only");
         if let Some(parent) = &self.inner.parent {
             parent.subtract(bytes);
         }
     }
 }
 
-/// Memory that is spoken for until this is dropped.
+/// Memory that is reserved until this is dropped.
 pub(crate) struct Reservation {
     account: Account,
     bytes: u64,
@@ -156,23 +152,23 @@ impl Reservation {
         self.bytes
     }
 
-    /// Takes over what another reservation of the same account has: at no time is any of it free.
+    /// Takes over the bytes of another reservation of the same account: at no time are they free.
     pub fn absorb(&mut self, mut other: Self) {
         debug_assert!(
             Arc::ptr_eq(&self.account.inner, &other.account.inner),
-            "what is taken over is given back to the account that it came from"
+            "both reservations are of the same account"
         );
         self.bytes += std::mem::take(&mut other.bytes);
     }
 
-    /// Leaves up to `bytes` of it to a reservation of its own.
+    /// Moves up to `bytes` of it to a new reservation.
     pub fn split(&mut self, bytes: u64) -> Self {
         let bytes = bytes.min(self.bytes);
         self.bytes -= bytes;
         Self { account: self.account.clone(), bytes }
     }
 
-    /// Changes the size. Growth beyond the limit is refused, and then nothing changes.
+    /// Changes the size. Growth beyond the limit is refused, and nothing changes then.
     #[must_use]
     pub fn try_resize(&mut self, bytes: u64) -> bool {
         if bytes > self.bytes && !self.account.try_add(bytes - self.bytes) {
@@ -183,7 +179,7 @@ impl Reservation {
         true
     }
 
-    /// Changes the size whatever the limit.
+    /// Changes the size regardless of the limit.
     pub fn resize(&mut self, bytes: u64) {
         self.account.add(bytes.saturating_sub(self.bytes));
         self.account.subtract(self.bytes.saturating_sub(bytes));
@@ -216,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn a_limit_that_changes_bites_at_the_next_growth() {
+    fn a_changed_limit_applies_to_the_next_growth() {
         let process = Account::new(100);
         let job = process.child(80);
         let pairs = job.share(50);

@@ -1,4 +1,5 @@
-//! What the parts of a worker tell each other of attempts, as plain data. Knows no other part.
+//! ! The attempts of a worker as plain data, exchanged between its modules. Depends on no other
+//! module.
 
 mod progress;
 mod report;

@@ -1,8 +1,8 @@
-//! How far an attempt has come, as it runs.
+//! ! The progress of a running attempt.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// How far a running attempt has come; written by the executor, read by the session.
+/// Progress that was counted elsewhere.
 #[derive(Debug, Default)]
 pub struct Progress {
     records: AtomicU64,
@@ -11,12 +11,11 @@ pub struct Progress {
 }
 
 impl Progress {
-    /// As it was somewhere else.
     pub(crate) fn of(records: u64, bytes: u64, steps: u64) -> Self {
         Self { records: records.into(), bytes: bytes.into(), steps: steps.into() }
     }
 
-    /// Takes over what another one says of the same attempt.
+    /// Takes over the progress of the same attempt as counted elsewhere.
     pub(crate) fn follow(&self, other: &Self) {
         let (records, bytes) = other.get();
         self.records.store(records, Ordering::Relaxed);
@@ -30,12 +29,12 @@ impl Progress {
         self.bytes.fetch_add(bytes, Ordering::Relaxed);
     }
 
-    /// A sign of life: some loop of the attempt has gone round once more.
+    /// A sign of life: a loop of the attempt has made another iteration.
     pub fn step(&self) {
         self.steps.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// How often its loops have gone round.
+    /// Number of iterations of its loops.
     pub fn steps(&self) -> u64 {
         self.steps.load(Ordering::Relaxed)
     }

@@ -1,17 +1,17 @@
-//! What an attempt that has succeeded says of itself.
+//! ! The report of an attempt that has succeeded.
 
 use std::time::Duration;
 
 use windrow_jobs::{Audit, Counters, Emitted, FailureCause, PartHandle};
 
-/// What an attempt that succeeded leaves.
+/// The outcome of an attempt that has succeeded.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Finished {
-    /// What it counted.
+    /// Its counts.
     pub stats: Stats,
-    /// The part that it wrote: reduce attempts, and map attempts of map-only jobs.
+    /// The part that it wrote, as reduce attempts and map attempts of map-only jobs do.
     pub part: Option<PartHandle>,
-    /// The file of the bad records that it skipped, if it skipped any.
+    /// The file of the bad records that it skipped, if there are any.
     pub quarantine: Option<PartHandle>,
 }
 
@@ -28,14 +28,14 @@ pub struct Stats {
     pub output_bytes: u64,
     /// Bad records that it skipped.
     pub skipped_records: u64,
-    /// What the first of them failed with.
+    /// The failure of the first of them.
     pub skipped_example: Option<FailureCause>,
     /// How long it ran.
     pub elapsed: Duration,
     /// The user's counters.
     pub counters: Counters,
-    /// Of a map, what it has left for the shuffle; of a reduce, what it has read of it.
+    /// Digests of the pairs: those that a map has collected for the shuffle, or a reduce has read.
     pub audit: Audit,
-    /// Of a map of a job with a combiner.
+    /// Counts of a map of a job with a combiner.
     pub emitted: Option<Emitted>,
 }

@@ -1,4 +1,4 @@
-//! The staging folder, which others may write to as well.
+//! ! The staging folder, to which other processes may write as well.
 
 use std::io;
 use std::os::fd::OwnedFd;
@@ -8,15 +8,14 @@ use rustix::fs::{AtFlags, FileType, Mode, OFlags, fstat, open, unlinkat};
 
 use crate::files::open_beneath;
 
-/// Of the path of a staging folder, the coordinator makes these last folders itself. Those before
-/// may be links: they are the submitter's name for the output.
+/// The coordinator itself makes these last components of a staging folder's path. The components
+/// before may be links: they are the submitter's name of the output.
 const MADE_BY_COORDINATOR: usize = 2;
 
-/// A link in the place of one of the folders that the coordinator has made leads nowhere: whoever
-/// has put it there could write there already, and nowhere else.
+/// Opens a staging folder. A link in place of a folder that the coordinator has made is not
+/// followed: whoever put it there could write there already, and gains access to nothing else.
 ///
-/// # Errors
-/// When the system says so.
+/// # Errors When a system call fails.
 pub(crate) fn open_staging(path: &Path) -> io::Result<OwnedFd> {
     let mut output = path;
     for _ in 0..MADE_BY_COORDINATOR {
@@ -31,11 +30,10 @@ pub(crate) fn open_staging(path: &Path) -> io::Result<OwnedFd> {
     }
 }
 
-/// Removes a file that an attempt has written, which must lie in a staging folder itself. Who puts
-/// a link in the place of that folder has nothing removed elsewhere.
+/// Removes an attempt's file, directly in a staging folder. Replacing that folder by a link removes
+/// nothing elsewhere.
 ///
-/// # Errors
-/// When the system says so.
+/// # Errors When a system call fails.
 pub(super) fn remove_staged(path: &Path) -> io::Result<()> {
     let (Some(staging), Some(name)) = (path.parent(), path.file_name()) else {
         return Err(io::ErrorKind::InvalidInput.into());
@@ -51,7 +49,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_removed_was_staged() {
+    fn only_staged_files_are_removed() {
         let dir = tempfile::tempdir().unwrap();
         let (staging, other) =
             (dir.path().join("out/_temporary/attempts-1"), dir.path().join("in"));

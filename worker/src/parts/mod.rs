@@ -1,13 +1,13 @@
-//! Where attempts write what is for people: parts of the output, and files of skipped records.
+//! The files that attempts write for users: parts of the output, and files of bad records.
 //!
 //! ```text
 //!  PartStore::create --> PartUpload --write, finish--> WrittenPart { PartHandle } --keep--> report
 //!                            |                              |
-//!                            '-- dropped: nothing stays ----'
+//!                            '-- dropped: removed ----------'
 //! ```
 //!
-//! What is written is visible to nobody until the coordinator publishes it; its handle says all
-//! that this takes. A store is added by implementing [`PartStore`], and in [`store`].
+//! A file is invisible until the coordinator publishes it, for which its handle suffices. A store is
+//! added by implementing [`PartStore`], and in [`store`].
 
 mod folder;
 mod staging;
@@ -19,50 +19,50 @@ use windrow_jobs::{AttemptId, FailureCause, Location, PartHandle, PartKind};
 
 pub(crate) use folder::open_staging;
 
-/// A store that attempts write to, each under names of its own.
+/// A store to which attempts write, each under names of its own.
 pub(crate) trait PartStore: Send + Sync {
-    /// Begins what an attempt writes.
+    /// Begins a file of an attempt.
     fn create(
         &self,
         attempt: AttemptId,
         kind: PartKind,
     ) -> Result<Box<dyn PartUpload>, FailureCause>;
 
-    /// Where that lies. Who hears of another place from whoever runs the attempt does not believe
-    /// it. `None` if there can be no such place.
+    /// The file's location; a process that reports another location is not believed. `None` if
+    /// there can be no such file.
     fn location(&self, attempt: AttemptId, kind: PartKind) -> Option<Location>;
 }
 
-/// A part in the making. Dropped before it is finished, it leaves nothing.
+/// A file that is being written. Dropped before it is finished, it is removed.
 pub(crate) trait PartUpload: PartSink + Send {
-    /// What it is called in messages.
+    /// Its name for messages.
     fn name(&self) -> String;
 
-    /// Completes it, as far as an attempt does; it has this many records. An error unless all that
-    /// was written is sure to be there.
+    /// Completes it, with this many records. Fails unless everything that was written is certain to
+    /// be stored.
     fn finish(self: Box<Self>, records: u64) -> Result<WrittenPart, FailureCause>;
 }
 
-/// A part that is complete, and discarded when this is dropped.
+/// A complete file, which is discarded when this is dropped.
 pub(crate) struct WrittenPart {
-    /// What is reported of it.
+    /// The handle to report.
     pub(crate) handle: PartHandle,
-    /// Answers for it until then.
+    /// Discards the file unless it is kept.
     pub(crate) unreported: Box<dyn Unreported>,
 }
 
-/// Something that goes when this is dropped, unless it is kept.
+/// A file that is removed when this is dropped, unless it is kept.
 pub(crate) trait Unreported: Send {
-    /// Leaves it where it is: from now on, its handle answers for it.
+    /// Keeps the file: from now on, its handle is responsible for it.
     fn keep(self: Box<Self>);
 }
 
-/// The store behind a job's staging folder.
+/// The store for a job's staging folder.
 pub(crate) fn store(staging: &Path) -> Box<dyn PartStore> {
     Box::new(staging::Staging::new(staging))
 }
 
-/// Removes what an attempt has reported, and nobody wants.
+/// Removes a reported file that is not wanted.
 pub(crate) fn discard(handle: &PartHandle) {
     let discarded = match handle.location.to_local() {
         Ok(path) => folder::remove_staged(path),
@@ -71,6 +71,6 @@ pub(crate) fn discard(handle: &PartHandle) {
     if let Err(error) = discarded
         && error.kind() != std::io::ErrorKind::NotFound
     {
-        tracing::warn!(part = %handle.location, %error, "a part could not be discarded");
+        tracing::warn!(part = %handle.location, %error, "cannot discard a part");
     }
 }

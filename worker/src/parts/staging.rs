@@ -1,9 +1,8 @@
-//! Parts as files: text with a checksum, under the attempt's own name in the staging folder.
+//! ! Parts as files with a checksum, under the attempt's own name in the staging folder.
 //!
-//! A part counts as written when it has been closed without an error. Where the file system is
-//! another machine's, it has been forced there before, since nobody else hears of it if that fails:
-//! the coordinator has another cache. On this machine's own disks nothing is forced: whoever
-//! publishes the job's output decides what has to be durable then.
+//! A part counts as written when it has been closed without an error. On a network file system it
+//! is synced first: the coordinator, whose cache is another one, would not learn of a failure. On
+//! local disks nothing is synced: the publication decides what has to be durable.
 
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
@@ -16,10 +15,10 @@ use windrow_jobs::{AttemptId, FailureCause, Location, PartHandle, PartKind};
 use super::{PartStore, PartUpload, Unreported, WrittenPart};
 use crate::files::{TemporaryFile, close_written};
 
-/// Small writes are gathered to this size.
+/// Size of the write buffer.
 const BUFFER_BYTES: usize = 256 << 10;
 
-/// The folder in which attempts of a job write, and from which its parts are renamed.
+/// The folder to which attempts of a job write, and from which its parts are renamed.
 pub(super) struct Staging {
     folder: PathBuf,
 }
@@ -48,7 +47,7 @@ impl PartStore for Staging {
     }
 }
 
-/// A file in the making.
+/// A file that is being written.
 struct PartFile {
     file: BufWriter<File>,
     temporary: TemporaryFile,
@@ -58,7 +57,7 @@ struct PartFile {
 }
 
 impl PartFile {
-    /// Creates the file, whose folder exists.
+    /// Creates the file; its folder must exist.
     fn create(path: PathBuf) -> Result<Self, FailureCause> {
         let location = Location::of_path(&path).ok_or_else(|| {
             FailureCause::output_io(&path, &io::ErrorKind::InvalidFilename.into())
@@ -80,7 +79,7 @@ impl PartFile {
     ) -> Result<WrittenPart, FailureCause> {
         debug_assert!(
             records == 0 || self.bytes > 0,
-            "a record that takes up nothing is not in the part"
+            "a record without bytes is not counted in the part"
         );
         let written = self.file.into_inner().map_err(io::IntoInnerError::into_error);
         written
@@ -113,8 +112,8 @@ impl Unreported for TemporaryFile {
     }
 }
 
-/// A file that was not there: others may write to an output, too, and could have put a link under
-/// this name, to a file of whoever runs this.
+/// The file must be new: others may write to an output, too, and could have put a link under this
+/// name, to a file of this process's user.
 fn new_file(path: &Path) -> io::Result<File> {
     match File::create_new(path) {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
@@ -156,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn what_lies_under_its_name_is_not_written_to() {
+    fn an_existing_file_is_not_written_to() {
         let folder = tempfile::tempdir().unwrap();
         let (path, kept) = (folder.path().join("part-00000.1"), folder.path().join("kept"));
         std::fs::write(&kept, "mine").unwrap();
@@ -171,12 +170,12 @@ mod tests {
     }
 
     #[test]
-    fn a_part_whose_file_cannot_be_closed_is_not_written() {
+    fn a_part_whose_file_cannot_be_closed_fails() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("part-00000.1");
         let mut writer = PartFile::create(path.clone()).unwrap();
         writer.write(b"123").unwrap();
-        // As a server says that has no room for what a client has in its cache.
+        // The answer of a file server that has no room for data in the client's cache.
         let full = |_| Err(io::Error::from(io::ErrorKind::StorageFull));
         match writer.finish_by(1, full).err().unwrap() {
             FailureCause::Io { path: named, disk_full: true, .. } => {

@@ -7,7 +7,7 @@
 //!     \--spill--> segment /        segment files, same host -------> merge --> Program::reduce
 //! ```
 //!
-//! Everything here handles encoded bytes; user types are known to `windrow-jobs` alone.
+//! Everything here handles encoded bytes; only `windrow-jobs` knows user types.
 
 pub(crate) mod block;
 pub(crate) mod fetch;

@@ -1,21 +1,21 @@
-//! Whose output a source reads: what is wrong with it is blamed on the map attempt that made it,
-//! and the map is done again.
+//! ! The map output that a source reads: a fault of its data is blamed on the map attempt that made
+//! it, and the map runs again.
 //!
-//! What the reader wants for itself (descriptors, memory, room, rights) is nobody's fault but its
-//! machine's: it fails the reader's own attempt, and no good output is made anew for it. Sources
-//! tell the two apart: the first is `Corrupt`, the second `Io`.
+//! A lack of the reader's own resources (descriptors, memory, disk, permissions) is its machine's
+//! fault: it fails the reader's attempt, and no good output is made again for it. Sources tell the
+//! two apart: the first is `Corrupt`, the second `Io`.
 
 use windrow_jobs::{Audit, FailureCause, WorkerId};
 
 use super::block::Block;
 use super::source::{BlockSource, Position};
 
-/// One output of a map task, and who has it.
+/// One output of a map task, and its holder.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Origin {
     /// Number of the map task.
     pub map_task: u32,
-    /// Which attempt of it.
+    /// The attempt at the task.
     pub map_attempt: u32,
     /// The worker that holds it.
     pub worker: WorkerId,
@@ -32,7 +32,7 @@ impl Origin {
         }
     }
 
-    /// The failure of a reducer whose source has failed so.
+    /// The failure of a reducer whose source has failed with `cause`.
     fn blamed(&self, cause: FailureCause) -> FailureCause {
         match cause {
             FailureCause::Io { .. } | FailureCause::Cancelled => cause,

@@ -1,4 +1,4 @@
-//! Sorted pairs that lie in memory, and the sources that lend from them.
+//! ! Sorted pairs in memory, and the sources that lend them.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -13,20 +13,20 @@ use super::source::{BlockSource, Position, behind};
 
 /// Pairs by partition, each partition sorted by key and value.
 pub trait SortedPairs: Send + Sync {
-    /// Partitions are numbered from 0 up to this.
+    /// Number of partitions, which are numbered from 0.
     fn partitions(&self) -> u32;
 
-    /// Number of pairs of `partition`; none if it does not exist.
+    /// Number of pairs of `partition`; 0 if it does not exist.
     fn len(&self, partition: u32) -> usize;
 
-    /// The audit of the pairs of `partition`, as it was made when they were collected. O(1).
+    /// The audit of the pairs of `partition`, taken when they were collected. O(1).
     fn audit(&self, partition: u32) -> Audit;
 
     /// The pair at `index`, which is below [`len`](Self::len). O(1).
     fn get(&self, partition: u32, index: usize) -> RecordRef<'_>;
 
-    /// Appends the pairs at `indices` to `records`, and has asked for their memory side by side
-    /// where they lie anywhere.
+    /// Appends the pairs at `indices` to `records`. Prefetches scattered pairs, so that their cache
+    /// misses overlap.
     fn read<'a>(&'a self, partition: u32, indices: Range<usize>, records: &mut Vec<RecordRef<'a>>) {
         records.extend(indices.map(|index| self.get(partition, index)));
     }
@@ -56,7 +56,7 @@ impl SortedBuffer {
         Self(RecordBuffer::concat(buffers))
     }
 
-    /// The buffer without its pairs, but with their memory.
+    /// The buffer's memory, without its pairs.
     pub fn emptied(self) -> RecordBuffer {
         let mut buffer = self.0;
         buffer.clear();
@@ -102,12 +102,12 @@ impl SortedPairs for SortedBuffer {
     }
 }
 
-/// One partition of pairs in memory, as a source. It lends them: nothing is copied.
+/// One partition of pairs in memory, as a source. It lends the pairs: nothing is copied.
 pub struct MemorySource {
-    /// Until they have been lent, all at once.
+    /// The pairs, until they have been lent, all at once.
     pairs: Option<Arc<dyn SortedPairs>>,
     partition: u32,
-    /// The first one that is lent.
+    /// The first pair that is lent.
     first: usize,
     promised: Audit,
 }
@@ -131,7 +131,7 @@ impl BlockSource for MemorySource {
     }
 
     fn position(&self, used: usize) -> Option<Position> {
-        // Until it has been lent nothing of it can have been used.
+        // Before they were lent, none of them can have been used.
         Some(Position { records: (self.first + used) as u64, block: None })
     }
 

@@ -1,4 +1,4 @@
-//! Where a merge gets its pairs: sorted sources, read block by block.
+//! ! The sources of a merge: sorted pairs, read block by block.
 
 use windrow_jobs::fan_in::SOURCE_BYTES;
 use windrow_jobs::{Audit, FailureCause};
@@ -12,11 +12,11 @@ pub const BLOCK_BYTES: usize = 48 << 10;
 /// to `block_bytes` of keys and values. A run of few pairs is a single block and takes up less, so
 /// that more of such runs are merged at once.
 pub fn source_bytes(records: u64, block_bytes: u64) -> u64 {
-    /// What is there whatever its size.
+    /// Overhead of any source.
     const FIXED_BYTES: u64 = 4 << 10;
-    /// As read, unpacked, and what finds its pairs.
+    /// The bytes as read, decompressed, and the entries of its pairs.
     const TIMES: u64 = SOURCE_BYTES.div_ceil(BLOCK_BYTES as u64);
-    /// Of a single pair, as read and unpacked.
+    /// A single pair, as read and decompressed.
     const TIMES_ALONE: u64 = 2;
     if block_bytes > BLOCK_BYTES as u64 {
         return (block_bytes * TIMES_ALONE).max(SOURCE_BYTES);
@@ -30,33 +30,33 @@ pub fn memory_bytes(sources: &[Box<dyn BlockSource + '_>]) -> u64 {
     sources.iter().map(|source| source.memory_bytes()).sum()
 }
 
-/// Files that these keep open while they are merged, at most.
+/// Most files that these keep open while they are merged.
 pub fn open_files(sources: &[Box<dyn BlockSource + '_>]) -> usize {
     sources.iter().filter(|source| source.keeps_file_open()).count()
 }
 
-/// How far a source has been read. Another source of the same pairs can go on there, so that the
-/// first one, its files and its buffers need not wait for whoever reads.
+/// A position in a source. Another source of the same pairs can resume there, so that the first
+/// one, its files and its buffers need not stay open for a slow reader.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Position {
-    /// Pairs before it.
+    /// Number of pairs before it.
     pub records: u64,
-    /// Of a file, once a block of it has been read: the last one.
+    /// In a file from which a block has been read: the last block.
     pub block: Option<BlockPlace>,
 }
 
-/// Where a block of a partition of a run begins.
+/// The place of a block in a partition of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BlockPlace {
     /// Which of the partition's extents it lies in, counted from 1.
     pub extent: usize,
-    /// From the start of the file.
+    /// Offset in the file.
     pub offset: u64,
-    /// Pairs in the blocks before it.
+    /// Number of pairs in the blocks before it.
     pub records: u64,
 }
 
-/// What is left of what was promised, behind so many pairs: their digest is not known.
+/// The part of a promised audit after so many pairs; their digest is not known.
 pub fn behind(promised: Audit, records: u64) -> Audit {
     match records {
         0 => promised,
@@ -66,14 +66,14 @@ pub fn behind(promised: Audit, records: u64) -> Audit {
 
 /// Pairs sorted by key and value, in blocks.
 pub trait BlockSource: Send {
-    /// Tells that blocks will be wanted soon, before the first is.
+    /// Announces that blocks will be read soon.
     fn start(&mut self) {}
 
-    /// Makes `block` the next pairs; `false`, and none, at the end. After an error the source is of
-    /// no use.
+    /// Reads the next pairs into `block`; returns `false`, and an empty block, at the end. After an
+    /// error the source must not be used any more.
     fn next_block(&mut self, block: &mut Block) -> Result<bool, FailureCause>;
 
-    /// Memory that it takes up in a merge, at most, as far as that is known.
+    /// Most memory that it takes up in a merge, as far as that is known.
     fn memory_bytes(&self) -> u64 {
         SOURCE_BYTES
     }
@@ -83,17 +83,17 @@ pub trait BlockSource: Send {
         false
     }
 
-    /// Where to go on once `used` pairs of the last block have been used. `None` of a source that
-    /// cannot be made a second time.
+    /// The position after `used` pairs of the last block. `None` for a source that cannot be opened
+    /// a second time.
     fn position(&self, used: usize) -> Option<Position> {
         let _ = used;
         None
     }
 
-    /// Leaves out all pairs before `position`, which is that of another source of the same pairs.
-    /// To be called before the first block is taken.
+    /// Skips all pairs before `position`, which another source of the same pairs has reported. To
+    /// be called before the first block is read.
     fn seek(&mut self, position: &Position) {
-        debug_assert!(position.records == 0, "only a source that has positions can go on at one");
+        debug_assert!(position.records == 0, "only a source with positions can resume at one");
     }
 
     /// Whether it is known that no block follows. A merge then need not stop to ask.
@@ -101,11 +101,11 @@ pub trait BlockSource: Send {
         false
     }
 
-    /// What all its pairs are together, as it was found when they were collected: carried beside
-    /// them, and compared with what arrives. Known at the end at the latest. Behind a [`Position`]
-    /// only their number is known.
+    /// The audit of all its pairs, taken when they were collected, stored beside them, and compared
+    /// with the pairs that arrive. Known at the end at the latest. After a [`Position`], only the
+    /// number of pairs is known.
     fn promised(&self) -> Audit;
 
-    /// The failure of whoever finds that the pairs are not those that were promised.
+    /// The failure to report when the pairs are not the promised ones.
     fn blame(&self, message: String) -> FailureCause;
 }

@@ -1,5 +1,5 @@
-//! Work on disk: sorted runs of pairs that did not fit into memory, and merges of more sources than
-//! may be open at once.
+//! ! Work on disk: sorted runs of pairs that did not fit into memory, and merges of more sources
+//! than may be open at once.
 
 use std::sync::Arc;
 
@@ -19,23 +19,22 @@ use crate::model::Progress;
 /// Pairs in memory that are looked up at once.
 const READ_PAIRS: usize = 1024;
 
-/// Where an attempt puts what it needs for a while, and how much of it at once.
+/// An attempt's place and limits for temporary files.
 #[derive(Clone)]
 pub struct Scratch {
-    /// Of its job.
+    /// The folder of its job.
     pub folder: Arc<JobFolder>,
-    /// Whose pairs these are.
+    /// The owner of its pairs.
     pub owner: Owner,
     /// Ends every loop over pairs.
     pub cancel: CancellationToken,
-    /// Hears of every step of these loops, so that long sorts and merges do not look like a
-    /// standstill.
+    /// Counts every step of these loops, so that long sorts and merges do not look like a hang.
     pub progress: Arc<Progress>,
-    /// Most memory of the sources that are merged at once; two of them are in any case.
+    /// Most memory of the sources that are merged at once; at least two are merged in any case.
     pub merge_bytes: u64,
-    /// Most files that these keep open; two of them are merged in any case.
+    /// Most files that these keep open; at least two are merged in any case.
     pub files_max: usize,
-    /// How what is written here is compressed. It is read on this machine, so mostly not at all.
+    /// Compression of temporary files. They are read on this machine, so mostly none.
     pub codec: Codec,
 }
 
@@ -46,7 +45,7 @@ impl Scratch {
         if self.cancel.is_cancelled() { Err(FailureCause::Cancelled) } else { Ok(()) }
     }
 
-    /// Appends a run of all of `pairs` to a segment. What is returned belongs in its index.
+    /// Appends all of `pairs` to a segment as a run. The returned entries belong in its index.
     pub fn append(
         &self,
         segment: &SegmentWriter,
@@ -62,12 +61,12 @@ impl Scratch {
             .collect()
     }
 
-    /// A segment that nobody knows yet.
+    /// A new segment without a final name.
     pub fn create(&self) -> Result<SegmentWriter, FailureCause> {
         SegmentWriter::create(self.folder.scratch_path(), self.codec, &self.owner)
     }
 
-    /// Merges any number of sources. Where these need more memory than a merge may have, some are
+    /// Merges any number of sources. If they need more memory than a merge may have, some are
     /// merged to runs first.
     pub fn merge<'a>(
         &self,
@@ -77,7 +76,7 @@ impl Scratch {
         while sources.len() > 2
             && (memory_bytes(&sources) > self.merge_bytes || open_files(&sources) > files_max)
         {
-            // The smallest first. Of equal ones, what is merged becomes the last.
+            // The smallest first. Of equal ones, a merged run becomes the last.
             sources.sort_by_key(|source| source.memory_bytes());
             let too_many = (open_files(&sources) + 1).saturating_sub(files_max);
             let group = self.group_of(&sources, too_many.min(files_max));
@@ -87,7 +86,7 @@ impl Scratch {
         Ok(Merge::new(sources))
     }
 
-    /// Merges sources to a run on disk, at once: they must be few enough.
+    /// Merges sources to a run on disk in one pass: they must be few enough.
     pub fn merge_to_run(
         &self,
         sources: Vec<Box<dyn BlockSource + '_>>,
@@ -100,27 +99,26 @@ impl Scratch {
         Ok(segment.into_temporary(index))
     }
 
-    /// Writes all that is left of a merge as a run.
+    /// Writes the rest of a merge as a run.
     pub fn write_run(&self, merge: &mut Merge<'_>) -> Result<Segment, FailureCause> {
         let segment = self.create()?;
         let mut writer = segment.begin_run().partition(0);
         self.copy(merge, &mut writer)?;
-        // Their digest is not known, and nobody asks: what was promised of the whole is kept
-        // elsewhere.
+        // The digest is not known, and not needed: the audit of the whole is kept elsewhere.
         let left = Audit { records: writer.records(), digest: 0 };
         let index = vec![writer.finish(left)?];
         Ok(segment.into_temporary(index))
     }
 
-    /// Whether sources have single pairs so large that memory for the usual ones would not do.
+    /// Whether sources have single pairs so large that the usual memory would not do.
     pub fn has_large(&self, sources: &[Box<dyn BlockSource + '_>]) -> bool {
         let has_large = sources.iter().any(|source| source.memory_bytes() > SOURCE_BYTES);
         has_large && memory_bytes(sources) > self.merge_bytes
     }
 
     /// How many of these sources, which are sorted by size, to merge to one: the fewest of the
-    /// smallest after which the rest fits into the memory of a merge, at least so many, and at most
-    /// what fits at once.
+    /// smallest after which the rest fits into the memory of a merge, but at least `least`, and at
+    /// most as many as fit at once.
     fn group_of(&self, sources: &[Box<dyn BlockSource + '_>], least: usize) -> usize {
         let all = memory_bytes(sources);
         let mut group_bytes = 0;
@@ -218,7 +216,7 @@ mod tests {
         expected
     }
 
-    /// A source that takes up so much.
+    /// A source of this size.
     struct OfSize(u64);
 
     impl BlockSource for OfSize {
@@ -252,7 +250,7 @@ mod tests {
     }
 
     #[test]
-    fn no_more_are_merged_first_than_it_takes() {
+    fn no_more_sources_are_merged_first_than_necessary() {
         const MIB: u64 = 1 << 20;
         let directory = tempfile::tempdir().unwrap();
         let scratch = scratch(directory.path(), 100 * SOURCE_BYTES);
@@ -260,9 +258,9 @@ mod tests {
             (&[(SOURCE_BYTES, 101)][..], 2),
             (&[(SOURCE_BYTES, 150)], 51),
             (&[(SOURCE_BYTES, 500)], 100),
-            // The small ones are in the way.
+            // The small ones are too many.
             (&[(4 << 10, 1000), (SOURCE_BYTES, 90)], 640),
-            // One that fits with nothing else: all others at once.
+            // One fits only by itself: all others at once.
             (&[(4 << 10, 1000), (60 * MIB, 1)], 1000),
             (&[(10 * MIB, 9)], 2),
         ] {
@@ -273,7 +271,7 @@ mod tests {
     }
 
     #[test]
-    fn a_few_large_sources_are_seen_among_many_small_ones() {
+    fn a_few_large_sources_among_many_small_ones_are_noticed() {
         let directory = tempfile::tempdir().unwrap();
         let scratch = scratch(directory.path(), 100 * SOURCE_BYTES);
         let has_large = |small: usize, large: usize| {
@@ -289,7 +287,7 @@ mod tests {
         #![proptest_config(ProptestConfig::with_cases(48))]
 
         #[test]
-        fn runs_and_buffers_merge_to_what_a_sort_gives_whatever_the_fan_in(
+        fn a_merge_of_runs_and_buffers_equals_a_sort_at_any_fan_in(
             runs in vec(vec((0u32..4, pairs(1..2)), 0..40), 0..12),
             fan_in in 2u32..6,
             in_memory in 0usize..3,
@@ -335,10 +333,10 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(48))]
 
-        /// A merge that is left at any place, and gone on with by other sources of the same pairs,
+        /// A merge that is abandoned anywhere, and resumed by other sources of the same pairs,
         /// gives the rest.
         #[test]
-        fn a_merge_goes_on_where_another_one_was_left(
+        fn an_abandoned_merge_can_be_resumed(
             runs in vec(vec((0u32..4, pairs(1..2)), 0..40), 1..6),
             large in 0usize..4,
             in_memory in 0usize..3,
@@ -361,7 +359,7 @@ mod tests {
                 .take(in_memory)
                 .map(|run| Arc::new(SortedBuffer::new(buffer(run))) as _)
                 .collect();
-            // What is in memory at first may be in a file later.
+            // An output that is in memory at first may be in a file later.
             let sources = |is_first: bool| -> Vec<Box<dyn BlockSource>> {
                 let mut sources: Vec<Box<dyn BlockSource>> = Vec::new();
                 for (at, file) in files.iter().enumerate() {

@@ -4,9 +4,9 @@
 use std::hint::select_unpredictable;
 
 /// The tree over players `0..players`. It holds a prefix of each player's head, which decides most
-/// matches; the heads are the caller's, who decides the others.
+/// matches; the heads belong to the caller, who decides the ties.
 pub struct LoserTree {
-    /// At `node` in `1..players`, the loser of the match there; at 0, the winner of all.
+    /// At `node` in `1..players`, the loser of the match there; at 0, the overall winner.
     nodes: Vec<Player>,
 }
 
@@ -63,7 +63,7 @@ impl LoserTree {
                     self.nodes[node] = std::mem::replace(&mut winner, other);
                 }
             } else {
-                // Nobody can foresee who wins, so both are moved.
+                // The winner is unpredictable, so both are moved without a branch.
                 let wins = other.prefix < winner.prefix;
                 self.nodes[node] = Player::either(wins, winner, other);
                 winner = Player::either(wins, other, winner);
@@ -100,15 +100,14 @@ mod tests {
 
     proptest! {
         #[test]
-        fn it_sorts(runs in vec(vec(any::<u8>(), 0..20), 1..20)) {
+        fn the_tree_sorts(runs in vec(vec(any::<u8>(), 0..20), 1..20)) {
             let mut runs: Vec<Vec<u8>> = runs;
             let mut expected = runs.concat();
             expected.sort_unstable();
             for run in &mut runs {
                 run.sort_unstable_by(|a, b| b.cmp(a));
             }
-            // The prefix is only part of the truth, and that of a finished run that of the largest
-            // numbers.
+            // The prefix decides only in part, and a finished run has the largest prefix.
             let head = |runs: &[Vec<u8>], at: usize| runs[at].last().map_or(256, |n| u16::from(*n));
             let prefix = |runs: &[Vec<u8>], at: usize| u64::from(head(runs, at).min(255) / 3);
             let prefixes: Vec<u64> = (0..runs.len()).map(|at| prefix(&runs, at)).collect();

@@ -1,7 +1,7 @@
-//! Who is to blame when a reduce task has not read what map tasks have written.
+//! ! Finds the damaged map output after the audit of a reduce task has failed.
 //!
-//! Pairs are hashed where they are collected and where they are reduced, and nowhere between: so it
-//! shows only at the end that something is wrong, and then all is read again, output by output.
+//! Pairs are hashed where they are collected and where they are reduced, and nowhere between: so a
+//! difference only shows at the end, and then everything is read again, output by output.
 
 use windrow_jobs::{Audit, FailureCause};
 
@@ -9,8 +9,8 @@ use crate::shuffle::block::Block;
 use crate::shuffle::source::BlockSource;
 use crate::shuffle::spill::Scratch;
 
-/// Reads sources, of one output each, until one does not keep its promise, and returns its failure.
-/// If all do, the fault has passed, or was in the merge.
+/// Reads sources, of one output each, until one breaks its promise, and returns its failure. If
+/// none does, the fault was transient, or in the merge.
 pub fn culprit(
     scratch: &Scratch,
     sources: Vec<Box<dyn BlockSource>>,
@@ -20,11 +20,11 @@ pub fn culprit(
     failed.unwrap_or_else(|| FailureCause::Corrupt {
         file: format!("partition {partition}"),
         offset: 0,
-        message: "the pairs that were reduced are not those of the map outputs, though each of these is whole".into(),
+        message: "the reduced pairs differ from the map outputs, each of which is sound".into(),
     })
 }
 
-/// An error if the pairs are not what was promised.
+/// An error if the pairs are not the promised ones.
 fn judge(scratch: &Scratch, mut source: Box<dyn BlockSource>) -> Result<(), FailureCause> {
     let mut read = Audit::default();
     let mut block = Block::default();
@@ -42,9 +42,9 @@ fn judge(scratch: &Scratch, mut source: Box<dyn BlockSource>) -> Result<(), Fail
 
 fn difference(read: Audit, promised: Audit) -> String {
     if read.records == promised.records {
-        format!("its {} pairs are not those that were collected", read.records)
+        format!("its {} pairs are not the collected ones", read.records)
     } else {
-        format!("it has {} pairs, of {} that were collected", read.records, promised.records)
+        format!("it has {} of the {} collected pairs", read.records, promised.records)
     }
 }
 
@@ -67,7 +67,7 @@ mod tests {
         (key.into(), b"1".to_vec())
     }
 
-    /// Leaves an output whose pairs have changed between their collection and their first checksum.
+    /// Writes an output whose pairs have changed between their collection and their first checksum.
     fn leave_changed(store: &SegmentStore, task: u32) {
         let folder = store.folder(JobId(1), IDENTITY).unwrap();
         let segment =
@@ -98,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pair_that_has_changed_under_a_valid_checksum_is_found_and_its_output_named() {
+    fn an_output_with_a_changed_pair_and_a_valid_checksum_is_named() {
         let leave = |store: &SegmentStore, task| leave_output(store, task, 0, &[pair("a")]);
         let expected = audit(&[pair("a"), pair("a"), pair("a")]).of_partition(0);
         assert_eq!(run(3, leave), Ok(expected));
@@ -116,10 +116,7 @@ mod tests {
                 worker: WorkerId(5),
                 message,
             } => {
-                assert!(
-                    message.contains("its 1 pairs are not those that were collected"),
-                    "{message}"
-                );
+                assert!(message.contains("its 1 pairs are not the collected ones"), "{message}");
             }
             other => panic!("{other}"),
         }

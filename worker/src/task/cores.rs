@@ -1,10 +1,10 @@
-//! Shares the worker's cores among attempts, chunk by chunk.
+//! ! Shares the worker's cores among attempts, chunk by chunk.
 //!
 //! Two map attempts overlap, each with as many threads as the worker has: while one reads, the
-//! other computes. A core is taken for the computing of one chunk, so that no more threads map than
-//! the worker may use, unless a chunk takes longer than the longest wait. Reduce attempts, of which
-//! a worker runs one for each thread, go without: they may wait for other workers, and a core must
-//! not wait with them.
+//! other computes. A thread takes a core while it computes one chunk, so that no more threads map
+//! than the worker may use, unless a chunk takes longer than the longest wait. Reduce attempts, of
+//! which a worker runs one for each thread, take no cores: they may wait for other workers, and
+//! must not hold a core while they wait.
 
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::sync::lock;
 
-/// Longest wait for a core. Behind user code that hangs, the other attempts go on without.
+/// Longest wait for a core. Behind user code that hangs, other attempts run without one.
 const WAIT_MAX: Duration = Duration::from_secs(5);
 /// How often a thread that waits looks whether it still should.
 const LOOK: Duration = Duration::from_millis(50);
@@ -29,12 +29,12 @@ struct Shared {
     freed: Condvar,
 }
 
-/// The cores that one attempt has taken. They are given back at the latest when it is given up,
-/// even if its threads never return.
+/// The cores that one attempt has taken. They are returned at the latest when the attempt is
+/// abandoned, even if its threads never return.
 pub struct CoreLease {
     cores: Cores,
     cancel: CancellationToken,
-    /// Taken and not given back; `None` once the attempt has been given up.
+    /// Number of cores taken; `None` once the attempt has been abandoned.
     taken: Mutex<Option<usize>>,
 }
 
@@ -49,12 +49,12 @@ impl Cores {
         Self { shared: Arc::new(Shared { free: Mutex::new(count), freed: Condvar::new() }) }
     }
 
-    /// A lease that has taken none yet, for an attempt that `cancel` ends.
+    /// A lease without a core, for an attempt that `cancel` ends.
     pub fn lease(&self, cancel: CancellationToken) -> CoreLease {
         CoreLease { cores: self.clone(), cancel, taken: Mutex::new(Some(0)) }
     }
 
-    /// Whether one could be had in time.
+    /// Waits for a core; false if none was free in time.
     fn take(&self, cancel: &CancellationToken) -> bool {
         let deadline = Instant::now() + WAIT_MAX;
         let mut free = lock(&self.shared.free);
@@ -92,7 +92,7 @@ impl CoreLease {
         Core { lease: Some(self) }
     }
 
-    /// Gives back all that the attempt has taken, now and in future.
+    /// Returns all cores of the attempt, now and in future.
     pub fn give_up(&self) {
         let taken = lock(&self.taken).take();
         self.cores.give_back(taken.unwrap_or_default());
@@ -118,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn no_more_compute_at_once_than_there_are_cores() {
+    fn no_more_threads_compute_than_there_are_cores() {
         let cores = Cores::new(2);
         let (running, most) = (Mutex::new(0), Mutex::new(0));
         std::thread::scope(|scope| {
@@ -143,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn an_attempt_that_is_given_up_blocks_nobody() {
+    fn an_abandoned_attempt_holds_no_cores() {
         let cores = Cores::new(1);
         let hanging = cores.lease(CancellationToken::new());
         let core = hanging.take();
@@ -152,6 +152,6 @@ mod tests {
         assert_eq!(free(&cores), 1);
         drop(core);
         drop(hanging.take());
-        assert_eq!(free(&cores), 1, "a core was given back twice");
+        assert_eq!(free(&cores), 1, "a core was returned twice");
     }
 }

@@ -1,7 +1,7 @@
-//! One at a time: what needs much memory because single records are large.
+//! ! A lock for work that needs much memory because single records are large: one thread at a time.
 //!
-//! Whoever has a pass may be told to stop and not hear it, because user code hangs. Then the pass
-//! is worth nothing any more, and the next one gets in.
+//! A holder may be cancelled and not notice, because user code hangs. Its guard then no longer
+//! counts, and the next thread gets the lock.
 
 use std::sync::{Condvar, Mutex};
 
@@ -10,7 +10,7 @@ use windrow_jobs::FailureCause;
 
 use crate::sync::{lock, wait_while};
 
-/// Lets one in at a time.
+/// Lets one holder in at a time.
 #[derive(Default)]
 pub(crate) struct Gate {
     state: Mutex<State>,
@@ -19,20 +19,20 @@ pub(crate) struct Gate {
 
 #[derive(Default)]
 struct State {
-    /// Number of the pass, and what ends its owner.
+    /// Number of the guard, and the token that cancels its holder.
     inside: Option<(u64, CancellationToken)>,
     passes: u64,
 }
 
-/// Inside, until it is dropped.
+/// Holds the lock until it is dropped.
 pub(crate) struct Pass<'a> {
     gate: &'a Gate,
     number: u64,
 }
 
 impl Gate {
-    /// Waits until nobody is inside, or until `check` fails. `cancel` is what ends the one who
-    /// enters.
+    /// Waits until the lock is free, or until `check` fails. `cancel` is the token that ends the
+    /// new holder.
     pub fn enter(
         &self,
         cancel: &CancellationToken,
@@ -65,7 +65,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn one_is_inside_at_a_time() {
+    fn one_holder_at_a_time() {
         let (gate, inside) = (Gate::default(), AtomicU32::new(0));
         std::thread::scope(|scope| {
             for _ in 0..4 {
@@ -82,7 +82,7 @@ mod tests {
     }
 
     #[test]
-    fn waiting_can_be_stopped_and_a_cancelled_owner_does_not_count() {
+    fn waiting_can_be_stopped_and_a_cancelled_holder_does_not_count() {
         let gate = Gate::default();
         let owner = CancellationToken::new();
         let first = gate.enter(&owner, || Ok(())).unwrap();
@@ -93,7 +93,7 @@ mod tests {
         let second = gate.enter(&other, || Err(FailureCause::Cancelled)).unwrap();
         drop(first);
         let third = gate.enter(&other, || Err(FailureCause::Cancelled));
-        assert!(third.is_err(), "the second is still inside");
+        assert!(third.is_err(), "the second still holds it");
         drop(second);
         assert!(gate.enter(&other, || Err(FailureCause::Cancelled)).is_ok());
     }

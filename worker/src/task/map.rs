@@ -1,5 +1,5 @@
-//! A map attempt whose pairs go to reducers: threads collect, full collectors spill, and one output
-//! is left, in memory or as a segment file.
+//! ! A map attempt whose pairs go to reducers: threads collect, full collectors spill, and the
+//! result is one output, in memory or as a segment file.
 
 use std::os::unix::ffi::OsStrExt;
 use std::sync::Arc;
@@ -21,12 +21,11 @@ use crate::model::{Finished, Stats};
 /// The pairs of one attempt take up at most this share of the job's memory: two attempts overlap.
 const COLLECTORS_PERCENT: u64 = 40;
 
-/// Chunks of a job that skips bad records are at most this large: what a chunk is told to be bad is
-/// held in memory.
+/// Largest chunk of a job that skips bad records: the bad records of a chunk are held in memory.
 const SKIPPING_CHUNK_BYTES_MAX: u64 = 256 << 10;
 
-/// A collector is not asked to spill less than one part in this many of the job's memory, for each
-/// thread: runs that small would cost more than they free.
+/// A collector must hold at least one part in this many of the job's memory, for each thread,
+/// before it spills: smaller runs would cost more than they free.
 const FLOOR_PARTS: u64 = 16;
 
 /// Runs a map attempt.
@@ -58,7 +57,8 @@ pub fn run(
         input,
         split_points: Arc::clone(&context.split_points),
         bad_records: attempt.bad_records.clone(),
-        // Nobody knew the folder's name when the input was written.
+        // The folder's name was not known when the input was written, so input cannot be built to
+        // collide.
         seed: hash_key(context.staging.as_os_str().as_bytes()),
     };
     let mut outcome = match (attempt.program.is_map_only(), context.partitions) {
@@ -77,8 +77,8 @@ pub fn run(
     Ok(outcome)
 }
 
-/// The number of an input comes from the coordinator, which knows the job's code only by what its
-/// submitter says of it.
+/// The number of an input comes from the coordinator, which knows the job's code only from its
+/// submitter.
 fn check_input(attempt: &Attempt, input: u32) -> Result<(), FailureCause> {
     let inputs = attempt.program.input_names().len().max(1);
     if (input as usize) < inputs {
@@ -123,13 +123,13 @@ fn run_to_segment(
     Ok(Outcome { finished, left: output.left, quarantine: None })
 }
 
-/// Watches one collector's memory and spills it.
+/// Accounts for one collector's memory and spills it.
 struct PairSink<'a> {
     attempt: &'a Attempt,
     spilled: &'a SpillFile,
     reservation: Reservation,
     floor_bytes: u64,
-    /// Whether collectors go on with the buffers that they have filled: those that combine make new
+    /// Whether collectors reuse the buffers that they have filled: combining collectors make new
     /// ones each time.
     reuses_buffers: bool,
 }

@@ -13,17 +13,17 @@ use super::chunk::ChunkReader;
 use super::plan::InputPlan;
 use super::quarantine::Quarantine;
 
-/// What becomes of the collected pairs or lines of one thread.
+/// The destination of the collected pairs or lines of one thread.
 pub trait ChunkSink: MemoryBudget + Send {
-    /// What the thread leaves.
+    /// The thread's result.
     type Left: Send;
 
-    /// Hears of each chunk before it is mapped; by default not.
+    /// Called before each chunk is mapped; does nothing by default.
     fn before_chunk(&mut self, chunk: usize) {
         let _ = chunk;
     }
 
-    /// Looks at the collector after it has mapped the chunk numbered `chunk`; by default not.
+    /// Called after the chunk numbered `chunk` has been mapped; does nothing by default.
     fn after_chunk(
         &mut self,
         chunk: usize,
@@ -33,11 +33,11 @@ pub trait ChunkSink: MemoryBudget + Send {
         Ok(())
     }
 
-    /// Takes what is left in the collector after the last chunk.
+    /// Takes the rest of the collector's content after the last chunk.
     fn finish(self, collector: &mut dyn Collector) -> Result<Self::Left, FailureCause>;
 }
 
-/// What the threads counted, together.
+/// The counts of all threads together.
 #[derive(Default)]
 pub struct Totals {
     /// Records read.
@@ -50,7 +50,7 @@ pub struct Totals {
     pub emitted: Option<Audit>,
 }
 
-/// A loop that has failed: at which chunk, and why.
+/// The failure of a loop, and the chunk at which it failed.
 struct Failed {
     chunk: usize,
     cause: Box<FailureCause>,
@@ -68,7 +68,7 @@ pub struct MapLoops<'a> {
     pub attempt: &'a Attempt,
     /// Its chunks.
     pub plan: &'a InputPlan,
-    /// What collectors have to know.
+    /// Settings of the collectors.
     pub setup: CollectorSetup,
     /// Takes the bad records, where the job skips them.
     pub quarantine: Option<&'a Quarantine>,
@@ -77,8 +77,8 @@ pub struct MapLoops<'a> {
 }
 
 impl MapLoops<'_> {
-    /// Maps all chunks on all threads. Of several failures, that of the first chunk is returned, so
-    /// that a bad record is reported the same way each time where that is possible.
+    /// Maps all chunks on all threads. Of several failures, the one of the first chunk is returned,
+    /// so that, as far as possible, a bad record is reported the same way each time.
     pub fn run<S: ChunkSink>(
         &self,
         sink: impl Fn() -> S + Sync,
@@ -107,7 +107,7 @@ impl MapLoops<'_> {
                 Err(failure) => failures.push(failure),
             }
         }
-        // A loop that only stopped because another one failed has nothing to tell.
+        // A loop that only stopped because another failed reports nothing.
         let first = failures
             .into_iter()
             .min_by_key(|failed| (*failed.cause == FailureCause::Cancelled, failed.chunk));
@@ -157,7 +157,7 @@ impl MapLoops<'_> {
         if chunk.bytes.is_empty() {
             return Ok(());
         }
-        // Not held while reading, nor while waiting for other threads: only for what keeps a core
+        // Not held while reading or waiting for other threads: only for work that keeps a core
         // busy.
         let core = self.attempt.cores.take();
         let records = collector.map_chunk(&chunk, room)?;
@@ -181,7 +181,7 @@ impl MapLoops<'_> {
         let Some(quarantine) = self.quarantine else { return Ok(()) };
         quarantine.put(chunk, collector.take_skipped(), || {
             if self.stop.load(Ordering::Relaxed) {
-                // Another thread has failed, and its failure is the one to report.
+                // Another thread has failed, and its failure is reported.
                 return Err(FailureCause::Cancelled);
             }
             self.attempt.check()

@@ -1,4 +1,4 @@
-//! A map attempt of a job without reducer: the encoded chunks of its input, in input order, are a
+//! ! A map attempt of a job without reducer: the encoded chunks of its input, in input order, are a
 //! part.
 
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -16,7 +16,7 @@ use super::{Attempt, Left, Outcome};
 use crate::model::{Finished, Stats};
 use crate::parts::WrittenPart;
 
-/// Runs the attempt; the caller adds how long it took.
+/// Runs the attempt; the caller adds its duration.
 pub fn run(
     attempt: &Attempt,
     plan: &InputPlan,
@@ -48,14 +48,14 @@ pub fn run(
     Ok(Outcome { finished, left: Left::Part(unreported), quarantine: None })
 }
 
-/// How much text a thread may have in hand: all threads together as much of the memory as texts
-/// that are held back. A chunk whose text is a few times as long is not written twice for that.
+/// Most text that a thread may hold: all threads together may hold as much as the texts that wait
+/// for their turn. A chunk whose text is a few times as long is not written twice for that.
 fn in_hand_bytes_max(attempt: &Attempt, plan: &InputPlan) -> u64 {
     let share_bytes = attempt.memory.limit_bytes() / MEMORY_PARTS / attempt.threads.max(1) as u64;
     share_bytes.max(CHUNKS_IN_HAND * plan.chunk_bytes)
 }
 
-/// The text of a chunk may be so many times as long as the chunk, however little memory there is.
+/// However little memory there is, a chunk's text may be this many times as long as the chunk.
 const CHUNKS_IN_HAND: u64 = 4;
 
 /// Hands on the text of each chunk.
@@ -63,17 +63,17 @@ struct TextSink<'a> {
     attempt: &'a Attempt,
     part: &'a OrderedPart,
     stop: &'a AtomicBool,
-    /// The one that is being mapped.
+    /// The chunk that is being mapped.
     chunk: usize,
     in_hand_bytes_max: u64,
-    /// The beginning of its text, where that was too much to have in hand.
+    /// The beginning of its text, where that was too long for the memory.
     on_disk: Option<TextFile>,
 }
 
-/// Text is taken after each chunk: what has no room waits then (see `ordered`). While a chunk is
-/// being mapped nobody waits, since the thread has a core and may have others' turn: a text that
-/// grows too long goes where it belongs if it is the next one, and else to a file for the time
-/// being.
+/// Text is taken after each chunk: text for which there is no room waits then (see `ordered`).
+/// While a chunk is being mapped, its thread never waits, since it has a core and others may wait
+/// for its turn: text that grows too long goes to the part if it is next, and otherwise to a file
+/// for the time being.
 impl MemoryBudget for TextSink<'_> {
     fn grow(&mut self, bytes: usize) -> bool {
         bytes as u64 <= self.in_hand_bytes_max
@@ -102,7 +102,7 @@ impl MemoryBudget for TextSink<'_> {
 }
 
 impl TextSink<'_> {
-    /// All that there is of the text of the chunk.
+    /// The whole text of the chunk.
     fn text(&mut self, bytes: Vec<u8>, records: u64, sections: Sections) -> Text {
         let _reservation = self.attempt.memory.reserve(bytes.capacity() as u64);
         Text { on_disk: self.on_disk.take(), bytes, records, sections, _reservation }
@@ -113,7 +113,7 @@ impl ChunkSink for TextSink<'_> {
     type Left = ();
 
     fn before_chunk(&mut self, chunk: usize) {
-        debug_assert!(self.on_disk.is_none(), "what was on disk went with its chunk");
+        debug_assert!(self.on_disk.is_none(), "text on disk was submitted with its chunk");
         self.chunk = chunk;
     }
 
@@ -128,7 +128,7 @@ impl ChunkSink for TextSink<'_> {
         let text = self.text(bytes, records, sections);
         self.part.submit(chunk, text, || {
             if self.stop.load(Ordering::Relaxed) {
-                // Another thread has failed, and its failure is the one to report.
+                // Another thread has failed, and its failure is reported.
                 return Err(FailureCause::Cancelled);
             }
             self.attempt.check()

@@ -1,4 +1,4 @@
-//! The end of a map attempt: what its threads have collected becomes its output.
+//! The end of a map attempt: the pairs that its threads have collected become its output.
 //!
 //! ```text
 //!  buffers of the threads --> sorted, combined once more --> one run in memory
@@ -30,7 +30,7 @@ const GROUPS_PER_THREAD: u32 = 4;
 
 /// A map attempt's output, held in memory or under its final name.
 pub struct MapOutput {
-    /// Where it is.
+    /// The place of the output.
     pub left: Left,
     /// Its size: of the file, or of the pairs in memory.
     pub bytes: u64,
@@ -38,19 +38,19 @@ pub struct MapOutput {
     pub records: u64,
     /// The sum of the audits of its partitions.
     pub audit: Audit,
-    /// Whether some of its pairs were written before all were there.
+    /// Whether some of its pairs were spilled before all had been collected.
     pub is_partial: bool,
 }
 
-/// What a thread has collected and not spilled.
+/// The pairs that a thread has collected and not spilled.
 pub struct Pairs {
     /// Not sorted.
     pub buffer: RecordBuffer,
-    /// Counts the buffer.
+    /// Accounts for the buffer.
     pub reservation: Reservation,
 }
 
-/// The file that an attempt spills to; created when it is first needed.
+/// The file to which an attempt spills; created when it is first needed.
 #[derive(Default)]
 pub struct SpillFile {
     segment: OnceLock<SegmentWriter>,
@@ -58,7 +58,7 @@ pub struct SpillFile {
 }
 
 impl SpillFile {
-    /// Sorts a buffer and appends it as a run. Gives it back, emptied.
+    /// Sorts a buffer and appends it as a run. Returns it, emptied.
     pub fn spill(
         &self,
         scratch: &Scratch,
@@ -78,7 +78,7 @@ impl SpillFile {
         if let Some(segment) = self.segment.get() {
             return Ok(segment);
         }
-        // If two threads come here at once, one of the files goes again.
+        // If two threads get here at once, one of the files is removed.
         let created = scratch.create()?;
         Ok(self.segment.get_or_init(|| created))
     }
@@ -88,7 +88,7 @@ impl SpillFile {
     }
 }
 
-/// Makes the output of all that the threads have collected and spilled.
+/// Makes the output from all collected and spilled pairs.
 pub fn finish(
     attempt: &Attempt,
     collected: Vec<Pairs>,
@@ -122,8 +122,8 @@ pub fn finish(
     }
 }
 
-/// Sorts the threads' buffers, merges them, and combines what several of them have. Where there is
-/// no memory for what comes of it, each buffer becomes a run instead, and reducers combine.
+/// Sorts the threads' buffers, merges them, and combines pairs of several threads. If there is no
+/// memory for the result, each buffer becomes a run instead, and reducers combine.
 fn combine_or_spill(
     attempt: &Attempt,
     collected: Vec<Pairs>,
@@ -157,14 +157,14 @@ fn combine_or_spill(
     Ok((combined, reservation))
 }
 
-/// Combines all partitions, a few in a row on each thread: a buffer for each alone would cost more
-/// than most hold.
+/// Combines all partitions, a few in a row on each thread: one buffer for each partition would cost
+/// more than most of them hold.
 fn combine(
     attempt: &Attempt,
     sources: &[Arc<dyn SortedPairs>],
 ) -> Result<SortedBuffer, FailureCause> {
     let partitions = attempt.context.partitions;
-    debug_assert!(attempt.threads > 0, "somebody runs this");
+    debug_assert!(attempt.threads > 0, "there is at least one thread");
     let group = partitions.div_ceil(attempt.threads as u32 * GROUPS_PER_THREAD).max(1);
     let combined = (0..partitions.div_ceil(group))
         .into_par_iter()
@@ -195,7 +195,7 @@ fn combine_partitions(
         attempt.program.combine(&mut input, &mut output)?;
         debug_assert!(
             output.partition < output.buffer.partitions(),
-            "a group is as large as was said"
+            "all groups have the announced size"
         );
         output.partition += 1;
     }
@@ -210,7 +210,7 @@ fn hold(
 ) -> Result<MapOutput, FailureCause> {
     let (records, bytes) = (pairs.records(), pairs.records_bytes());
     let audit = sum((0..pairs.partitions()).map(|partition| (partition, pairs.audit(partition))));
-    debug_assert_eq!(audit.records, records, "what reducers are promised is what is there");
+    debug_assert_eq!(audit.records, records, "the promised number of pairs is the real one");
     let segment = MemorySegment::new(pairs, attempt.scratch.codec, reservation);
     let (task, number) = (attempt.id.task.index, attempt.id.number);
     let left = Left::Held(attempt.scratch.folder.hold(segment, task, number)?);
@@ -223,7 +223,7 @@ fn sum(partitions: impl Iterator<Item = (u32, Audit)>) -> Audit {
     sum
 }
 
-/// Writes what is still in memory as the file's last run.
+/// Writes the pairs in memory as the file's last run.
 fn write(
     attempt: &Attempt,
     pairs: &SortedBuffer,
@@ -245,7 +245,7 @@ fn write(
     index.extend(last);
     debug_assert!(
         index.iter().all(|entry| entry.partition < attempt.context.partitions),
-        "no reducer reads what lies beyond the last partition"
+        "no reducer reads pairs beyond the last partition"
     );
     let audit = sum(index.iter().map(|entry| (entry.partition, entry.audit)));
     let segment = segment.into_inner().map_or_else(|| attempt.scratch.create(), Ok)?;
@@ -256,7 +256,7 @@ fn write(
     Ok(MapOutput { left, bytes, records, audit, is_partial: false })
 }
 
-/// A buffer that takes the pairs of one partition after the other.
+/// A buffer for the pairs of one partition after the other.
 struct PartitionSink {
     buffer: RecordBuffer,
     partition: u32,

@@ -1,8 +1,8 @@
-//! What one attempt does, on the threads of a pool: read, map, sort and write; or merge, reduce and
-//! write.
+//! ! The work of one attempt, on the threads of a pool: read, map, sort and write; or merge, reduce
+//! and write.
 //!
-//! Nothing here is asynchronous, and nothing knows the coordinator. Loops look at the attempt's
-//! cancellation once for each chunk or batch.
+//! Nothing here is asynchronous or knows the coordinator. Loops check the attempt's cancellation
+//! once for each chunk or batch.
 
 use std::sync::Arc;
 
@@ -39,39 +39,39 @@ pub(crate) use cores::{CoreLease, Cores};
 pub(crate) use map::run as map;
 pub(crate) use reduce::run as reduce;
 
-/// All that an attempt works with.
+/// The resources of an attempt.
 pub(crate) struct Attempt {
-    /// Its name.
+    /// The attempt.
     pub id: AttemptId,
     /// Its job, as submitted.
     pub context: Arc<JobContext>,
     /// Its job, as built.
     pub program: Arc<dyn Program>,
-    /// How to go about what user code may not cope with.
+    /// How bad records are handled.
     pub bad_records: BadRecordPolicy,
     /// Read by the session.
     pub progress: Arc<Progress>,
     /// Where runs are spilled, and whether to go on.
     pub scratch: Scratch,
-    /// Segments of all jobs; those in memory give way to others.
+    /// Segments of all jobs; outputs in memory are evicted when memory is short.
     pub store: Arc<SegmentStore>,
-    /// Whether its output is to be written to a file, even where there is memory for it.
+    /// Whether its output is written to a file even where there is memory for it.
     pub outputs_on_disk: bool,
     /// The job's memory.
     pub memory: Account,
-    /// What of it is for pairs.
+    /// The part of it for pairs.
     pub pairs: Account,
     /// Threads of the pool that it runs on.
     pub threads: usize,
-    /// Lets one of the job's threads at a time work with records that are too large for the usual
+    /// Lets one of the job's threads at a time work on records that are too large for the usual
     /// buffers.
     pub large: Arc<Gate>,
     /// The worker's cores: a thread takes one while it computes.
     pub cores: Arc<CoreLease>,
 }
 
-/// What an attempt that succeeded has made. It goes when this is dropped, so that one that comes
-/// too late leaves nothing.
+/// The result of an attempt that succeeded. Dropping it removes the files, so that an attempt that
+/// ends too late leaves none.
 pub(crate) struct Outcome {
     /// The report.
     pub finished: Finished,
@@ -82,7 +82,7 @@ pub(crate) struct Outcome {
 }
 
 impl Outcome {
-    /// The report; what it speaks of stays.
+    /// Keeps the files, and returns the report.
     pub fn keep(self) -> Finished {
         self.left.keep();
         if let Some(quarantine) = self.quarantine {
@@ -92,7 +92,7 @@ impl Outcome {
     }
 }
 
-/// What an attempt leaves. It goes when this is dropped, unless it is kept.
+/// The output of an attempt. Dropping it removes the output, unless it is kept.
 pub(crate) enum Left {
     /// A segment in a file.
     File(TemporaryFile),
@@ -103,7 +103,7 @@ pub(crate) enum Left {
 }
 
 impl Left {
-    /// Leaves it where it is.
+    /// Keeps the output.
     pub fn keep(self) {
         match self {
             Self::File(file) => file.keep(),
@@ -124,31 +124,31 @@ impl Attempt {
         parts::store(&self.context.staging).create(self.id, kind)
     }
 
-    /// Waits until no other thread of the job works with large records.
+    /// Waits until no other thread of the job works on large records.
     fn enter_large(&self) -> Result<Pass<'_>, FailureCause> {
         self.large.enter(&self.scratch.cancel, || self.check())
     }
 
-    /// Changes what is reserved for pairs. Where memory is short, segments that wait in memory are
-    /// written to disk, the largest first, before growth is refused.
+    /// Changes the reservation for pairs. If memory is short, segments in memory are written to
+    /// disk, the largest first, before growth is refused.
     fn try_resize(&self, reservation: &mut Reservation, bytes: u64) -> bool {
         if reservation.try_resize(bytes) {
             return true;
         }
-        // What others hold is no help against the attempt's own limit.
+        // Evicting others' outputs does not help against the attempt's own limit.
         let growth = bytes.saturating_sub(reservation.bytes());
         reservation.account().has_room(growth)
             && self.store.evict_until(|| reservation.try_resize(bytes))
     }
 
-    /// Counts the memory of a merge of these sources.
+    /// Reserves the memory for a merge of these sources.
     fn reserve_merge(&self, sources: &[Box<dyn BlockSource>]) -> Reservation {
         self.memory.reserve(memory_bytes(sources).min(self.scratch.merge_bytes))
     }
 
-    /// Counts the memory of a merge of large pairs: all that it needs if there is room, else as
-    /// much as is free of three quarters of the memory less one pair, of which the reducer may keep
-    /// a copy. Merging in two passes would write them twice.
+    /// Reserves memory for a merge of large pairs: all that it needs if there is room, else the
+    /// free part of three quarters of the memory, less one pair, of which the reducer may keep a
+    /// copy. Merging in two passes would write the pairs twice.
     fn reserve_large_merge(&self, sources: &[Box<dyn BlockSource>]) -> Reservation {
         let mut reservation = self.reserve_merge(sources);
         let largest = sources.iter().map(|source| source.memory_bytes()).max().unwrap_or(0);

@@ -1,8 +1,8 @@
-//! Puts the text of chunks, which are mapped side by side, back into input order.
+//! ! Puts the text of chunks, which are mapped concurrently, back into input order.
 //!
-//! A thread that is too far ahead of the slowest one waits, and so does one whose text has no room,
-//! so that little text is held back. A text that is too long for one thread's memory has its
-//! beginning in a file until its turn comes.
+//! A thread that is too far ahead of the slowest one waits, and so does a thread for whose text
+//! there is no room, so that little text is held back. A text that is too long for one thread's
+//! memory is begun in a file until its turn comes.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -20,21 +20,20 @@ use crate::memory::{Account, Reservation};
 use crate::parts::PartUpload;
 use crate::sync::{into_inner, lock, wait_while};
 
-/// Texts of so many chunks are held back for each thread.
+/// For each thread, texts of so many chunks are held back.
 const WINDOW_PER_THREAD: usize = 4;
 
-/// They take up at most one part in this many of the memory, beside those that threads have in
-/// hand.
+/// They take up at most one part in this many of the memory, besides the texts that threads hold.
 pub const MEMORY_PARTS: u64 = 8;
 
-/// How much of a text on disk is read at once.
+/// Bytes of a text on disk that are read at once.
 const COPY_BYTES: usize = 256 << 10;
 
-/// The part of a map-only task, in the making.
+/// The part of a map-only task, while it is written.
 pub struct OrderedPart {
     state: Mutex<State>,
     moved: Condvar,
-    /// Texts of at most this many chunks are held back, and of so many bytes.
+    /// Most chunks whose texts are held back, and most bytes.
     window: usize,
     bytes_max: u64,
 }
@@ -47,37 +46,37 @@ struct State {
     pending: BTreeMap<usize, Text>,
     pending_bytes: u64,
     records: u64,
-    /// Threads that wait for others.
+    /// Number of waiting threads.
     waiting: usize,
 }
 
-/// What was mapped from one chunk.
+/// The text that was mapped from one chunk.
 pub struct Text {
-    /// What comes before the bytes, if it was too much for the memory.
+    /// The text before the bytes, if it was too long for the memory.
     pub on_disk: Option<TextFile>,
     /// Whole sections.
     pub bytes: Vec<u8>,
-    /// The pairs in them, without those on disk.
+    /// Number of pairs in them, without those on disk.
     pub records: u64,
-    /// What the part has to know of them.
+    /// The part's metadata of the sections.
     pub sections: Sections,
-    /// Counts the bytes.
+    /// Accounts for the bytes.
     pub _reservation: Reservation,
 }
 
-/// The beginning of a text that was too long to be held in memory.
+/// The beginning of a text that was too long for the memory.
 pub struct TextFile {
     file: File,
     temporary: TemporaryFile,
     bytes: u64,
     records: u64,
-    /// Of each piece that was appended.
+    /// The sections of each appended piece.
     sections: Vec<Sections>,
     digest: Digest,
 }
 
 impl TextFile {
-    /// An empty one, which goes when this is dropped.
+    /// An empty file, which is removed when this is dropped.
     pub fn create(path: PathBuf) -> Result<Self, FailureCause> {
         let file = private().read(true).write(true).create_new(true).open(&path);
         let file = file.map_err(|error| FailureCause::io(&path, &error))?;
@@ -85,7 +84,7 @@ impl TextFile {
         Ok(Self { file, temporary, bytes: 0, records: 0, sections: Vec::new(), digest })
     }
 
-    /// Appends whole sections, which have so many pairs.
+    /// Appends whole sections with so many pairs.
     pub fn append(
         &mut self,
         bytes: &[u8],
@@ -104,8 +103,8 @@ impl TextFile {
         self.temporary.path()
     }
 
-    /// Writes it to `part`, and returns its sections and the number of their pairs. An error if it
-    /// is not what was written to it.
+    /// Copies it to `part`, and returns its sections and the number of their pairs. An error if the
+    /// content has changed since it was written.
     fn copy_to(mut self, part: &mut dyn PartUpload) -> Result<(Vec<Sections>, u64), FailureCause> {
         let failed = |error: &io::Error| FailureCause::io(self.temporary.path(), error);
         self.file.rewind().map_err(|error| failed(&error))?;
@@ -127,7 +126,7 @@ impl TextFile {
 }
 
 impl OrderedPart {
-    /// Starts with chunk 0, which one of so many threads brings.
+    /// Starts with chunk 0; so many threads submit chunks.
     pub fn new(
         writer: Box<dyn PartUpload>,
         frame: Box<dyn PartFrame>,
@@ -150,8 +149,8 @@ impl OrderedPart {
         Self { state: Mutex::new(state), moved: Condvar::new(), window: window.max(1), bytes_max }
     }
 
-    /// Writes what there is of the text of a chunk, if that is the next one; else it is given back.
-    /// The rest of it is to be submitted.
+    /// Writes the present text of a chunk, if that chunk is next; otherwise returns it. The rest of
+    /// the text must be submitted.
     pub fn write_ahead(&self, chunk: usize, text: Text) -> Result<Option<Text>, FailureCause> {
         let mut state = lock(&self.state);
         if chunk != state.next {
@@ -162,7 +161,7 @@ impl OrderedPart {
     }
 
     /// Takes the text of a chunk. Waits while the chunk is too far ahead, or there is no room,
-    /// until `stop` says otherwise.
+    /// until `stop` is set.
     pub fn submit(
         &self,
         chunk: usize,
@@ -174,9 +173,9 @@ impl OrderedPart {
             "records without text would be counted and not written"
         );
         let bytes = text.bytes.capacity() as u64;
-        // The thread that has the next chunk never waits, so somebody always moves on.
+        // The thread with the next chunk never waits, so there is always progress.
         let is_to_wait = |state: &State| {
-            debug_assert!(chunk >= state.next, "a chunk is brought once");
+            debug_assert!(chunk >= state.next, "a chunk is submitted once");
             let is_next = chunk == state.next;
             !is_next
                 && (chunk - state.next >= self.window
@@ -190,15 +189,15 @@ impl OrderedPart {
         }
         state.pending_bytes += bytes;
         let before = state.pending.insert(chunk, text);
-        debug_assert!(before.is_none(), "a chunk is brought once");
+        debug_assert!(before.is_none(), "a chunk is submitted once");
         state.write_ready()?;
-        debug_assert!(state.pending.len() < self.window, "what is held back is bounded");
+        debug_assert!(state.pending.len() < self.window, "the texts held back are bounded");
         self.moved.notify_all();
         Ok(())
     }
 
-    /// Ends the part, and returns it and the number of its pairs. An error if the text of a chunk
-    /// never came: nothing else would notice.
+    /// Finishes the part, and returns it and the number of its pairs. An error if the text of a
+    /// chunk is missing: nothing else would notice.
     pub fn finish(self) -> Result<(Box<dyn PartUpload>, u64), FailureCause> {
         let mut state = into_inner(self.state);
         if state.pending.is_empty() {
@@ -209,7 +208,7 @@ impl OrderedPart {
             file: state.writer.name(),
             offset: 0,
             message: format!(
-                "the text of chunk {} never came, though that of {} behind it did",
+                "the text of chunk {} is missing, though that of {} after it came",
                 state.next,
                 state.pending.len()
             ),
@@ -227,7 +226,7 @@ impl State {
         while let Some(text) = self.pending.remove(&self.next) {
             debug_assert!(
                 text.bytes.capacity() as u64 <= self.pending_bytes,
-                "each text was counted when it came"
+                "each text was counted when it was submitted"
             );
             self.pending_bytes -= text.bytes.capacity() as u64;
             self.write(text)?;
@@ -235,11 +234,11 @@ impl State {
         }
         debug_assert!(
             self.pending.first_key_value().is_none_or(|(first, _)| *first > self.next),
-            "what is held back waits for a chunk before it"
+            "a text held back waits for an earlier chunk"
         );
         debug_assert!(
             !self.pending.is_empty() || self.pending_bytes == 0,
-            "bytes that nothing takes up would make threads wait for ever"
+            "bytes left in the count would make threads wait for ever"
         );
         Ok(())
     }
@@ -286,7 +285,7 @@ mod tests {
     }
 
     #[test]
-    fn texts_come_out_in_the_order_of_their_chunks() {
+    fn texts_are_written_in_the_order_of_their_chunks() {
         let folder = tempfile::tempdir().unwrap();
         let part = part(folder.path(), 8);
         for chunk in [2, 0, 3, 1, 5, 4] {
@@ -331,7 +330,7 @@ mod tests {
     }
 
     #[test]
-    fn a_long_text_goes_to_the_part_at_its_turn_and_to_a_file_before() {
+    fn a_long_text_goes_to_a_file_before_its_turn_and_to_the_part_at_its_turn() {
         let folder = tempfile::tempdir().unwrap();
         let writer = upload(folder.path());
         let appended = Arc::new(AtomicUsize::new(0));
@@ -352,7 +351,7 @@ mod tests {
         );
         assert_eq!(written.records, 5);
         assert_eq!(appended.load(Ordering::Relaxed), 5, "each piece has sections of its own");
-        assert!(!folder.path().join("scratch").exists(), "it is not needed any more");
+        assert!(!folder.path().join("scratch").exists(), "the file is not needed any more");
     }
 
     #[test]
@@ -377,7 +376,7 @@ mod tests {
     }
 
     #[test]
-    fn a_text_that_has_no_room_waits_until_it_is_the_next() {
+    fn a_text_without_room_waits_until_it_is_next() {
         let folder = tempfile::tempdir().unwrap();
         let writer = upload(folder.path());
         let part = OrderedPart::within(writer, Box::new(NoFrame), 100, 3_000);
@@ -396,18 +395,18 @@ mod tests {
     }
 
     #[test]
-    fn a_text_that_never_came_is_missed() {
+    fn a_missing_text_is_an_error() {
         let folder = tempfile::tempdir().unwrap();
         let part = part(folder.path(), 8);
         for chunk in [0, 2, 3] {
             part.submit(chunk, text(chunk), || Ok(())).unwrap();
         }
         let failure = part.finish().err().unwrap().to_string();
-        assert!(failure.contains("the text of chunk 1 never came"), "{failure}");
+        assert!(failure.contains("the text of chunk 1 is missing"), "{failure}");
     }
 
     #[test]
-    fn a_thread_that_waits_can_be_stopped() {
+    fn a_waiting_thread_can_be_stopped() {
         let folder = tempfile::tempdir().unwrap();
         let stopped = part(folder.path(), 1).submit(1, text(1), || Err(FailureCause::Cancelled));
         assert_eq!(stopped, Err(FailureCause::Cancelled));

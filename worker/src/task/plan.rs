@@ -1,32 +1,31 @@
-//! The input of a map task, cut into chunks that its threads take one after the other.
+//! ! The input of a map task, cut into chunks that its threads take one after the other.
 //!
 //! Chunks are cut by arithmetic alone; the records of a chunk are those that start in it, as with
-//! splits. So no thread waits for another one to find where a record ends.
+//! splits. So no thread waits for another to find the end of a record.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use windrow_jobs::InputRange;
 use windrow_jobs::program::InputFormat;
 
-/// Chunks are at least this large, unless their range is smaller: each costs a read, and some bytes
-/// of the plan.
+/// Smallest chunk, unless its range is smaller: each chunk costs a read, and some bytes of the
+/// plan.
 pub const CHUNK_BYTES_MIN: u64 = 64 << 10;
 
-/// Chunks are at most this large: enough for the disk, little enough for the cache and for
-/// cancellation.
+/// Largest chunk: large enough for the disk, small enough for the cache and for cancellation.
 const CHUNK_BYTES_MAX: u64 = 4 << 20;
 
-/// With fewer chunks for each thread, one would often finish long after the others.
+/// With fewer chunks for each thread, one thread would often finish long after the others.
 const CHUNKS_PER_THREAD: u64 = 4;
 
-/// A chunk is at most one part in this many of the memory, for each thread: what it gives is
-/// counted only when it has been mapped, may well be ten times its size, and doubles a vector that
+/// For each thread, a chunk is at most one part in this many of the memory: its pairs are only
+/// accounted for when it has been mapped, may well be ten times its size, and double a vector that
 /// is full.
 const MEMORY_PARTS: u64 = 128;
 
-/// All chunks of a task, and which of them come next.
+/// All chunks of a task, and the next one to take.
 pub struct InputPlan {
-    /// How records are told apart.
+    /// How records are separated.
     pub format: InputFormat,
     /// Replace invalid UTF-8.
     pub lossy: bool,
@@ -39,7 +38,7 @@ pub struct InputPlan {
     next: AtomicUsize,
 }
 
-/// Part of a range; the last one of a range may be shorter.
+/// Part of a range; the last chunk of a range may be shorter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ChunkRange {
     /// Index of the range.
@@ -50,7 +49,7 @@ pub struct ChunkRange {
     pub end: u64,
 }
 
-/// A good size of chunks for this much input, memory and threads.
+/// A good chunk size for this much input, memory and threads.
 pub fn chunk_bytes(ranges: &[InputRange], memory_bytes: u64, threads: usize) -> u64 {
     let threads = threads as u64;
     let input_bytes: u64 = ranges.iter().map(InputRange::bytes).sum();

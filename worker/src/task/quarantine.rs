@@ -1,8 +1,8 @@
-//! The bad records that an attempt skips: counted, and written to a file of its own in the order of
-//! the input, whichever thread has met them.
+//! ! The bad records that an attempt skips: counted, and written to a file of their own in input
+//! order, whichever thread has found them.
 //!
-//! What is bad is decided where user code runs, in `jobs`. How many a whole job may skip is for the
-//! scheduler to say; an attempt stops only when it is too many all by itself.
+//! Whether a record is bad is decided where user code runs, in `jobs`. The scheduler decides how
+//! many a whole job may skip; an attempt only stops when it exceeds the budget by itself.
 
 use std::sync::Mutex;
 
@@ -15,7 +15,7 @@ use crate::memory::Account;
 use crate::parts::WrittenPart;
 use crate::sync::{into_inner, lock};
 
-/// Where an attempt puts its bad records. Dropped before [`finish`](Self::finish), it leaves no
+/// Collects the bad records of an attempt. Dropped before [`finish`](Self::finish), it leaves no
 /// file.
 pub struct Quarantine {
     file: OrderedPart,
@@ -27,12 +27,12 @@ pub struct Quarantine {
 #[derive(Default)]
 struct Met {
     records: u64,
-    /// The first of the input, and where it was met.
+    /// The failure of the first one in input order, and its chunk.
     first: Option<(usize, FailureCause)>,
 }
 
 impl Quarantine {
-    /// That of an attempt whose job skips bad records.
+    /// A file for an attempt whose job skips bad records.
     pub fn of(attempt: &Attempt) -> Result<Option<Self>, FailureCause> {
         let Some(budget) = attempt.context.skip_bad_records else { return Ok(None) };
         let writer = attempt.create(PartKind::BadRecords)?;
@@ -40,8 +40,8 @@ impl Quarantine {
         Ok(Some(Self { file, budget, memory: attempt.memory.clone(), met: Mutex::default() }))
     }
 
-    /// Takes the bad records of a chunk, which may be none; each chunk is told of once. May wait
-    /// for earlier chunks, until `stop` says otherwise.
+    /// Takes the bad records of a chunk, perhaps none; to be called once for each chunk. May wait
+    /// for earlier chunks, until `stop` is set.
     pub fn put(
         &self,
         chunk: usize,
@@ -74,17 +74,17 @@ impl Quarantine {
         Ok(())
     }
 
-    /// Adds the file, if there is anything in it, and the counts to what the attempt has made.
+    /// Adds the file, unless it is empty, and the counts to the attempt's outcome.
     pub fn finish(self, outcome: &mut Outcome) -> Result<(), FailureCause> {
         let (writer, records) = self.file.finish()?;
-        debug_assert_eq!(records, lock(&self.met).records, "what was counted is in the file");
+        debug_assert_eq!(records, lock(&self.met).records, "all counted records are in the file");
         if records > 0 {
             let WrittenPart { handle, unreported } = writer.finish(records)?;
             outcome.finished.quarantine = Some(handle);
             outcome.quarantine = Some(unreported);
         }
         let stats = &mut outcome.finished.stats;
-        debug_assert_eq!(stats.skipped_records, 0, "an attempt has one count of what it skipped");
+        debug_assert_eq!(stats.skipped_records, 0, "an attempt counts skipped records once");
         stats.skipped_records = records;
         stats.skipped_example = into_inner(self.met).first.map(|(_, cause)| cause);
         Ok(())

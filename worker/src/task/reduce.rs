@@ -1,4 +1,5 @@
-//! A reduce attempt: one partition of all map outputs, merged and reduced to a part, on one thread.
+//! ! A reduce attempt: one partition of all map outputs, merged and reduced to a part, on one
+//! thread.
 
 use std::time::Instant;
 
@@ -15,8 +16,8 @@ use crate::shuffle::merge::Merge;
 use crate::shuffle::source::BlockSource;
 use crate::shuffle::spill::Scratch;
 
-/// Runs a reduce attempt on the sources of its partition. They are opened a second time if what
-/// they give is not what they promise.
+/// Runs a reduce attempt on the sources of its partition. They are opened a second time if their
+/// pairs are not the promised ones.
 pub fn run(
     attempt: &Attempt,
     open: impl Fn(Streams) -> Result<Vec<Box<dyn BlockSource>>, FailureCause>,
@@ -84,7 +85,7 @@ pub fn run(
     Ok(outcome)
 }
 
-/// The merge, audited, and with its progress counted, until the attempt is cancelled.
+/// The merge, audited, with its progress counted, until the attempt is cancelled.
 struct Counted<'a> {
     merge: Merge<'static>,
     scratch: &'a Scratch,
@@ -94,7 +95,7 @@ struct Counted<'a> {
 }
 
 impl Counted<'_> {
-    /// Reads what the reducer has left, and returns what all pairs together should be.
+    /// Reads the pairs that the reducer did not, and returns the promised audit of all pairs.
     fn finish(&mut self) -> Result<Audit, FailureCause> {
         while self.next_batch()?.is_some() {}
         Ok(self.merge.promised())

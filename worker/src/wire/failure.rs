@@ -1,4 +1,4 @@
-//! Causes of failures, and the places that they name.
+//! ! Causes of failures, and the places that they name.
 
 use std::time::Duration;
 
@@ -12,10 +12,10 @@ use super::Malformed;
 /// messages.
 const TEXT_BYTES_MAX: usize = 16 << 10;
 
-/// What may come after a text that was cut.
+/// Longest note after a text that was cut.
 const NOTE_BYTES_MAX: usize = 64;
 
-/// `text`, cut where it is too long for a message. One that was cut before, in the process of its
+/// `text`, cut if it is too long for a message. A text that was cut before, in the process of its
 /// job, stays as it is.
 fn capped(mut text: String) -> String {
     if text.len() > TEXT_BYTES_MAX + NOTE_BYTES_MAX {
@@ -79,7 +79,7 @@ fn cause_to(cause: FailureCause) -> Cause {
         FailureCause::Unsupported { message } => {
             Cause::Unsupported(Unsupported { message: capped(message) })
         }
-        // Another attempt may help, or fail in a way that can be told.
+        // Another attempt may succeed, or fail with a cause that can be sent.
         other => Cause::UserError(UserError { place: None, message: capped(other.to_string()) }),
     }
 }
@@ -90,9 +90,9 @@ pub(super) fn failure_from(failure: Option<v1::Failure>) -> Result<FailureCause,
         WorkerLost, process_died,
     };
     let failure = failure.ok_or(Malformed("no failure"))?;
-    // A cause of a kind that is not known decodes as none: the executable of the job is newer.
+    // A cause of an unknown kind decodes as none: the executable of the job is newer.
     let Some(cause) = failure.cause else {
-        let message = "the job's process names a cause of failure that this worker does not know: it is newer";
+        let message = "the job's process reports a failure of a kind that this worker does not know; the job's program is newer";
         return Ok(FailureCause::UserError {
             place: RecordPlace::default(),
             message: message.into(),
@@ -168,7 +168,7 @@ pub(super) fn poison_to(bad: BadRecord) -> v1::failure::UserError {
     v1::failure::UserError { place: Some(place_to(place)), message }
 }
 
-/// Empty where none was said.
+/// Empty if there is none.
 fn said_place_from(place: Option<v1::RecordPlace>) -> RecordPlace {
     place_from(place.unwrap_or_default())
 }

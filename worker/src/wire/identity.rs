@@ -1,7 +1,7 @@
-//! Who a worker is, as it tells the processes of its jobs, and what these show each other.
+//! ! A worker's identity, as it tells the processes of its jobs, and their credentials.
 //!
-//! The end of a lease goes from one process to another by the system's clock, and is nowhere later
-//! than it was: whichever of the two is stopped in between, the lease only gets shorter.
+//! The end of a lease is passed from one process to another by the system's monotonic clock, and is
+//! never later than it was: if either process is stopped in between, the lease only gets shorter.
 
 use std::time::Duration;
 
@@ -14,10 +14,10 @@ use windrow_security::{Credentials, SecurityError};
 
 use crate::identity::Leaseholder;
 
-/// To be told.
+/// The identity to send.
 pub(crate) fn identity_to(holder: Option<&Leaseholder>) -> v1::ChildIdentity {
     let member = holder.map(|Leaseholder { cluster, worker, lease_ends }| {
-        // The clock first: time that passes between the two makes less of what remains.
+        // The clock is read first: time that passes between the two reads shortens the lease.
         let now = monotonic();
         let remains = lease_ends.saturating_duration_since(Instant::now());
         let ends = now + remains;
@@ -27,16 +27,16 @@ pub(crate) fn identity_to(holder: Option<&Leaseholder>) -> v1::ChildIdentity {
     v1::ChildIdentity { member }
 }
 
-/// As it was told.
+/// The received identity.
 pub(crate) fn identity_from(identity: v1::ChildIdentity) -> Option<Leaseholder> {
     let v1::ChildMember { cluster, worker, lease_ends_ns } = identity.member?;
-    // The clock last.
+    // The clock is read last.
     let now = Instant::now();
     let remains = Duration::from_nanos(lease_ends_ns).saturating_sub(monotonic());
     Some(Leaseholder { cluster, worker: WorkerId(worker), lease_ends: now + remains })
 }
 
-/// To be told, and to nobody else: there is a key among them.
+/// The credentials to send, to this process only: a private key is among them.
 pub(crate) fn credentials_to(credentials: &Credentials) -> v1::ChildCredentials {
     let bytes = |bytes: &[u8]| bytes.to_vec().into();
     v1::ChildCredentials {
@@ -46,7 +46,7 @@ pub(crate) fn credentials_to(credentials: &Credentials) -> v1::ChildCredentials 
     }
 }
 
-/// As they were told.
+/// The received credentials.
 pub(crate) fn credentials_from(told: v1::ChildCredentials) -> Result<Credentials, SecurityError> {
     let key = PrivatePkcs8KeyDer::from(told.key.to_vec());
     Credentials::new(key.into(), told.certificate.to_vec().into(), told.authority.to_vec().into())
@@ -62,7 +62,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_lease_arrives_no_longer_than_it_was() {
+    fn a_lease_is_not_extended_by_its_transmission() {
         for remains in [Duration::ZERO, Duration::from_millis(3), Duration::from_secs(7)] {
             let lease_ends = Instant::now() + remains;
             let told = Leaseholder { cluster: "c".into(), worker: WorkerId(3), lease_ends };

@@ -1,6 +1,6 @@
-//! What has been said of a job: what every task needs, where the ranges of an ordered job begin,
-//! where its map outputs lie. Orders name only what differs from task to task, and become requests
-//! here.
+//! ! What the coordinator has announced of a job: its context, the split points of an ordered job,
+//! and where its map outputs lie. Orders name only what differs from task to task, and become
+//! requests here.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -12,7 +12,7 @@ use windrow_jobs::program::SplitPoints;
 use super::{Holder, Malformed, MapOrder, ReduceOrder, ToldOutputs};
 use crate::model::{JobContext, RunRequest, Work, WorkerOutputs};
 
-/// What is known of a job.
+/// The announcements of a job.
 #[derive(Default)]
 pub(crate) struct KnownJob {
     context: Option<Arc<JobContext>>,
@@ -20,12 +20,12 @@ pub(crate) struct KnownJob {
     outputs: KnownOutputs,
 }
 
-/// Who reads outputs: those on the same machine are read directly.
+/// The reader of outputs: it reads those on the same machine directly.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Reader {
     /// The worker; `None` in the process of a job, which finds its worker's outputs by itself.
     pub worker: Option<WorkerId>,
-    /// The number of its machine in what it is told; 0 where that is not known.
+    /// The number of its machine in the announcements; 0 if it is not known.
     pub host_number: u32,
     /// Its machine.
     pub host: String,
@@ -35,16 +35,17 @@ pub(crate) struct Reader {
 
 #[derive(Default)]
 struct KnownOutputs {
-    /// Zero before any are known.
+    /// Zero before any are announced.
     version: u64,
-    /// Of each map task, who holds its output, and the number of its attempt.
+    /// For each map task, the holder of its output, and the number of its attempt.
     outputs: Vec<(WorkerId, u32)>,
     holders: BTreeMap<WorkerId, Holder>,
     by_worker: Arc<Vec<WorkerOutputs>>,
 }
 
 impl KnownJob {
-    /// What every task needs. A number is one job's for as long as a session lasts.
+    /// Sets the settings that all tasks share. A number belongs to one job for as long as a session
+    /// lasts.
     pub(crate) fn take_context(&mut self, mut context: JobContext) -> Result<(), Malformed> {
         let known = self.context.as_ref();
         if known.is_some_and(|known| known.identity != context.identity) {
@@ -55,7 +56,7 @@ impl KnownJob {
         Ok(())
     }
 
-    /// Where the ranges begin.
+    /// Sets the split points.
     pub(crate) fn take_split_points(&mut self, points: SplitPoints) {
         self.split_points = Arc::new(points);
         if let Some(context) = &mut self.context {
@@ -63,7 +64,7 @@ impl KnownJob {
         }
     }
 
-    /// Where map outputs lie. O(M).
+    /// Sets or updates where map outputs lie. O(M).
     pub(crate) fn take_outputs(
         &mut self,
         told: ToldOutputs,
@@ -74,14 +75,14 @@ impl KnownJob {
         Ok(())
     }
 
-    /// A map attempt, to be run.
+    /// The request for a map attempt.
     pub(crate) fn map(&self, order: MapOrder) -> Result<RunRequest, Malformed> {
         let MapOrder { attempt, input, ranges, alone, skip } = order;
         let work = Work::Map { input, ranges };
         Ok(RunRequest { attempt, context: self.context()?, work, alone, skip })
     }
 
-    /// A reduce attempt, to be run.
+    /// The request for a reduce attempt.
     pub(crate) fn reduce(&self, order: ReduceOrder) -> Result<RunRequest, Malformed> {
         let ReduceOrder { attempt, outputs_version, alone, skip } = order;
         if outputs_version != self.outputs.version {
@@ -92,7 +93,7 @@ impl KnownJob {
     }
 
     fn context(&self) -> Result<Arc<JobContext>, Malformed> {
-        self.context.clone().ok_or(Malformed("an attempt came before what its job needs"))
+        self.context.clone().ok_or(Malformed("an attempt came before its job's context"))
     }
 }
 
@@ -110,27 +111,27 @@ impl KnownOutputs {
             }
             Some(since) if since == self.version => {
                 if tasks.last().is_some_and(|last| *last as usize >= self.outputs.len()) {
-                    return Err(Malformed("the output of a map task that there is not"));
+                    return Err(Malformed("an output of an unknown map task"));
                 }
                 for (task, output) in tasks.iter().zip(&outputs) {
                     self.outputs[*task as usize] = who(output);
                 }
             }
-            Some(_) => return Err(Malformed("a change to map outputs that are not known")),
+            Some(_) => return Err(Malformed("a change to an unknown version of the map outputs")),
         }
         self.version = version;
         self.holders.extend(holders.into_iter().map(|holder| (holder.worker, holder)));
         Ok(())
     }
 
-    /// The same for the shuffle; forgets those who hold nothing any more.
+    /// The outputs by worker, for the shuffle; drops workers that hold none any more.
     fn by_worker(&mut self, reader: &Reader) -> Vec<WorkerOutputs> {
         let mut by_worker: BTreeMap<WorkerId, Vec<(u32, u32)>> = BTreeMap::new();
         for (task, (worker, attempt)) in self.outputs.iter().enumerate() {
             by_worker.entry(*worker).or_default().push((task as u32, *attempt));
         }
         self.holders.retain(|worker, _| by_worker.contains_key(worker));
-        debug_assert_eq!(self.holders.len(), by_worker.len(), "who holds something was named");
+        debug_assert_eq!(self.holders.len(), by_worker.len(), "every holder was named");
         // Both are in the order of workers.
         let holders = self.holders.values().zip(by_worker.into_values());
         holders.map(|(holder, outputs)| holder.outputs(outputs, reader)).collect()
@@ -196,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn outputs_are_known_by_worker_and_only_near_ones_have_a_folder() {
+    fn outputs_are_grouped_by_worker_and_only_local_ones_have_a_folder() {
         let job = known([whole()]).unwrap();
         let lie = |worker, host: &str, directory: &str, outputs| WorkerOutputs {
             worker: WorkerId(worker),
@@ -214,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn a_number_is_not_given_to_another_job() {
+    fn a_number_cannot_be_given_to_another_job() {
         let context = crate::testing::context();
         let mut job = KnownJob::default();
         job.take_context(context.clone()).unwrap();
@@ -224,7 +225,7 @@ mod tests {
     }
 
     #[test]
-    fn a_change_leads_to_what_the_whole_would_say() {
+    fn changes_lead_to_the_same_outputs_as_a_full_list() {
         let changed = known([whole(), change(3, vec![0, 3], vec![(1, 3), (0, 2)])]).unwrap();
         let told = ToldOutputs {
             version: 5,
@@ -233,11 +234,11 @@ mod tests {
             ..whole()
         };
         assert_eq!(changed.outputs.by_worker, known([told]).unwrap().outputs.by_worker);
-        assert_eq!(changed.outputs.holders.len(), 3, "one that holds nothing is forgotten");
+        assert_eq!(changed.outputs.holders.len(), 3, "a worker without outputs is dropped");
     }
 
     #[test]
-    fn changes_of_what_is_not_known_are_refused() {
+    fn changes_to_an_unknown_version_are_refused() {
         assert!(known([change(3, vec![], vec![])]).is_err());
         assert!(known([whole(), change(2, vec![], vec![])]).is_err());
         assert!(known([whole(), change(3, vec![4], vec![(0, 1)])]).is_err());

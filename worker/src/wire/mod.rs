@@ -1,6 +1,6 @@
-//! Between messages and the values of [`model`](crate::model): those of the session with the
-//! coordinator, and those between a worker and the processes of its jobs. A message converts or is
-//! refused, it never panics. Knows no connection.
+//! ! Conversions between messages and the values of [`model`](crate::model), for the session with
+//! the coordinator, and between a worker and the processes of its jobs. A message is converted or
+//! refused; nothing here panics. Knows no connection.
 
 use windrow_jobs::{AttemptId, Compression, Isolation, JobId, StageId, TaskId};
 use windrow_proto::v1;
@@ -25,7 +25,7 @@ pub(crate) use report::{
 };
 pub(crate) use request::{cancel_to, context_to, run_to, split_points_to};
 
-/// A message that makes no sense.
+/// A malformed message.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error("a malformed message came: {0}")]
 pub(crate) struct Malformed(pub(super) &'static str);
@@ -37,7 +37,7 @@ pub(crate) fn attempt_from(attempt: Option<v1::AttemptId>) -> Result<AttemptId, 
     Ok(AttemptId { task, number: attempt.attempt })
 }
 
-/// A job's choice, as sent.
+/// Decodes a job's choice.
 pub(crate) fn compression_from(compression: v1::Compression) -> Option<Compression> {
     match compression {
         v1::Compression::Unspecified => None,
@@ -47,7 +47,7 @@ pub(crate) fn compression_from(compression: v1::Compression) -> Option<Compressi
     }
 }
 
-/// How far jobs are isolated here, to be sent.
+/// Encodes the level of isolation.
 pub(crate) fn isolation_to(isolation: Isolation) -> v1::Isolation {
     match isolation {
         Isolation::None => v1::Isolation::None,
@@ -57,7 +57,7 @@ pub(crate) fn isolation_to(isolation: Isolation) -> v1::Isolation {
     }
 }
 
-/// A job's choice, to be sent.
+/// Encodes a job's choice.
 pub(crate) fn compression_to(compression: Option<Compression>) -> v1::Compression {
     match compression {
         None => v1::Compression::Unspecified,

@@ -1,4 +1,4 @@
-//! Orders, as a worker hears them from the coordinator, and the process of a job from its worker.
+//! ! Orders: from the coordinator to a worker, and from a worker to the process of a job.
 
 use std::sync::Arc;
 
@@ -14,37 +14,37 @@ use super::outputs::{ToldOutputs, outputs_from};
 use super::{Malformed, attempt_from, compression_from, program};
 use crate::model::JobContext;
 
-/// What the coordinator wants, or says.
+/// An order or an announcement of the coordinator.
 #[derive(Debug)]
 pub(crate) enum Order {
-    /// What every task of a job needs; its split points come apart.
+    /// The settings that all tasks of a job share; its split points come separately.
     Context(JobId, Box<JobContext>),
-    /// Where the ranges of a job begin.
+    /// The split points of a job.
     SplitPoints(JobId, SplitPoints),
     /// Where a job's map outputs lie.
     Outputs(ToldOutputs),
-    /// Part of another order.
+    /// A piece of another order.
     Fragment(v1::Fragment),
     /// Run a map attempt.
     Map(MapOrder),
-    /// Run a reduce attempt on outputs that were named before.
+    /// Run a reduce attempt on outputs that were announced before.
     Reduce(ReduceOrder),
     /// Stop an attempt.
     Cancel(AttemptId),
-    /// A report was noted for good; what a loser has left is not wanted.
+    /// A report was noted for good; the output of a loser is not wanted.
     Noted { attempt: AttemptId, won: bool },
-    /// A heartbeat was heard.
+    /// A heartbeat was received.
     Renewed { sequence: u64 },
-    /// End the processes of a job, and delete what is held of it; to be answered with the ticket,
-    /// if there is one.
+    /// End the processes of a job, and delete its files; to be answered with the ticket, if there
+    /// is one.
     Release { job: JobId, ticket: Option<u64> },
-    /// Leave.
+    /// The worker may leave.
     Drained,
-    /// Of a kind that is not known here: whoever sends it is newer.
+    /// Of an unknown kind: the sender is newer.
     Unknown,
 }
 
-/// What differs from one map attempt to the next.
+/// The part of a map request that differs from task to task.
 #[derive(Debug)]
 pub(crate) struct MapOrder {
     pub attempt: AttemptId,
@@ -54,7 +54,7 @@ pub(crate) struct MapOrder {
     pub skip: Vec<BadRecord>,
 }
 
-/// What differs from one reduce attempt to the next.
+/// The part of a reduce request that differs from task to task.
 #[derive(Debug)]
 pub(crate) struct ReduceOrder {
     pub attempt: AttemptId,
@@ -168,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn senseless_messages_are_refused() {
+    fn malformed_messages_are_refused() {
         assert!(order(FromCoordinator::Welcome(v1::Welcome::default())).is_err());
         assert!(order(FromCoordinator::AssignMap(v1::AssignMap::default())).is_err());
         assert!(order(FromCoordinator::AssignReduce(v1::AssignReduce::default())).is_err());
@@ -179,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn an_order_of_an_unknown_kind_is_no_error() {
+    fn an_order_of_an_unknown_kind_is_accepted() {
         // Field 77 of a later protocol.
         let bytes = &[0xea, 4, 1, 7][..];
         let newer = <v1::CoordinatorMessage as prost::Message>::decode(bytes).unwrap();

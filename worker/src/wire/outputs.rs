@@ -1,5 +1,4 @@
-//! Where map outputs lie, as it is told: columns of numbers, which are checked against each other
-//! here.
+//! ! Where map outputs lie, as sent: columns of numbers, which are checked against each other here.
 
 use std::path::PathBuf;
 
@@ -16,14 +15,14 @@ use crate::model::WorkerOutputs;
 pub(crate) struct ToldOutputs {
     pub job: JobId,
     pub version: u64,
-    /// The version to which this is a change; `None` if these are all.
+    /// The version to which this is a change; `None` for the full list.
     pub since: Option<u64>,
-    /// Of a change: the map tasks, ascending.
+    /// In a change: the map tasks, ascending.
     pub tasks: Vec<u32>,
-    /// Of each of the tasks, or of all: the place of its holder in `holders`, and the number of its
-    /// attempt.
+    /// For each of these tasks, or for all tasks: the index of its holder in `holders`, and the
+    /// number of its attempt.
     pub outputs: Vec<(u32, u32)>,
-    /// Who holds any of these.
+    /// The holders of any of these.
     pub holders: Vec<Holder>,
 }
 
@@ -31,27 +30,28 @@ pub(crate) struct ToldOutputs {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Holder {
     pub worker: WorkerId,
-    /// Empty in embedded mode, or when it has left.
+    /// Empty in embedded mode, or when the worker has left.
     pub shuffle_address: String,
-    /// A number for its machine; 0 where that is not known.
+    /// A number for its machine; 0 if it is not known.
     pub host: u32,
-    /// Empty where nobody else is on its machine.
+    /// Empty if no other worker is on its machine.
     pub directory: PathBuf,
 }
 
-/// As it was told.
+/// Decodes map outputs.
 pub(super) fn outputs_from(told: v1::MapOutputs) -> Result<ToldOutputs, Malformed> {
-    let column = |planes| numbers(planes).ok_or(Malformed("planes of different lengths"));
+    let column =
+        |planes| numbers(planes).ok_or(Malformed("columns of outputs of different lengths"));
     let (places, attempts) = (column(&told.holder_planes)?, column(&told.attempt_planes)?);
     let count = told.holders.len();
     if [told.addresses.len(), told.hosts.len(), told.directories.len()] != [count; 3] {
         return Err(Malformed("columns of holders of different lengths"));
     }
     if places.len() != attempts.len() || places.iter().any(|place| *place as usize >= count) {
-        return Err(Malformed("an output that nobody holds"));
+        return Err(Malformed("an output without a holder"));
     }
     if told.since.is_some() && told.tasks.len() != places.len() {
-        return Err(Malformed("a change with other tasks than outputs"));
+        return Err(Malformed("a change with different numbers of tasks and outputs"));
     }
     if !told.tasks.is_sorted_by(|a, b| a < b) {
         return Err(Malformed("a change whose tasks do not ascend"));
@@ -95,7 +95,7 @@ pub(crate) fn outputs_to(
     let (mut worker, mut host) = (0_u64, 0_i32);
     for (place, holder) in outputs.iter().enumerate() {
         for (task, attempt) in &holder.outputs {
-            debug_assert!((*task as usize) < count, "the whole names each task once");
+            debug_assert!((*task as usize) < count, "the full list names each task once");
             (places[*task as usize], attempts[*task as usize]) = (place as u32, *attempt);
         }
         let here = i32::from(!holder.host.is_empty());
@@ -130,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn outputs_are_heard_as_they_were_told() {
+    fn outputs_survive_the_round_trip() {
         let told = outputs_from(whole()).unwrap();
         assert_eq!(told.outputs, [(1, 1), (0, 2), (1, 300)]);
         let holder = |worker, address: &str, host, directory: &str| Holder {
@@ -145,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn senseless_outputs_are_refused() {
+    fn malformed_outputs_are_refused() {
         let spoil: [fn(&mut v1::MapOutputs); 8] = [
             |told| told.holder_planes = planes(&[1, 0, 2]),
             |told| told.holder_planes = planes(&[1, 0]),

@@ -6,7 +6,7 @@ use windrow_proto::v1;
 
 use super::Malformed;
 
-/// The program; where none is named, one without bytes.
+/// The program; one without bytes if none is named.
 pub(super) fn program_from(program: v1::JobExecutable) -> Result<JobExecutable, Malformed> {
     let needs = program.needs.unwrap_or_default();
     Ok(JobExecutable {
@@ -23,7 +23,7 @@ pub(super) fn program_from(program: v1::JobExecutable) -> Result<JobExecutable, 
 /// The side files.
 pub(super) fn files_from(files: Vec<v1::SideFile>) -> Result<Vec<SideFile>, Malformed> {
     let file = |v1::SideFile { name, blob }: v1::SideFile| {
-        check_name(&name).map_err(|_| Malformed("no name of a side file"))?;
+        check_name(&name).map_err(|_| Malformed("an invalid name of a side file"))?;
         let blob = blob_from(blob.ok_or(Malformed("no side file"))?)?;
         Ok(SideFile { name, blob })
     };

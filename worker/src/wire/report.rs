@@ -1,5 +1,5 @@
-//! Reports and heartbeats: as they are sent, and as a worker hears them from the process of a job.
-//! User code runs there: they are believed no more than what comes over a network.
+//! ! Reports and heartbeats: encoded for the coordinator, and decoded from the process of a job.
+//! User code runs in that process: its messages are trusted no more than those from a network.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use super::failure::{failure_from, failure_to};
 use super::{Malformed, attempt_from, attempt_to};
 use crate::model::{Finished, Progress, Stats};
 
-/// What runs, and how far it has come: what a worker says while it has nothing else to say.
+/// A heartbeat: the running attempts and their progress.
 pub(crate) fn heartbeat_to<'a>(
     running: impl Iterator<Item = (AttemptId, &'a Progress)>,
     sequence: u64,
@@ -34,18 +34,18 @@ pub(crate) fn progress_to<'a>(
     v1::Heartbeat { running: progress.collect(), sequence }
 }
 
-/// What a worker has whose call broke.
+/// What a worker still holds after its call broke.
 #[derive(Debug, Default)]
 pub(crate) struct Inventory {
-    /// Attempts that run.
+    /// Running attempts.
     pub running: Vec<AttemptId>,
-    /// Attempts that are over, and were not noted.
+    /// Attempts that are over and were not noted.
     pub unanswered: Vec<AttemptId>,
     /// Attempts whose map output is here.
     pub outputs: Vec<AttemptId>,
 }
 
-/// What a worker says that was `worker` of `cluster`, and has seen `epoch` there.
+/// The resumption of a session as `worker` of `cluster`, which has seen `epoch` there.
 pub(crate) fn return_to(
     worker: WorkerId,
     cluster: &str,
@@ -153,7 +153,7 @@ pub(crate) fn report_from(report: v1::WorkerMessage) -> Result<Ended, Malformed>
     })
 }
 
-/// How far the attempts of a process have come; those that make no sense are left out.
+/// The progress of the attempts of a process; malformed entries are left out.
 pub(crate) fn progress_from(
     heartbeat: v1::Heartbeat,
 ) -> impl Iterator<Item = (AttemptId, Progress)> {
@@ -211,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn success_is_heard_as_it_was_told() {
+    fn success_survives_the_round_trip() {
         let part = |records| PartHandle {
             location: "/out/p".parse().unwrap(),
             bytes: 1,
@@ -242,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn every_cause_is_heard_as_it_was_told() {
+    fn every_cause_survives_the_round_trip() {
         let text = || "text".to_string();
         let place = RecordPlace {
             file: "/f".into(),
@@ -292,7 +292,7 @@ mod tests {
     }
 
     #[test]
-    fn progress_is_heard_and_nonsense_is_not() {
+    fn progress_is_decoded_and_malformed_entries_are_skipped() {
         let progress = Progress::of(1, 2, 3);
         let message = heartbeat_to([(attempt(StageId::MAP), &progress)].into_iter(), 0).message;
         let Some(Message::Heartbeat(mut heartbeat)) = message else { panic!("no heartbeat") };

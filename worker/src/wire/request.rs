@@ -1,5 +1,5 @@
-//! Requests as a worker passes them on to the process of their job: the same orders that it was
-//! given itself.
+//! ! Requests as a worker passes them to the process of their job: as the same orders that it got
+//! itself.
 
 use windrow_jobs::{AttemptId, BadRecordBudget, InputRange, JobId, Version};
 use windrow_proto::v1;
@@ -9,8 +9,8 @@ use super::failure::poison_to;
 use super::{attempt_to, compression_to};
 use crate::model::{JobContext, RunRequest, Work};
 
-/// The order to run an attempt. What it needs must have been said before: its job's context, and
-/// the outputs that a reduce attempt reads, as `outputs_version`.
+/// The order to run an attempt. Its job's context must have been sent before, and the outputs that
+/// a reduce attempt reads, as `outputs_version`.
 pub(crate) fn run_to(request: &RunRequest, outputs_version: u64) -> v1::CoordinatorMessage {
     let attempt = Some(attempt_to(request.attempt));
     let alone = request.alone;
@@ -26,7 +26,7 @@ pub(crate) fn run_to(request: &RunRequest, outputs_version: u64) -> v1::Coordina
     })
 }
 
-/// The order to stop an attempt.
+/// The order to cancel an attempt.
 pub(crate) fn cancel_to(attempt: AttemptId) -> v1::CoordinatorMessage {
     order(Message::CancelAttempt(v1::CancelAttempt { attempt: Some(attempt_to(attempt)) }))
 }
@@ -35,8 +35,7 @@ fn order(message: Message) -> v1::CoordinatorMessage {
     v1::CoordinatorMessage { message: Some(message) }
 }
 
-/// What a process of the job needs of it: what it is started from, and bound by, it has been
-/// started with.
+/// The part of the context that a process of the job needs; it was started with the rest.
 pub(crate) fn context_to(job: JobId, context: &JobContext) -> v1::CoordinatorMessage {
     order(Message::JobContext(v1::JobContext {
         id: job.0,
@@ -58,7 +57,7 @@ pub(crate) fn context_to(job: JobId, context: &JobContext) -> v1::CoordinatorMes
     }))
 }
 
-/// Where the ranges of a job begin; `None` where it has one, or none that are ordered.
+/// The split points of a job; `None` for a job with one partition, or without order.
 pub(crate) fn split_points_to(job: JobId, context: &JobContext) -> Option<v1::CoordinatorMessage> {
     let points = context.split_points.iter();
     let point = |(key, value): (&[u8], &[u8])| v1::SplitPoint {
@@ -136,7 +135,7 @@ mod tests {
         RunRequest { attempt, context: context.into(), work, alone: true, skip }
     }
 
-    /// What a process of the job makes of what it is told.
+    /// What a process of the job decodes from these orders.
     fn passed_on(orders: impl IntoIterator<Item = v1::CoordinatorMessage>) -> RunRequest {
         let mut job = KnownJob::default();
         let reader = Reader { host_number: 1, host: "here".into(), ..Reader::default() };
@@ -154,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn a_map_attempt_is_passed_on_whole() {
+    fn a_map_request_survives_the_round_trip() {
         let range = |location: &str, version| InputRange {
             location: location.parse().unwrap(),
             file_number: 5,
@@ -177,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn a_reduce_attempt_follows_its_outputs() {
+    fn a_reduce_request_survives_the_round_trip_after_its_outputs() {
         let outputs = |worker, host: &str, outputs| WorkerOutputs {
             worker: WorkerId(worker),
             shuffle_address: "a:1".into(),

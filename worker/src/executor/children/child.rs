@@ -1,4 +1,4 @@
-//! One process of a job, as its worker sees it: what runs in it, and what is said to it.
+//! ! One process of a job, as its worker sees it: its attempts, and the messages to it.
 
 use std::collections::{BTreeSet, HashMap};
 use std::io;
@@ -27,61 +27,61 @@ use crate::parts;
 use crate::sync::lock;
 use crate::wire;
 
-/// How long it may take to stop what it was asked to stop. It gives threads up after less.
+/// How long an attempt may take to stop after it was cancelled. The process abandons its threads
+/// after less.
 const CANCEL_GRACE: Duration = Duration::from_secs(3);
-/// Messages that an attempt takes at most: split points, context, the outputs to read, and what to
-/// do.
+/// Most messages for one attempt: split points, context, the outputs to read, and the work.
 const ORDERS_MAX: usize = 4;
-/// How long it may take to have room for a message.
+/// How long a message may wait for room.
 const TELL_TIME_MAX: Duration = Duration::from_secs(30);
-/// Before it is looked whether it has stopped.
+/// Pause between checks whether it has stopped.
 const LOOK_AGAIN: Duration = Duration::from_millis(1);
 /// How long it may take to leave after it was asked to.
 const END_GRACE: Duration = Duration::from_secs(1);
 
 type Ended = Result<Finished, FailureCause>;
 
-/// A process that has been started, until it is gone.
+/// A started process, until it is gone.
 pub(super) struct Child {
-    /// No other process of this worker has the same.
+    /// Unique among the processes of this worker.
     pub(super) serial: u32,
     pub(super) pid: Pid,
     messages: mpsc::Sender<v1::ToChild>,
     descriptors: Descriptors,
     state: Mutex<State>,
-    /// Has it killed.
+    /// Kills it.
     pub(super) stop: Stop,
-    /// Fires when it is gone and all that ran in it has ended.
+    /// Fires when it is gone and all its attempts have ended.
     pub(super) gone: CancellationToken,
 }
 
 #[derive(Default)]
 struct State {
     running: HashMap<AttemptId, Running>,
-    /// What it has been told that all tasks need.
+    /// The job context that it was last sent.
     context: Option<Arc<JobContext>>,
-    /// Those that the last reduce attempt was given.
+    /// The map outputs that the last reduce attempt was given.
     outputs: Option<Arc<Vec<WorkerOutputs>>>,
     outputs_version: u64,
-    /// Whether threads go on in it whose attempts were given up.
+    /// Whether threads of abandoned attempts are still running in it.
     has_strays: bool,
-    /// Whether it gets nothing new, since it is about to be gone.
+    /// Whether it gets no new attempts, since it is about to be gone.
     is_ending: bool,
     death: Option<ProcessEnd>,
-    /// Of which attempts have run in it.
+    /// The tasks of which attempts have run in it.
     tasks: BTreeSet<TaskId>,
 }
 
 struct Running {
     progress: Arc<Progress>,
     ended: oneshot::Sender<Ended>,
-    /// Where it must have written, if its output is final.
+    /// Where its part must be, if its output is final.
     part: Option<Location>,
-    /// Where it may have written what it has skipped.
+    /// Where its file of bad records may be.
     quarantine: Option<Location>,
 }
 
-/// An attempt that runs in a process; if nobody waits for it any more, it is cancelled.
+/// An attempt that runs in a process. Dropping this cancels it.
 struct Ticket<'a> {
     child: &'a Child,
     attempt: AttemptId,
@@ -115,8 +115,7 @@ impl Child {
         cancel: &CancellationToken,
     ) -> Result<Ended, RunRequest> {
         let attempt = request.attempt;
-        // Room first, so that orders go out in the order in which they are thought of, or not at
-        // all.
+        // Reserves room first, so that all orders of an attempt are sent, in order, or none.
         let room = tokio::select! {
             room = self.messages.reserve_many(ORDERS_MAX) => room,
             () = cancel.cancelled() => return Ok(Err(FailureCause::Cancelled)),
@@ -144,53 +143,50 @@ impl Child {
         self.cancel(attempt);
         let stopped = timeout(CANCEL_GRACE, &mut end).await;
         if stopped.is_err() {
-            tracing::warn!(%attempt, pid = self.pid.as_raw_nonzero(), "a process does not answer; it is killed");
+            tracing::warn!(%attempt, pid = self.pid.as_raw_nonzero(), "a process does not answer; killing it");
             self.stop.kill();
         }
-        // It may have succeeded before it heard of it.
+        // The attempt may have succeeded before the cancellation arrived.
         Ok(stopped.ok().and_then(Result::ok).unwrap_or(Err(FailureCause::Cancelled)))
     }
 
-    /// If it does not listen any more, it is about to be gone. One that reads nothing for long is
-    /// not waited for: what runs in it is killed for its silence sooner or later.
+    /// A process that does not receive any more is about to be gone. A process that reads nothing
+    /// for long is not waited for: it is killed for its silence sooner or later.
     async fn tell(&self, message: Message) {
         let message = v1::ToChild { message: Some(message) };
         if timeout(TELL_TIME_MAX, self.messages.send(message)).await.is_err() {
-            tracing::warn!(
-                pid = self.pid.as_raw_nonzero(),
-                "a process does not take what it is told"
-            );
+            tracing::warn!(pid = self.pid.as_raw_nonzero(), "a process does not read its messages");
         }
     }
 
-    /// Tells without waiting. Where the process reads so little that there is no room, it will be
-    /// killed for not stopping.
+    /// Sends without waiting. If the queue is full, the process will be killed for not stopping.
     fn cancel(&self, attempt: AttemptId) {
         let message = Some(Message::Order(wire::cancel_to(attempt)));
         let _ = self.messages.try_send(v1::ToChild { message });
     }
 
-    /// Has it delete an output that may be in its memory.
+    /// Makes it delete an output that may be in its memory.
     pub(super) async fn discard_output(&self, attempt: AttemptId) {
         self.tell(Message::DiscardOutput(wire::attempt_to(attempt))).await;
     }
 
-    /// What it is to show from now on.
+    /// Sends the credentials that it uses from now on.
     pub(super) async fn give_credentials(&self, credentials: v1::ChildCredentials) {
         self.tell(Message::Credentials(credentials)).await;
     }
 
-    /// Hands it a connection, which it serves from then on. After an error, nobody has it.
+    /// Hands it a connection, which it serves from then on. After an error, the connection is
+    /// closed.
     pub(super) async fn hand_over(&self, connection: &TcpStream) -> io::Result<()> {
         self.descriptors.send(connection.as_fd()).await
     }
 
-    /// Whether it is gone, or will be in a moment; then returns when it is.
+    /// Whether it is gone, or will be in a moment; returns when it is.
     pub(super) async fn is_ending_soon(&self) -> bool {
         timeout(END_GRACE, self.gone.cancelled()).await.is_ok()
     }
 
-    /// Lets it leave, or sees to it. Returns when it is gone.
+    /// Asks it to leave, and kills it if it does not. Returns when it is gone.
     pub(super) async fn end(&self) {
         self.close();
         self.stop.expect_end();
@@ -204,14 +200,14 @@ impl Child {
         self.gone.cancelled().await;
     }
 
-    /// Ends it without a word. It is [`gone`](Self::gone) soon.
+    /// Kills it without warning. It is [`gone`](Self::gone) soon.
     pub(super) fn kill(&self) {
         self.close();
         self.stop.kill();
     }
 
-    /// Returns when it does nothing more after it was killed, which is before it is
-    /// [`gone`](Self::gone) if it has much memory.
+    /// Returns when a killed process runs no more code, which is before it is [`gone`](Self::gone)
+    /// if it has much memory.
     pub(super) async fn stopped(&self) {
         let pid = self.pid;
         let has_stopped = async || spawn_blocking(move || has_stopped(pid)).await.unwrap_or(false);
@@ -220,7 +216,7 @@ impl Child {
         }
     }
 
-    /// Listens to it for as long as it speaks.
+    /// Receives its messages until it closes the stream.
     pub(super) async fn listen(
         &self,
         job: &ChildrenOfJob,
@@ -239,16 +235,16 @@ impl Child {
                 },
                 Ok(Some(v1::FromChild { message: None })) => Ok(()),
                 Ok(None) => return,
-                // As one ends that is killed before it has read all.
+                // A process that is killed with unread messages closes the stream like this.
                 Err(error) if error.kind() == io::ErrorKind::ConnectionReset => return,
                 Err(error) => Err(error.to_string()),
             };
             if let Err(error) = heard {
-                // What runs in it ends with it.
+                // All its attempts end with it.
                 tracing::warn!(
                     pid = self.pid.as_raw_nonzero(),
                     error,
-                    "a process of a job makes no sense; it is killed"
+                    "a process of a job has sent an invalid message; killing it"
                 );
                 return self.stop.condemn();
             }
@@ -277,7 +273,7 @@ impl Child {
         }
         match state.running.remove(&attempt) {
             Some(running) => {
-                // Before anybody hears of it: the process may be gone in a moment.
+                // Noted before it is reported: the process may be gone in a moment.
                 if is_output {
                     job.note_output(attempt, self.serial);
                 }
@@ -292,7 +288,8 @@ impl Child {
         Ok(())
     }
 
-    /// Ends what ran in it, with what it died of; `place` is where user code was, if that is known.
+    /// Ends its attempts with the cause of its death; `place` is where user code was, if that is
+    /// known.
     pub(super) fn note_death(&self, death: &ProcessEnd, place: &RecordPlace) {
         let mut state = lock(&self.state);
         state.is_ending = true;
@@ -310,28 +307,27 @@ impl Child {
         lock(&self.state).tasks.clone()
     }
 
-    /// What it died of, once it is gone.
+    /// The cause of its end, once it is gone.
     pub(super) fn death(&self) -> Option<ProcessEnd> {
         lock(&self.state).death.clone()
     }
 
-    /// From now on, it gets nothing new.
+    /// From now on, it gets no new attempts.
     pub(super) fn close(&self) {
         lock(&self.state).is_ending = true;
     }
 
-    /// Whether it gets nothing new: it is gone, or about to be.
+    /// Whether it gets no new attempts: it is gone, or about to be.
     pub(super) fn is_ending(&self) -> bool {
         lock(&self.state).is_ending
     }
 
-    /// Whether nothing runs in it but threads of attempts that were given up.
+    /// Whether only threads of abandoned attempts run in it.
     pub(super) fn has_only_strays(&self) -> bool {
         lock(&self.state).has_only_strays()
     }
 
-    /// Whether nothing runs in it but threads of attempts that were given up. If so, it gets
-    /// nothing new.
+    /// Whether only threads of abandoned attempts run in it. If so, it gets no new attempts.
     pub(super) fn close_if_only_strays(&self) -> bool {
         let mut state = lock(&self.state);
         let only_strays = state.has_only_strays();
@@ -354,12 +350,12 @@ impl Running {
         }
     }
 
-    /// What was written is deleted by name if it is not wanted, and read by the coordinator if it
-    /// is.
+    /// Written files are deleted by name if they are not wanted, and read by the coordinator if
+    /// they are.
     fn check(&self, finished: &Finished) -> Result<(), String> {
         let Finished { part, quarantine, .. } = finished;
         if part.as_ref().map(|part| &part.location) != self.part.as_ref() {
-            return Err("an output that is not what was asked for".into());
+            return Err("an output of another kind than it was asked for".into());
         }
         let is_elsewhere = |file: &&PartHandle| Some(&file.location) != self.quarantine.as_ref();
         match quarantine.as_ref().filter(is_elsewhere) {
@@ -374,7 +370,7 @@ impl State {
         self.has_strays && self.running.is_empty()
     }
 
-    /// What to tell the process: what it has been told before is left out.
+    /// The messages for an attempt, without what the process has been sent before.
     fn orders(&mut self, request: &RunRequest) -> Vec<v1::CoordinatorMessage> {
         let mut orders = Vec::new();
         let (job, context) = (request.attempt.task.job, &request.context);
@@ -402,10 +398,10 @@ mod tests {
     use crate::shuffle::store::SegmentStore;
     use crate::testing::{self, attempt_id};
 
-    /// What is named is deleted, or published: so it must be the attempt's own, and not only lie
-    /// where that does.
+    /// A reported file is deleted or published: so it must be the attempt's own, and not merely in
+    /// the same folder.
     #[test]
-    fn a_process_names_no_file_but_that_of_its_attempt() {
+    fn a_process_can_only_report_files_of_its_attempt() {
         let folder = tempfile::tempdir().unwrap();
         let store = Arc::new(SegmentStore::new(folder.path().to_path_buf(), 0));
         let context = testing::attempt(Default::default(), &store, folder.path(), 1).context;

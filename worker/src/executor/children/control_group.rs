@@ -1,4 +1,4 @@
-//! The control group of a process that is about to be started, where the worker was given one.
+//! ! The control group of a process that is about to be started, if the worker has a delegated one.
 
 use std::io;
 use std::process::Command;
@@ -11,8 +11,8 @@ use super::Children;
 use crate::cgroup::{ProcessGroup, default_memory_bytes};
 
 impl Children {
-    /// Makes a group for the process of `command`, which enters it before anything else. `None`
-    /// where there is none to be had, which is no reason to start nothing.
+    /// Makes a group for the process of `command`, which enters it before anything else. `None` if
+    /// there is none to be had: the process is started all the same.
     pub(super) async fn control_group(
         &self,
         job: JobId,
@@ -29,7 +29,7 @@ impl Children {
         let entered = made.and_then(|group| group.bind(command).map(|()| Arc::new(group)));
         entered
             .inspect_err(|error| {
-                tracing::warn!(%job, %error, "a process of a job gets no control group");
+                tracing::warn!(%job, %error, "cannot make a control group for a process of a job");
             })
             .ok()
     }

@@ -1,24 +1,24 @@
-//! What a process and all that descends from it take up. The kernel counts such things by user or
-//! by control group; here they are added up. Those whose parents have ended are children of the
-//! process.
+//! ! Resource use of a process and its descendants. The kernel counts by user or by control group;
+//! here the processes are added up. Orphans among them become children of the process, which is a
+//! subreaper.
 
 use std::fs;
 
 use rustix::process::Pid;
 
-/// One of a family.
+/// One process of the family.
 #[derive(Clone, Copy, Debug)]
 struct Member {
     pid: i32,
-    /// Of its parent, unless it is the first.
+    /// Its parent, except for the root.
     parent: Option<i32>,
 }
 
-/// A process and its descendants, as they are now.
+/// A snapshot of a process and its descendants.
 pub(super) struct Members(Vec<Member>);
 
 impl Members {
-    /// Looks for up to `most` of them.
+    /// Finds up to `most` of them.
     pub(super) fn of(pid: Pid, most: u64) -> Self {
         let most = usize::try_from(most).unwrap_or(usize::MAX);
         let mut members = vec![Member { pid: pid.as_raw_nonzero().get(), parent: None }];
@@ -26,7 +26,7 @@ impl Members {
         while looked_at < members.len() && members.len() < most {
             let parent = members[looked_at].pid;
             looked_at += 1;
-            // Children are listed by the thread that has started them.
+            // Children are listed under the thread that has started them.
             let threads = fs::read_dir(format!("/proc/{parent}/task"));
             for thread in threads.into_iter().flatten().flatten() {
                 let children = fs::read_to_string(thread.path().join("children"));
@@ -43,9 +43,10 @@ impl Members {
         self.0.len() as u64
     }
 
-    /// Whether they take up more memory than this, without what they share with files.
+    /// Whether they use more memory than this, without file-backed pages.
     pub(super) fn has_more_memory(&self, most: u64) -> bool {
-        // What several have in common is counted for each of them here: too much, if anything.
+        // Memory that several processes share counts for each of them here: the sum is an upper
+        // bound.
         if self.0.iter().map(|member| resident_bytes(member.pid)).sum::<u64>() <= most {
             return false;
         }
@@ -55,21 +56,21 @@ impl Members {
 }
 
 impl Member {
-    /// Whether it has the very memory of its parent, as one that is just being started has.
+    /// Whether it shares the address space of its parent, as a process does that is just being
+    /// started (vfork).
     fn is_as_its_parent(&self) -> bool {
-        /// Whether both have the same address space.
+        /// Compares the address spaces.
         const KCMP_VM: i32 = 1;
         let Some(parent) = self.parent else { return false };
-        // SAFETY: it is given numbers only.
+        // SAFETY: all arguments are integers.
         #[allow(unsafe_code)]
         let compared = unsafe { libc::syscall(libc::SYS_kcmp, self.pid, parent, KCMP_VM, 0, 0) };
         compared == 0
     }
 }
 
-/// Whether a process that was killed does nothing more, and nothing that it has started either: all
-/// of its threads are on their way out. The kernel may still be giving back its memory then, which
-/// takes 40 ms for 250 MB.
+/// Whether a killed process and all its descendants run no more code: all of their threads are
+/// exiting. The kernel may still be freeing their memory, which takes 40 ms for 250 MB.
 pub(super) fn has_stopped(pid: Pid) -> bool {
     let Ok(threads) = fs::read_dir(format!("/proc/{}/task", pid.as_raw_nonzero())) else {
         return false;
@@ -84,29 +85,28 @@ pub(super) fn has_stopped(pid: Pid) -> bool {
         })
 }
 
-/// `PF_EXITING` of the kernel: set before a thread gives anything back, and after its last system
-/// call.
+/// `PF_EXITING` of the kernel: set after a thread's last system call and before it frees anything.
 fn is_exiting(stat: &str) -> bool {
     const EXITING: u64 = 4;
     const FLAGS: usize = 6;
-    // The name before it may have anything in it.
+    // The name in the field before may contain any character.
     let fields = stat.rsplit_once(") ").map_or("", |(_, fields)| fields);
     let flags = fields.split_ascii_whitespace().nth(FLAGS).and_then(|flags| flags.parse().ok());
     flags.is_some_and(|flags: u64| flags & EXITING != 0)
 }
 
-/// Memory of a process; what it has in common with others counts whole.
+/// Resident memory of a process; shared pages count in full.
 fn resident_bytes(pid: i32) -> u64 {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
     sum_of_lines(&status, &["RssAnon:", "RssShmem:"])
 }
 
-/// Memory of a process; of what it has in common with others, its part. The kernel walks through
-/// all of it to find out.
+/// Proportional memory of a process: shared pages count by share. The kernel walks all page tables
+/// for it.
 fn fair_bytes(pid: i32) -> u64 {
     match fs::read_to_string(format!("/proc/{pid}/smaps_rollup")) {
         Ok(sums) => sum_of_lines(&sums, &["Pss_Anon:", "Pss_Shmem:"]),
-        // It can keep this from its worker, and gains nothing by it.
+        // The process can refuse this to its worker, and gains nothing by it.
         Err(_) => resident_bytes(pid),
     }
 }
@@ -129,12 +129,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn one_that_was_killed_has_stopped_unless_it_has_left_something() {
+    fn a_killed_process_has_stopped_once_its_descendants_have() {
         let mut sleeper = Command::new("sleep").arg("1000").spawn().unwrap();
         let pid = Pid::from_child(&sleeper);
         assert!(!has_stopped(pid));
         sleeper.kill().unwrap();
-        // It is there until it is reaped.
+        // It exists until it is reaped.
         waitid(WaitId::Pid(pid), WaitIdOptions::EXITED | WaitIdOptions::NOWAIT).unwrap();
         assert!(has_stopped(pid));
         sleeper.wait().unwrap();
@@ -144,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn lines_are_added_up() {
+    fn memory_lines_are_added_up() {
         let status =
             "Name:\tRssAnon: 9 kB\nRssAnon:\t    100 kB\nRssFile:\t 7 kB\nRssShmem:\t  20 kB\n";
         assert_eq!(sum_of_lines(status, &["RssAnon:", "RssShmem:"]), 120 << 10);

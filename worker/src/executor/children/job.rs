@@ -1,5 +1,5 @@
-//! A job whose attempts run in processes of their own: one for all of them, and one for each that
-//! is suspected of killing.
+//! ! A job whose attempts run in processes of their own: one for all of them, and one more for each
+//! suspect.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -18,31 +18,31 @@ use super::users::JobUser;
 use crate::shuffle::store::{segment_path, sweep_scratch};
 use crate::sync::lock;
 
-/// What a worker keeps for a job as long as the job lasts.
+/// A worker's state of a job, for the length of the job.
 pub(super) struct ChildrenOfJob {
     pub(super) id: JobId,
     pub(super) identity: JobIdentity,
-    /// The process that runs all but suspects, and serves all outputs. Locked while it is being
-    /// started.
+    /// The process that runs all attempts but suspects, and serves all outputs. Locked while it is
+    /// being started.
     main: tokio::sync::Mutex<Option<Arc<Child>>>,
     state: Mutex<State>,
-    /// What its processes are started from, once it is here.
+    /// The files that its processes are started from, once they are here.
     files: OnceCell<JobFiles>,
-    /// Fires when the job is over: no process of it is started any more.
+    /// Fires when the job is over: no more processes are started.
     pub(super) released: CancellationToken,
-    /// Where its code may write besides its folder, once that was opened.
+    /// The paths, besides its folder, to which its code may write, once opened.
     writable: Mutex<Option<Arc<Writable>>>,
-    /// Whom its processes run as, from the first one on.
+    /// The user of its processes, from the first process on.
     user: Mutex<Option<Arc<JobUser>>>,
 }
 
 #[derive(Default)]
 struct State {
-    /// All processes that are not known to be gone.
+    /// All processes that may still exist.
     children: Vec<Arc<Child>>,
     /// Map attempts whose output is here, in memory or on disk, and the process that made it.
     outputs: BTreeMap<AttemptId, u32>,
-    /// Whether a process of it has died: from then on no output stays in memory.
+    /// Whether one of its processes has died: from then on, outputs are not kept in memory.
     has_died: bool,
 }
 
@@ -60,8 +60,7 @@ impl ChildrenOfJob {
         }
     }
 
-    /// Has `finding` look for what its processes are started from, unless it has been found
-    /// already.
+    /// Runs `finding` to get the job's files, unless they have been found already.
     pub(super) async fn prepare(
         &self,
         finding: impl Future<Output = Result<JobFiles, FailureCause>>,
@@ -69,13 +68,13 @@ impl ChildrenOfJob {
         self.files.get_or_try_init(|| finding).await.map(|_| ())
     }
 
-    /// What its processes are started from. None is started before it is known.
+    /// The files that its processes are started from. None is started before they are known.
     pub(super) fn files(&self) -> Option<&JobFiles> {
         self.files.get()
     }
 
-    /// Where its code may write besides its folder: the same for all of its processes, whatever
-    /// has become of the names meanwhile.
+    /// The paths, besides its folder, to which its code may write: the same for all its processes,
+    /// even if the names point elsewhere by now.
     pub(super) fn writable<E>(
         &self,
         open: impl FnOnce() -> Result<Arc<Writable>, E>,
@@ -87,27 +86,27 @@ impl ChildrenOfJob {
         Ok(Arc::clone(writable.insert(open()?)))
     }
 
-    /// Whom its processes run as, if they are another user than this worker.
+    /// The user of its processes, if it differs from this worker's.
     pub(super) fn user(&self) -> Option<Arc<JobUser>> {
         lock(&self.user).clone()
     }
 
     pub(super) fn set_user(&self, user: Arc<JobUser>) {
         let former = lock(&self.user).replace(user);
-        debug_assert!(former.is_none(), "the job's folder is its user's");
+        debug_assert!(former.is_none(), "the job's folder belongs to its user");
     }
 
-    /// The user, of which nothing runs any more in a moment.
+    /// Takes the user, whose last process is gone in a moment.
     pub(super) fn take_user(&self) -> Option<Arc<JobUser>> {
         lock(&self.user).take()
     }
 
-    /// Where its code may write, if that was opened.
+    /// The paths to which its code may write, if they were opened.
     pub(super) fn opened_writable(&self) -> Option<Arc<Writable>> {
         lock(&self.writable).clone()
     }
 
-    /// The process that runs the job's attempts; started where there is none.
+    /// The process that runs the job's attempts; started if there is none.
     pub(super) async fn main(
         self: &Arc<Self>,
         children: &Arc<Children>,
@@ -117,7 +116,7 @@ impl ChildrenOfJob {
             if !child.is_ending() {
                 return Ok(Arc::clone(child));
             }
-            // What it leaves behind is known when it is gone.
+            // Which outputs are lost is known once it is gone.
             child.gone.cancelled().await;
         }
         let on_disk = lock(&self.state).has_died;
@@ -130,7 +129,7 @@ impl ChildrenOfJob {
         self.main.lock().await.clone().filter(|child| !child.is_ending())
     }
 
-    /// A process for one suspect. What it leaves is on disk, where the main process finds it.
+    /// A process for one suspect. Its outputs are on disk, where the main process finds them.
     pub(super) async fn another(
         self: &Arc<Self>,
         children: &Arc<Children>,
@@ -168,9 +167,8 @@ impl ChildrenOfJob {
         !outputs.keys().all(|attempt| children.segment_path(*attempt).exists())
     }
 
-    /// A process is gone: returns the outputs that are lost with it. Those that have their file by
-    /// their final name are whole; what it has spilled and not finished goes. May block for a
-    /// moment.
+    /// Handles the end of a process: returns the outputs that are lost with it. Outputs that have
+    /// their final name are complete; unfinished spills are removed. May block for a moment.
     pub(super) fn note_end(
         &self,
         children: &Children,
@@ -193,20 +191,20 @@ impl ChildrenOfJob {
             return Vec::new();
         }
         if let Err(error) = sweep_scratch(children.directory(), self.id, serial) {
-            tracing::warn!(job = %self.id, %error, "what a process has spilled could not be removed");
+            tracing::warn!(job = %self.id, %error, "cannot remove the spills of a process");
         }
         lost
     }
 
-    /// Ends all of its processes, at once: the job is over, and they have nothing to finish. From
-    /// now on none is started. Returns when they do nothing more, whoever has ended them.
+    /// Kills all its processes: the job is over, and they have nothing to finish. No more are
+    /// started. Returns when they run no more code, whoever has killed them.
     pub(super) async fn stop(&self) {
         for child in self.kill().await {
             child.stopped().await;
         }
     }
 
-    /// The same, and returns when they are gone.
+    /// Like `stop`, but returns when they are gone.
     pub(super) async fn end(&self) {
         for child in self.kill().await {
             child.gone.cancelled().await;
@@ -215,7 +213,7 @@ impl ChildrenOfJob {
 
     async fn kill(&self) -> Vec<Arc<Child>> {
         self.released.cancel();
-        // Whoever starts one has it in the list by then.
+        // A process that is being started is in the list by then.
         let _main = self.main.lock().await;
         let living = lock(&self.state).children.clone();
         living.iter().for_each(|child| child.kill());
@@ -224,7 +222,7 @@ impl ChildrenOfJob {
 }
 
 impl Children {
-    /// Where the output of a map attempt is when it is not in memory.
+    /// The file of a map attempt's output that is not in memory.
     pub(super) fn segment_path(&self, attempt: AttemptId) -> PathBuf {
         let AttemptId { task, number } = attempt;
         segment_path(self.directory(), task.job, task.index, number)

@@ -1,4 +1,4 @@
-//! What the process of a job is started from: its program, and its side files.
+//! ! The files that a job's process is started from: its executable, and its side files.
 
 use std::ffi::OsString;
 use std::fs::File;
@@ -12,32 +12,32 @@ use crate::blobs::{BlobCache, Cached, Use};
 use crate::files::give_back_at;
 use crate::model::JobContext;
 
-/// Finds the programs of jobs.
+/// Finds the executables of jobs.
 pub(crate) struct Programs {
-    /// This worker's own, which need not be fetched.
+    /// This worker's own executable, which need not be fetched.
     own: ChildProgram,
-    /// Of that; where it is not known, there is no other.
+    /// Its digest; if that is unknown, there is no other executable.
     own_digest: Option<Digest>,
     cache: Arc<BlobCache>,
 }
 
-/// What a job's process needs of files, kept on the disk as long as this lives.
+/// The files for a job's process, kept on the disk as long as this lives.
 #[derive(Debug)]
 pub(crate) struct JobFiles {
-    /// To be started.
+    /// The executable to start.
     pub(crate) program: ChildProgram,
     /// The job's side files, by name.
     pub(crate) side_files: Vec<(String, PathBuf)>,
-    /// Where its parts go.
+    /// The folder for its parts.
     pub(crate) staging: PathBuf,
-    /// What its code may write to besides.
+    /// The other paths to which its code may write.
     pub(crate) writable: Vec<PathBuf>,
     _kept: Vec<Arc<Cached>>,
 }
 
 impl JobFiles {
-    /// Has all of it be usable. A job's process opens its program and side files, and can take away
-    /// the right to do so from the next one. May block for a moment.
+    /// Restores the permissions of all files: a job's process opens its executable and side files,
+    /// and can remove their permissions. May block for a moment.
     pub(crate) fn make_usable(&self) -> Result<(), FailureCause> {
         self.program.make_usable()?;
         self.side_files.iter().try_for_each(|(_, path)| {
@@ -47,7 +47,7 @@ impl JobFiles {
 }
 
 impl Programs {
-    /// `own_digest` is that of `own`; without it, that is the program of all jobs.
+    /// `own_digest` is the digest of `own`; without it, `own` runs all jobs.
     pub(crate) fn new(
         own: ChildProgram,
         own_digest: Option<Digest>,
@@ -56,7 +56,7 @@ impl Programs {
         Self { own, own_digest, cache }
     }
 
-    /// Has all that a job needs on this machine.
+    /// Gets all files that a job needs on this machine.
     pub(crate) async fn of(&self, context: &JobContext) -> Result<JobFiles, FailureCause> {
         let mut kept = Vec::new();
         let mut side_files = Vec::new();

@@ -1,8 +1,8 @@
-//! The life of a process after it was started: it is watched, killed where it must be, reaped, and
-//! what it died of is told.
+//! ! The life of a process after its start: it is watched, killed if need be, and reaped, and the
+//! cause of its death is reported.
 //!
-//! It is killed with its whole group while its number is still its own, before it is reaped. So
-//! what user code has started goes too, and nobody else's process is met by mistake.
+//! It is killed with its whole group while it is not yet reaped and its number is still its own. So
+//! the descendants of user code end, too, and no unrelated process is hit.
 
 use std::io;
 use std::os::unix::process::ExitStatusExt;
@@ -23,19 +23,19 @@ use super::printed::Printed;
 use super::spawner::{Family, Started};
 use crate::cgroup::{self, KilledFor, ProcessGroup, machine_memory_bytes};
 
-/// How long a look at it is followed by none, at least.
+/// Shortest pause between two checks.
 const REST: Duration = Duration::from_millis(100);
-/// After a look that took long, as at very many processes, the rest is so many times as long: looks
-/// take a quarter of a core at most.
+/// After a check that took long, as with very many processes, the pause is so many times as long:
+/// checks take at most a quarter of a core.
 const RESTS_PER_LOOK: u32 = 3;
-/// How many looks lie between two counts of what the kernel has killed.
+/// Checks from one read of the kernel's count of kills to the next.
 const LOOKS_PER_COUNT: u32 = 50;
-/// How long a process that was killed may take to be gone.
+/// How long a killed process may take to be gone.
 const KILL_GRACE: Duration = Duration::from_secs(10);
-/// How long output of a process that is gone may still come.
+/// How long output may still arrive from a process that is gone.
 const PRINTED_GRACE: Duration = Duration::from_millis(500);
 
-/// Who wants it to end, and how.
+/// Requests to end a process.
 #[derive(Default)]
 pub(super) struct Stop {
     kill: CancellationToken,
@@ -43,17 +43,17 @@ pub(super) struct Stop {
 }
 
 impl Stop {
-    /// Its end will be no death.
+    /// Marks its end as expected: it is not a death.
     pub(super) fn expect_end(&self) {
         self.is_expected.store(true, Ordering::Relaxed);
     }
 
-    /// Kills it for what it does: what runs in it has died.
+    /// Kills it for its behaviour: its attempts have died.
     pub(super) fn condemn(&self) {
         self.kill.cancel();
     }
 
-    /// Kills it, which is no death either: what runs in it is cancelled.
+    /// Kills it on purpose, which is not a death: its attempts are cancelled.
     pub(super) fn kill(&self) {
         self.expect_end();
         self.kill.cancel();
@@ -63,13 +63,13 @@ impl Stop {
 /// Why a process ended.
 #[derive(Clone, Debug)]
 pub(super) enum ProcessEnd {
-    /// It was asked to, or killed on purpose.
+    /// It was asked to end, or killed on purpose.
     Expected,
-    /// It was killed for having too much of something.
+    /// It was killed for exceeding a limit.
     Exceeded(Excess),
-    /// The kernel killed it for want of memory, of which there is so much by this limit.
+    /// The kernel killed it for want of memory: so much of it is available, by this limit.
     OutOfMemory(u64, MemoryLimit),
-    /// By itself, or by somebody else's hand.
+    /// It ended by itself, or was killed by somebody else.
     Died {
         status: ExitStatus,
         /// The last lines that it printed.
@@ -78,7 +78,7 @@ pub(super) enum ProcessEnd {
 }
 
 impl ProcessEnd {
-    /// What an attempt failed of that ran in it, `alone` or beside others, at `place`.
+    /// The failure of an attempt that ran in it, `alone` or beside others, at `place`.
     pub(super) fn cause(&self, alone: bool, place: &RecordPlace) -> FailureCause {
         use windrow_jobs::Death;
         match self {
@@ -107,7 +107,7 @@ impl ProcessEnd {
                 };
                 let (place, mut output) = (Box::new(place.clone()), output.clone());
                 if death == Death::Signal(Signal::XFSZ.as_raw()) {
-                    output += "(a file grew beyond what the worker's --job-file-size allows)";
+                    output += "(a file grew beyond the worker's --job-file-size)";
                 }
                 FailureCause::ProcessDied { death, alone, place, output }
             }
@@ -120,30 +120,31 @@ pub(super) struct Process {
     pub(super) pid: Pid,
     leader: Leader,
     printed: Printed,
-    /// Where it has one.
+    /// Its control group, if it has one.
     group: Option<Arc<ProcessGroup>>,
 }
 
-/// The process itself, which leads its group.
+/// The process itself, which leads its process group.
 struct Leader {
     child: StdChild,
     pid: Pid,
-    /// When it has ended.
+    /// Resolves when it has ended.
     ended: oneshot::Receiver<()>,
     family: Family,
     group: Option<Arc<ProcessGroup>>,
 }
 
 impl Leader {
-    /// Kills the whole group, then what has left it, and returns how the leader ended once it has.
-    /// The control group has all of it, but what could leave that where nothing else confines it.
+    /// Kills the whole group, then processes that have left it, and returns the leader's exit
+    /// status. The control group holds all of them, except those that could leave it where nothing
+    /// else confines them.
     async fn kill(mut self) -> io::Result<ExitStatus> {
         self.group.iter().for_each(|group| group.kill());
         kill_group(self.pid);
         if !self.ended.is_terminated() {
             let _ = self.ended.await;
         }
-        // Of what was begun meanwhile.
+        // Kills processes that were started meanwhile.
         kill_group(self.pid);
         self.family.kill().await;
         if let Some(group) = self.group.take() {
@@ -154,7 +155,7 @@ impl Leader {
 }
 
 impl Process {
-    /// Takes over a process that leads a group of its own, and may have a control group.
+    /// Takes over a process that leads a process group of its own, and may have a control group.
     pub(super) fn new(
         started: Started,
         printed: Printed,
@@ -166,10 +167,10 @@ impl Process {
         Self { pid, leader, printed, group }
     }
 
-    /// Watches it until it is gone, with all of its group; says `on_end` as soon as that is
-    /// certain, and has `end_orphans` end what has left its group. One that the kernel does not let
-    /// go, as it waits for a disk or a network file system, counts as gone after a while: nothing
-    /// else has to wait for that.
+    /// Watches it until it is gone, with all of its group; calls `on_end` as soon as that is
+    /// certain, and uses `end_orphans` to end processes that have left its group. A process that
+    /// the kernel does not end, because it waits for a disk or a network file system, counts as
+    /// gone after a while: nothing waits for it longer.
     pub(super) async fn watch(
         mut self,
         stop: &Stop,
@@ -185,23 +186,23 @@ impl Process {
             excess = outgrows(self.pid, limits, self.group.as_ref(), &mut kills) => Some(excess),
         };
         on_end();
-        // Goes on by itself where it takes longer than is waited for it here.
+        // The task goes on by itself after the timeout.
         let gone = timeout(KILL_GRACE, tokio::spawn(self.leader.kill())).await;
         if gone.is_err() {
             tracing::warn!(
                 pid = self.pid.as_raw_nonzero(),
-                "a process was killed and has not ended for {} s: the kernel waits for something; it is not waited for any more",
+                "a process was killed and has not ended for {} s: the kernel is waiting for something; giving up waiting for it",
                 KILL_GRACE.as_secs()
             );
         }
         let killed = ExitStatus::from_raw(Signal::KILL.as_raw());
-        // Nobody else waits for it, so that asking for its status does not fail.
+        // Nobody else waits for it, so reading its status does not fail.
         let status = gone.ok().and_then(Result::ok).and_then(Result::ok).unwrap_or(killed);
         let _ = spawn_blocking(end_orphans).await;
         if timeout(PRINTED_GRACE, self.printed.end()).await.is_err() {
             tracing::warn!(
                 pid = self.pid.as_raw_nonzero(),
-                "a process has left some behind that are not of its group"
+                "a process has left behind processes outside its group"
             );
         }
         if let Some(excess) = excess {
@@ -219,8 +220,8 @@ impl Process {
     }
 }
 
-/// How many processes the kernel had killed for want of memory some time before one ended. It
-/// counts one when it decides to kill it, which may be long before that is gone.
+/// The kernel's count of out-of-memory kills some time before a process ended. The kernel counts a
+/// kill when it decides on it, which may be long before the process is gone.
 struct KernelKills {
     before: Option<u64>,
     next: Option<u64>,
@@ -228,13 +229,13 @@ struct KernelKills {
 }
 
 impl KernelKills {
-    /// As of now.
+    /// The current count.
     fn count() -> Self {
         let now = cgroup::oom_kills();
         Self { before: now, next: now, looks: 0 }
     }
 
-    /// Call it at each look at the process.
+    /// To be called at each check of the process.
     fn look(&mut self) {
         self.looks += 1;
         if self.looks.is_multiple_of(LOOKS_PER_COUNT) {
@@ -243,8 +244,8 @@ impl KernelKills {
         }
     }
 
-    /// The process's death, if the kernel has killed it for want of memory. A group of its own says
-    /// so; else it is likely when something was killed of late.
+    /// The process's end, if the kernel has killed it for want of memory. A control group of its
+    /// own tells for certain; without one, a recent kill makes it likely.
     fn death(&self, group: Option<&ProcessGroup>) -> Option<ProcessEnd> {
         match group.and_then(ProcessGroup::killed_for) {
             Some(KilledFor::ItsLimit(bytes)) => Some(ProcessEnd::Exceeded(Excess::Memory(bytes))),
@@ -254,7 +255,7 @@ impl KernelKills {
     }
 }
 
-/// By the least that this worker, or its machine, may have.
+/// The lowest limit of this worker or its machine.
 fn out_of_memory() -> ProcessEnd {
     match cgroup::kill_limit_bytes() {
         Some(bytes) if bytes < machine_memory_bytes() => {
@@ -265,13 +266,12 @@ fn out_of_memory() -> ProcessEnd {
 }
 
 fn kill_group(pid: Pid) {
-    // It fails where there is nobody left. The leader, which is not reaped yet, may have left its
-    // group.
+    // Fails if the group is empty. The leader, which is not reaped yet, may have left its group.
     let _ = kill_process_group(pid, Signal::KILL);
     let _ = kill_process(pid, Signal::KILL);
 }
 
-/// Returns when the process has more of something than it may have.
+/// Returns when the process exceeds one of its limits.
 async fn outgrows(
     pid: Pid,
     limits: JobLimits,
@@ -298,7 +298,7 @@ mod tests {
     use super::*;
     use crate::executor::children::spawner::spawn;
 
-    /// A process that sleeps, and its folder.
+    /// A sleeping process, and its folder.
     async fn sleeping() -> (Started, Printed, tempfile::TempDir) {
         let folder = tempfile::tempdir().unwrap();
         let (pipe, theirs) = io::pipe().unwrap();
@@ -309,7 +309,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn one_that_is_condemned_dies_of_it_and_one_that_is_stopped_does_not() {
+    async fn a_condemned_process_dies_and_a_stopped_one_does_not() {
         for is_expected in [false, true] {
             let (started, printed, _folder) = sleeping().await;
             let process = Process::new(started, printed, None);
@@ -328,9 +328,9 @@ mod tests {
         }
     }
 
-    /// As in uninterruptible sleep: it is killed, and nobody ever hears of its end.
+    /// Simulates uninterruptible sleep: the process is killed, and its end is never noticed.
     #[tokio::test(start_paused = true)]
-    async fn one_that_does_not_end_is_not_waited_for() {
+    async fn a_process_that_does_not_end_is_given_up() {
         let (started, printed, _folder) = sleeping().await;
         let (never, ended) = oneshot::channel();
         let process = Process::new(Started { ended, ..started }, printed, None);
@@ -342,7 +342,7 @@ mod tests {
             has_ended
                 && matches!(death, ProcessEnd::Died { status, .. } if status.signal() == Some(9))
         );
-        // It is reaped once it does.
+        // It is reaped once it ends.
         never.send(()).unwrap();
     }
 }

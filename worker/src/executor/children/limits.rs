@@ -1,7 +1,7 @@
-//! What one process of a job may use, with what it starts. Open files and sizes of files the kernel
-//! limits, from before its program begins; memory and processes the worker counts, up to ten times
-//! a second, since the kernel counts something else: address space says little of memory, and its
-//! processes are those of the whole user.
+//! ! Resource limits of one process of a job and its descendants. The kernel limits open files and
+//! file sizes, from before its program begins. The worker counts memory and processes, up to ten
+//! times a second, since the kernel's limits measure something else: address space says little of
+//! memory, and its limit on processes covers the whole user.
 
 use std::io;
 use std::os::unix::process::CommandExt;
@@ -14,60 +14,59 @@ use rustix::process::{
 use super::family::Members;
 use crate::cgroup::{GroupLimits, ProcessGroup};
 
-/// A process may take up half as much memory again as is budgeted, and this: for code, stacks, the
-/// transport's buffers, and what user code holds for a moment.
+/// Allowed beyond the budget and half of it: for code, stacks, the transport's buffers, and
+/// short-lived data of user code.
 const BESIDE_BUDGET_BYTES: u64 = 256 << 20;
 
-/// Where it may have hardly more than what is beside the budget, one part in this many is its
-/// budget.
+/// If the limit leaves hardly more than this allowance, the budget is one part in this many of the
+/// limit.
 const SMALL_PARTS: u64 = 4;
 
-/// Where the kernel counts them, threads count: for each process so many, and these besides, since
-/// one process of Windrow's has several times as many as there are cores.
+/// A control group counts threads: so many are allowed for each process, and these besides, since a
+/// Windrow process has several times as many threads as there are cores.
 const THREADS_PER_PROCESS: u64 = 16;
 const THREADS_BESIDE: u64 = 4_096;
 
-/// Limits of each process of a job. `None` sets none.
+/// Limits of each process of a job. `None` means no limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct JobLimits {
-    /// Memory of its own, and of what descends from it; where it is left out, half as much again as
-    /// all jobs together may use for intermediate data, and 256 MiB.
+    /// Memory of the process and its descendants; by default, one and a half times the budget of
+    /// all jobs for intermediate data, plus 256 MiB.
     pub memory_bytes: Option<u64>,
-    /// Files and connections that it has open at once.
+    /// Files and connections that may be open at once.
     pub open_files: u64,
-    /// Size of any file that it writes, map outputs and parts included.
+    /// Largest size of any file that it writes, map outputs and parts included.
     pub file_bytes: Option<u64>,
-    /// Itself and those that descend from it, at once.
+    /// Number of processes: itself and its descendants.
     pub processes: u64,
 }
 
 impl Default for JobLimits {
     fn default() -> Self {
-        // Reducers read from many files at once; a leak is noticed before it hurts.
+        // Reducers read many files at once; a leak is noticed before it hurts.
         Self { memory_bytes: None, open_files: 65_536, file_bytes: None, processes: 1_000 }
     }
 }
 
-/// What a process has too much of.
+/// The limit that a process exceeds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Excess {
-    /// So many bytes would have been allowed.
+    /// The memory limit, of so many bytes.
     Memory(u64),
-    /// So many.
+    /// The limit on processes, of so many.
     Processes(u64),
 }
 
 impl JobLimits {
-    /// Fills in the limit of memory that is usual on a worker with this budget, unless another one
-    /// is set.
+    /// Fills in the default memory limit for this budget, unless a limit is set.
     pub(super) fn with_budget(self, budget_bytes: u64) -> Self {
         let memory_bytes = self.memory_bytes.unwrap_or_else(|| usual_bytes(budget_bytes));
         Self { memory_bytes: Some(memory_bytes), ..self }
     }
 
-    /// What the kernel is told where each process has a control group. It counts what a job's files
-    /// have in the page cache, on which the shuffle lives: so a limit that nobody has asked for is
-    /// not less than on a worker which has the `usual_budget_bytes` of its machine.
+    /// Limits for the process's control group. The kernel counts the page cache of a job's files,
+    /// from which the shuffle is served: so a default limit is not lower than on a worker with the
+    /// `usual_budget_bytes` of its machine.
     pub(super) fn of_group(self, budget_bytes: u64, usual_budget_bytes: u64) -> GroupLimits {
         let usual = || usual_bytes(budget_bytes.max(usual_budget_bytes));
         GroupLimits {
@@ -79,7 +78,7 @@ impl JobLimits {
         }
     }
 
-    /// What a process may be told to use of `budget_bytes`, so that it is not killed for doing so.
+    /// The share of `budget_bytes` that a process may use without exceeding its memory limit.
     pub(super) fn budget_within(self, budget_bytes: u64) -> u64 {
         self.memory_bytes.map_or(budget_bytes, |most| {
             let usual = most.saturating_sub(BESIDE_BUDGET_BYTES) / 3 * 2;
@@ -87,36 +86,37 @@ impl JobLimits {
         })
     }
 
-    /// Has the kernel limit the process of `command`, with all that it starts, and give it a
-    /// session of its own.
+    /// Makes the kernel limit the process of `command` and its descendants, in a session of their
+    /// own.
     pub(super) fn bind(self, command: &mut Command) {
         let limit = move || {
-            // So it has no terminal, and leads a group of its own.
+            // A session has no terminal, and the process leads a group of its own.
             setsid()?;
-            // What its worker was started with is not for it: a lock of whoever has started that, a
-            // log. Where the kernel does not know the call, roles have seen to it themselves.
+            // Inherited descriptors, such as a lock or a log of the worker's parent, must not reach
+            // the job. Where the kernel lacks the call, roles have marked them close-on-exec
+            // themselves.
             close_inherited();
-            // A dump of a process with gigabytes of data is of no use to anybody. Where a program
-            // takes dumps, the kernel asks it to take one of no bytes as well, but none of a single
-            // byte.
+            // Disables core dumps: nobody wants a dump of gigabytes of data. With a limit of 0, a
+            // core handler program would still be asked to take a dump; with a limit of 1, it is
+            // not.
             set(Resource::Core, 1)?;
             set(Resource::Nofile, self.open_files)?;
             self.file_bytes.map_or(Ok(()), |bytes| set(Resource::Fsize, bytes))?;
-            // What it starts, and what leaves it, stays countable. Where the system has nothing of
-            // the kind, it is as it was.
+            // As a subreaper, it keeps orphaned descendants countable. Where the system lacks it,
+            // nothing changes.
             let _ = set_child_subreaper(Some(getpid()));
             Ok(())
         };
-        // SAFETY: between fork and exec, only what is safe in a signal handler may be done: this
-        // makes a few system calls, and takes no lock and no memory, and neither do its errors.
+        // SAFETY: between fork and exec, only async-signal-safe operations are allowed: this makes
+        // a few system calls, takes no lock and allocates nothing, and neither do its errors.
         #[allow(unsafe_code)]
         unsafe {
             command.pre_exec(limit);
         }
     }
 
-    /// What the process has too much of now, with all that descends from it, and all that is in its
-    /// control group. Reads some files of the kernel's for each of them.
+    /// The limit that the process, its descendants and its control group exceed now. Reads a few
+    /// kernel files for each of them.
     pub(super) fn excess(self, pid: Pid, group: Option<&ProcessGroup>) -> Option<Excess> {
         let family = Members::of(pid, self.processes.saturating_add(1));
         let of_group = group.and_then(ProcessGroup::memory_bytes);
@@ -129,16 +129,15 @@ impl JobLimits {
     }
 }
 
-/// Of memory, for a process on a worker with this budget.
+/// The default memory limit of a process on a worker with this budget.
 fn usual_bytes(budget_bytes: u64) -> u64 {
     budget_bytes.saturating_add(budget_bytes / 2).saturating_add(BESIDE_BUDGET_BYTES)
 }
 
-/// Has all descriptors but the standard ones closed when the program begins. As it is safe between
-/// fork and exec.
+/// Marks all descriptors but the standard ones close-on-exec. Async-signal-safe.
 fn close_inherited() {
     const AFTER_STANDARD: libc::c_uint = 3;
-    // SAFETY: it is given numbers only.
+    // SAFETY: all arguments are integers.
     #[allow(unsafe_code)]
     unsafe {
         let all = libc::c_uint::MAX;
@@ -147,7 +146,7 @@ fn close_inherited() {
     }
 }
 
-/// For good, or to what is allowed already if that is less.
+/// Sets the soft and the hard limit, or keeps the present hard limit if that is lower.
 fn set(resource: Resource, most: u64) -> io::Result<()> {
     let most = getrlimit(resource).maximum.unwrap_or(u64::MAX).min(most);
     setrlimit(resource, Rlimit { current: Some(most), maximum: Some(most) })?;
@@ -162,7 +161,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_kernel_keeps_what_it_was_told() {
+    fn the_kernel_enforces_the_limits() {
         let limits = JobLimits { file_bytes: Some(4_096), open_files: 17, ..Default::default() };
         let mut command = Command::new("sh");
         command.args(["-c", "ulimit -n; ulimit -Hn; ulimit -c; ulimit -f"]);
@@ -171,11 +170,11 @@ mod tests {
         let said = String::from_utf8(output.stdout).unwrap();
         let said: Vec<&str> = said.split_whitespace().collect();
         assert_eq!(said[..3], ["17", "17", "0"]);
-        // In blocks of 512 bytes, or of 1,024.
+        // In blocks of 512 bytes, or of 1,024, depending on the shell.
         assert!(["8", "4"].contains(&said[3]), "{said:?}");
     }
 
-    /// What the worker was started with may be anything of whoever has started it.
+    /// The worker may have inherited any descriptors from its parent.
     #[test]
     fn descriptors_of_the_worker_are_closed() {
         use std::os::fd::AsRawFd;
@@ -197,7 +196,7 @@ mod tests {
     #[test]
     fn descendants_are_counted_up_to_a_limit() {
         let mut command = Command::new("sh");
-        // What a shell starts in the background reads nothing unless it is told to.
+        // A shell gives background commands an empty input unless it is redirected.
         let script = "exec 3<&0; sh -c 'cat <&3 & cat <&3 & echo ready; wait' & cat <&3 & wait";
         command.args(["-c", script]);
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
@@ -216,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn memory_follows_the_budget_unless_it_is_said() {
+    fn the_memory_limit_follows_the_budget_unless_it_is_set() {
         let limits = JobLimits::default();
         assert_eq!(limits.with_budget(1 << 30).memory_bytes, Some((3 << 29) + (256 << 20)));
         assert_eq!(limits.with_budget(u64::MAX).memory_bytes, Some(u64::MAX));
@@ -224,10 +223,9 @@ mod tests {
         assert_eq!(said.with_budget(1 << 30).memory_bytes, Some(5));
     }
 
-    /// A small budget leaves a large machine its page cache, unless somebody has said what is the
-    /// most.
+    /// A small budget leaves the page cache of a large machine alone, unless a limit is set.
     #[test]
-    fn the_kernels_limits_are_no_less_than_the_workers() {
+    fn the_kernels_limits_are_no_lower_than_the_workers() {
         let limits = JobLimits { processes: 10, ..Default::default() };
         let of_group = |budget, usual| limits.of_group(budget, usual).memory_bytes;
         assert_eq!(of_group(1 << 30, 8 << 30), (12 << 30) + (256 << 20));

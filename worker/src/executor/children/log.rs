@@ -1,7 +1,7 @@
-//! Tells the coordinator what the processes of jobs print, so that their users can read it: while
-//! they run, and when they and this worker are gone.
+//! ! Sends the output of jobs' processes to the coordinator, where users can read it while the
+//! processes run, and when they and this worker are gone.
 //!
-//! It is for people: each telling replaces the one before, none is waited for, and none is told
+//! It is for people: each message replaces the one before, none is waited for, and none is sent
 //! twice.
 
 use std::sync::Arc;
@@ -15,16 +15,16 @@ use windrow_proto::v1;
 use super::child::Child;
 use super::printed::{PrintedSoFar, TAIL_BYTES_MAX};
 
-/// Hears what processes have printed.
+/// Receives the output of processes.
 pub(crate) type PrintedLogs = mpsc::Receiver<v1::Printed>;
 
-/// How often to look for something new.
+/// How often to look for new output.
 const LOOK: Duration = Duration::from_secs(1);
-/// What is told of a process while it runs; when it is gone, all that is kept in memory.
+/// Most bytes sent of a running process; when it is gone, everything kept in memory is sent.
 const RUNNING_BYTES_MAX: usize = 16 << 10;
-/// Tasks of one process that are told.
+/// Most tasks listed for one process.
 const TASKS_MAX: usize = 100_000;
-/// Tellings that wait for a session.
+/// Messages that wait for a session.
 pub(super) const WAITING_MAX: usize = 16;
 
 /// Follows a process until it is gone.

@@ -1,17 +1,16 @@
-//! Runs the attempts of each job in a process of its own, so that whatever user code does harms no
-//! other job.
+//! Runs the attempts of each job in a process of its own, so that user code cannot harm other jobs.
 //!
 //! ```text
 //!  Children -- by job --> ChildrenOfJob -- main, and one for each suspect --> Child ==== process
-//!      |                      which outputs are here                      what runs in it
+//!      |                      which outputs are here                      its attempts
 //!      +-- spawner: starts them         life: watches and reaps them
-//!      +-- Printed: what they print     log: tells it
+//!      +-- printed: records their output  log: sends it
 //! ```
 //!
 //! A process is an executor like that of embedded mode, for one job: it reads input, sorts, writes
 //! segments, fetches from other workers and serves its outputs by itself, and no data goes through
-//! here. It lives from the job's first attempt until the job is released. Nothing that it says is
-//! believed further than its own job.
+//! here. It lives from the job's first attempt until the job is released. Its messages are trusted
+//! for its own job only.
 
 use std::collections::HashMap;
 use std::io;
@@ -67,40 +66,42 @@ use crate::sync::lock;
 use child::Child;
 use job::ChildrenOfJob;
 
-/// Hears of outputs that were lost with the process that had them.
+/// Receives outputs that were lost with the process that held them.
 pub(crate) type LostOutputs = mpsc::UnboundedReceiver<Vec<AttemptId>>;
 
 /// A process that is being started.
 type Starting = JoinHandle<Result<Arc<Child>, FailureCause>>;
 
-/// What the processes may use.
+/// Settings of the processes.
 pub(crate) struct ChildSettings {
-    /// What to start.
+    /// Finds the executable to start.
     pub programs: Programs,
-    /// Threads of each.
+    /// Threads of each process.
     pub threads: u32,
-    /// Memory of all of them together.
+    /// Memory of all processes together.
     pub memory_bytes: u64,
     /// This machine, as in [`ExecutorConfig`](super::ExecutorConfig).
     pub host: String,
-    /// How long they wait for other workers.
+    /// Timeouts for fetches from other workers.
     pub fetch: FetchTimeouts,
-    /// What they show each other; `None` where the cluster is open.
+    /// The certificates with which they identify themselves to each other; `None` in an open
+    /// cluster.
     pub certificates: Option<Arc<JobCertificates>>,
-    /// Who may be at the other end of a connection where the cluster is open.
+    /// The users whose connections are accepted in an open cluster.
     pub local_users: LocalUsers,
-    /// Folders that they must not see, without links in their paths: first the worker's, of which
-    /// they see what is their job's. `None` limits nothing.
+    /// Folders that they must not see, by canonical path: first the worker's, of which they see
+    /// only their job's files. `None` hides nothing.
     pub hidden: Option<Arc<[PathBuf]>>,
-    /// What they may ask of the system; `None` limits nothing.
+    /// The filter of their system calls; `None` allows all.
     pub calls: Option<CallFilter>,
-    /// Whom they run as; `None` is this worker's user.
+    /// The users that they run as; `None` is this worker's user.
     pub users: Option<Arc<Users>>,
-    /// What each may use.
+    /// The limits of each process.
     pub limits: JobLimits,
-    /// Where what they leave behind comes to; `None` where it goes elsewhere.
+    /// Reaps their orphans; `None` where another process adopts them.
     pub orphans: Option<Arc<Orphans>>,
-    /// In which each has a control group; `None` where none was given to this worker.
+    /// The group in which each process gets a control group of its own; `None` where none was
+    /// delegated to this worker.
     pub groups: Option<Arc<Delegated>>,
 }
 
@@ -113,20 +114,20 @@ pub(crate) struct Children {
     ending: Mutex<Vec<Arc<ChildrenOfJob>>>,
     last_serial: AtomicU32,
     living: Mutex<u64>,
-    /// Folders that are still to be removed.
+    /// Folders that still have to be removed.
     doomed: Mutex<Vec<PathBuf>>,
-    /// What each process may use of the memory.
+    /// The memory share of each process.
     share_bytes: watch::Sender<u64>,
     lost: mpsc::UnboundedSender<Vec<AttemptId>>,
     printed: mpsc::Sender<v1::Printed>,
-    /// Answers for jobs of which there is nothing here.
+    /// Answers for jobs that are not here.
     nothing: ShuffleService,
     /// Dropped last: the folder stays locked while anything is removed from it.
     directory: WorkerDirectory,
 }
 
 impl Children {
-    /// Has no process yet.
+    /// An executor without any process yet.
     pub(crate) fn new(
         settings: ChildSettings,
         directory: WorkerDirectory,
@@ -154,17 +155,17 @@ impl Children {
         Ok((children, losses, logs))
     }
 
-    /// Where the folders of jobs are, absolute.
+    /// The absolute path of the folder with the jobs' folders.
     pub(super) fn directory(&self) -> &Path {
         self.directory.jobs()
     }
 
-    /// Who this worker is; its processes follow.
+    /// This worker's identity, which its processes follow.
     pub(crate) fn identity(&self) -> &Identity {
         &self.identity
     }
 
-    /// Runs an attempt to its end, as [`Executor::run`](super::Executor::run) says.
+    /// Runs an attempt to its end; see [`Executor::run`](super::Executor::run).
     pub(crate) async fn run(
         self: &Arc<Self>,
         mut request: RunRequest,
@@ -184,7 +185,7 @@ impl Children {
                     return Err(FailureCause::Cancelled);
                 }
             };
-            // One that died before it could be asked is followed by another.
+            // A process that died before it got the request is replaced by another.
             let ended = match child.run(request, &progress, &cancel).await {
                 Ok(ended) => ended,
                 Err(not_run) => {
@@ -201,7 +202,7 @@ impl Children {
         }
     }
 
-    /// Removes the output that a map attempt has left.
+    /// Removes the output of a map attempt.
     pub(crate) async fn discard_output(&self, attempt: AttemptId) {
         let Some(job) = lock(&self.jobs).get(&attempt.task.job).cloned() else { return };
         job.forget_output(attempt);
@@ -212,8 +213,9 @@ impl Children {
         super::blocking(move || drop(file)).await;
     }
 
-    /// Ends the processes of a job and removes what they have left. Calls `on_end` in between, also
-    /// where there is nothing of the job: when those have ended, too, that an earlier call ends.
+    /// Ends the processes of a job and removes its files. Calls `on_end` in between, when all
+    /// processes of the job have ended, also those that an earlier call is ending; and also where
+    /// the job is not here.
     pub(crate) async fn release(&self, id: JobId, on_end: impl FnOnce()) {
         let job = lock(&self.jobs).remove(&id);
         let ending: Vec<_> = {
@@ -241,7 +243,7 @@ impl Children {
         self.settings.certificates.iter().for_each(|certificates| certificates.forget_all());
     }
 
-    /// Whether anything of a job has been here since it began.
+    /// Whether anything of the job is here.
     pub(crate) fn knows(&self, job: JobIdentity) -> bool {
         self.known(job).is_some()
     }
@@ -250,9 +252,9 @@ impl Children {
         lock(&self.jobs).values().find(|known| known.identity == job).cloned()
     }
 
-    /// Hands a connection to the process that serves a job. Where there is nothing of the job, that
-    /// is answered, and the connection is closed: when it is made anew, there may be. In a secured
-    /// cluster there is nothing to answer with.
+    /// Hands a connection to the process that serves the job. If the job is not here, the peer gets
+    /// that answer, and the connection is closed: the job may be here when the peer reconnects. In
+    /// a secured cluster there is no certificate to answer with.
     pub(crate) async fn serve(
         self: &Arc<Self>,
         job: JobIdentity,
@@ -263,7 +265,7 @@ impl Children {
         }
         let Some(job) = self.known(job) else {
             if self.settings.certificates.is_some() {
-                return Err(io::Error::other(format!("there is nothing of job {job} here")));
+                return Err(io::Error::other(format!("job {job} is not here")));
             }
             answer_once(self.nothing.clone(), connection).await;
             return Ok(());
@@ -272,15 +274,15 @@ impl Children {
             let main = self.main_of(&job).await.map_err(io::Error::other)?;
             let main = main.map_err(|cause| io::Error::other(cause.to_string()))?;
             match main.hand_over(&connection).await {
-                // It has died a moment ago: its successor has what is left.
+                // It has just died: its successor has the outputs that are left.
                 Err(_) if main.is_ending_soon().await => {}
                 handed_over => return handed_over,
             }
         }
     }
 
-    /// A process for an attempt, when what it is started from is here: started, if need be, to the
-    /// end, whether or not anybody waits for it by then.
+    /// A process for an attempt, once the job's files are here. A start runs to its end even if the
+    /// caller stops waiting.
     fn process_for(
         self: &Arc<Self>,
         job: &Arc<ChildrenOfJob>,
@@ -294,13 +296,14 @@ impl Children {
         })
     }
 
-    /// The process that serves a job, likewise.
+    /// The process that serves a job's outputs; likewise.
     fn main_of(self: &Arc<Self>, job: &Arc<ChildrenOfJob>) -> Starting {
         let (children, job) = (Arc::clone(self), Arc::clone(job));
         tokio::spawn(async move { job.main(&children).await })
     }
 
-    /// The job, unless the attempt has been cancelled: the release of its job may have come first.
+    /// The job's state, unless the attempt has been cancelled: the job may already have been
+    /// released.
     fn job(
         &self,
         id: JobId,
@@ -312,12 +315,14 @@ impl Children {
             return Err(FailureCause::Cancelled);
         }
         let job = jobs.entry(id).or_insert_with(|| Arc::new(ChildrenOfJob::new(id, identity)));
-        debug_assert_eq!(job.identity, identity, "a session gives a number to one job");
+        debug_assert_eq!(
+            job.identity, identity,
+            "within a session, a job number belongs to one job"
+        );
         Ok(Arc::clone(job))
     }
 
-    /// Kills a process in which nothing runs but threads that were given up, unless outputs would
-    /// be lost with it.
+    /// Kills a process in which only abandoned threads run, unless outputs would be lost with it.
     async fn end_strays(self: &Arc<Self>, job: &Arc<ChildrenOfJob>, child: &Child) {
         let (this, of) = (Arc::clone(self), Arc::clone(job));
         let looked = tokio::task::spawn_blocking(move || of.has_outputs_in_memory(&this)).await;
@@ -326,9 +331,9 @@ impl Children {
         }
     }
 
-    /// Ends a job's processes and removes its folder, by another name first, so that the job's may
-    /// be used again. What cannot be removed, for want of descriptors or because a file system
-    /// hangs, is tried again with the next one.
+    /// Ends a job's processes and removes its folder, which is renamed first so that its name is
+    /// free. If it cannot be removed, for want of descriptors or because a file system hangs, the
+    /// next release tries again.
     async fn put_away(&self, job: &ChildrenOfJob) {
         job.end().await;
         let path = self.directory().join(job.id.to_string());
@@ -336,18 +341,18 @@ impl Children {
         let user = job.take_user();
         let remove = move || {
             if let Some(Err(error)) = user.as_ref().map(|user| user.end_all()) {
-                tracing::warn!(%error, "what a job has left running cannot be ended");
+                tracing::warn!(%error, "cannot end processes that a job has left behind");
             }
             match put_aside(&path) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                    tracing::warn!(path = %path.display(), %error, "a job's folder could not be put aside");
+                    tracing::warn!(path = %path.display(), %error, "cannot move a job's folder aside");
                 }
                 Err(_) => {}
                 Ok(aside) => all.push(aside),
             }
             all.retain(|doomed| match remove_tree(doomed) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                    tracing::warn!(path = %doomed.display(), %error, "a job's folder could not be removed yet");
+                    tracing::warn!(path = %doomed.display(), %error, "cannot remove a job's folder yet; trying again later");
                     true
                 }
                 _ => false,
@@ -362,10 +367,12 @@ impl Children {
         }
     }
 
-    /// Ends what has left the group of a process of a job that is gone. May block for a moment.
+    /// Ends processes that have left the group of a job's process that is gone. May block for a
+    /// moment.
     fn end_orphans(&self) {
         let Some(orphans) = &self.settings.orphans else { return };
-        // Their environment was chosen here, and they have it unless they took pains not to.
+        // The worker chose their environment, and they keep it unless they went out of their way to
+        // change it.
         let temporary = [b"TMPDIR=", self.directory().as_os_str().as_encoded_bytes()].concat();
         let is_in = |environment: &[u8]| {
             environment.split(|byte| *byte == 0).any(|entry| entry.starts_with(&temporary))
@@ -373,7 +380,7 @@ impl Children {
         orphans.end_those_of_jobs(is_in);
     }
 
-    /// Shares the memory out among so many more processes, or fewer.
+    /// Divides the memory among so many more processes, or fewer.
     fn count_living(&self, change: i64) {
         let mut living = lock(&self.living);
         *living = living.saturating_add_signed(change);
@@ -382,7 +389,7 @@ impl Children {
     }
 }
 
-/// Ends a process that was to be for one attempt, which does not want it any more.
+/// Ends a process that was started for one attempt which no longer wants it.
 async fn end_unused(starting: Starting) {
     if let Ok(Ok(child)) = starting.await {
         child.end().await;

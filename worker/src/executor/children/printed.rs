@@ -1,4 +1,4 @@
-//! What the process of a job prints: its beginning and its end are kept in a file, whatever its
+//! ! The output of a job's process: its beginning and its end are kept in a file, whatever its
 //! length.
 
 use std::collections::VecDeque;
@@ -12,31 +12,31 @@ use windrow_security::files::private;
 
 use crate::sync::lock;
 
-/// What is kept of the beginning.
+/// Most bytes kept of the beginning.
 const HEAD_BYTES_MAX: u64 = 1 << 20;
-/// What is kept of the end.
+/// Most bytes kept of the end.
 pub(super) const TAIL_BYTES_MAX: usize = 64 << 10;
 
-/// What the message of a death shows at most.
+/// Most bytes shown in the message about a death.
 const SHOWN_BYTES_MAX: usize = 2 << 10;
 const SHOWN_LINES_MAX: usize = 10;
 
-/// What a process has printed so far.
+/// The output of a process so far.
 #[derive(Default)]
 struct Kept {
     bytes: u64,
-    /// The last of them, whether or not they are part of the beginning.
+    /// The last bytes, whether or not they belong to the beginning.
     tail: VecDeque<u8>,
 }
 
-/// The output of a process, being written to a file.
+/// The output of a process, recorded to a file.
 pub(super) struct Printed {
     kept: Arc<Mutex<Kept>>,
     end: Option<oneshot::Receiver<()>>,
 }
 
 impl Printed {
-    /// Takes what comes from `pipe` to the file at `path`, on a thread of its own, until all copies
+    /// Copies the bytes of `pipe` to the file at `path`, on a thread of its own, until all copies
     /// of the other end are closed.
     pub(super) fn record(pipe: PipeReader, path: PathBuf) -> io::Result<Self> {
         let kept = Arc::<Mutex<Kept>>::default();
@@ -44,14 +44,14 @@ impl Printed {
         let shared = Arc::clone(&kept);
         std::thread::Builder::new().name("windrow-printed".into()).spawn(move || {
             if let Err(error) = record(pipe, &path, &shared) {
-                tracing::warn!(path = %path.display(), %error, "what a job prints cannot be kept");
+                tracing::warn!(path = %path.display(), %error, "cannot record the output of a job");
             }
             let _ = ended.send(());
         })?;
         Ok(Self { kept, end: Some(end) })
     }
 
-    /// Waits until nothing can come any more.
+    /// Waits until no more output can arrive.
     pub(super) async fn end(&mut self) {
         if let Some(end) = self.end.take() {
             let _ = end.await;
@@ -64,22 +64,23 @@ impl Printed {
         last_lines(&tail)
     }
 
-    /// A way to read it while it grows.
+    /// A handle that reads the output while it grows.
     pub(super) fn so_far(&self) -> PrintedSoFar {
         PrintedSoFar(Arc::clone(&self.kept))
     }
 }
 
-/// What a process has printed, at any moment.
+/// The output of a process, readable at any moment.
 pub(super) struct PrintedSoFar(Arc<Mutex<Kept>>);
 
 impl PrintedSoFar {
-    /// How many bytes.
+    /// Number of bytes so far.
     pub(super) fn bytes(&self) -> u64 {
         lock(&self.0).bytes
     }
 
-    /// How many bytes, and the last of them: at most `bytes_max`, of those that are kept in memory.
+    /// Number of bytes so far, and the last of them: at most `bytes_max`, of those that are kept in
+    /// memory.
     pub(super) fn tail(&self, bytes_max: usize) -> (u64, Vec<u8>) {
         let kept = lock(&self.0);
         let skipped = kept.tail.len().saturating_sub(bytes_max);
@@ -95,10 +96,10 @@ fn last_lines(tail: &[u8]) -> String {
     text[start..].to_string()
 }
 
-/// Reads on when nothing can be written: the job must not wait for it.
+/// Goes on reading when nothing can be written: the job must not block on its output.
 fn record(mut pipe: PipeReader, path: &Path, kept: &Mutex<Kept>) -> io::Result<()> {
-    // The job may write to this folder, and could have put a link there that leads to what it must
-    // not write to.
+    // The job may write to this folder, and could have put a link there that leads to a file which
+    // it must not write to.
     let mut file = private().write(true).create_new(true).open(path);
     let mut buffer = vec![0; 64 << 10];
     loop {
@@ -118,7 +119,7 @@ fn record(mut pipe: PipeReader, path: &Path, kept: &Mutex<Kept>) -> io::Result<(
     write_end(&mut file?, &lock(kept))
 }
 
-/// Writes what came after the beginning, as far as it was kept.
+/// Writes the part after the beginning, as far as it was kept.
 fn write_end(file: &mut File, kept: &Kept) -> io::Result<()> {
     let rest = kept.bytes.saturating_sub(HEAD_BYTES_MAX);
     let shown = (kept.tail.len() as u64).min(rest);
@@ -165,7 +166,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn of_long_output_the_ends_are_kept() {
+    async fn both_ends_of_long_output_are_kept() {
         let text: String = (0..1_000_000).map(|line| format!("{line}\n")).collect();
         let (kept, last) = recorded(text.as_bytes()).await;
         let kept = String::from_utf8(kept).unwrap();

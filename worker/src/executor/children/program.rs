@@ -1,4 +1,4 @@
-//! Which program the process of a job runs, and in which surroundings.
+//! ! The command of a job's process, and its environment.
 
 use std::ffi::OsString;
 use std::fs::File;
@@ -14,15 +14,15 @@ use windrow_jobs::FailureCause;
 
 use crate::files::give_back;
 
-/// What the owner of an executable must be allowed to do with it.
+/// Permissions that the owner of an executable needs.
 const TO_START: u32 = 0o500;
 
-/// The argument by which a program knows that it is to be the process of a job.
+/// The argument that makes a program serve as the process of a job.
 pub const CHILD_ARGUMENT: &str = "--windrow-job-process";
 
-/// What such a process inherits of its worker's environment: how to find programs and files, and
-/// how to show text, time and panics. Credentials are not among it. Its temporary folder is one of
-/// its own.
+/// The environment variables that such a process inherits from its worker: for finding programs and
+/// files, and for formatting text, time and panics. Credentials are not among them. Its temporary
+/// folder is its own.
 const INHERITED: [&str; 8] =
     ["PATH", "HOME", "LANG", "LC_ALL", "TZ", "LD_LIBRARY_PATH", "RUST_BACKTRACE", "RUST_LOG"];
 
@@ -30,33 +30,32 @@ const INHERITED: [&str; 8] =
 /// `prefix`, and then [`CHILD_ARGUMENT`](super::CHILD_ARGUMENT). Clones are the same.
 #[derive(Clone, Debug)]
 pub struct ChildProgram {
-    /// Kept open, so that it does no harm when the file is replaced.
+    /// Kept open, so that replacing the file does no harm.
     executable: Arc<File>,
     prefix: Vec<OsString>,
 }
 
 impl ChildProgram {
-    /// The executable of this process. `prefix` are the arguments that come before those of
-    /// Windrow's, in programs that have commands besides.
+    /// The executable of this process. `prefix` holds the arguments before Windrow's, for programs
+    /// with subcommands.
     ///
-    /// # Errors
-    /// When it cannot be opened.
+    /// # Errors When it cannot be opened.
     pub fn own(prefix: Vec<OsString>) -> io::Result<Self> {
         Ok(Self { executable: Arc::new(File::open("/proc/self/exe")?), prefix })
     }
 
-    /// The same executable with other arguments before those of Windrow's.
+    /// The same executable with other arguments before Windrow's.
     pub(crate) fn with_prefix(&self, prefix: Vec<OsString>) -> Self {
         Self { executable: Arc::clone(&self.executable), prefix }
     }
 
-    /// A program that was shipped here, with the arguments that come before those of Windrow's.
+    /// A program that was shipped here, with the arguments before Windrow's.
     pub(crate) fn shipped(executable: File, prefix: Vec<OsString>) -> Self {
         Self { executable: Arc::new(executable), prefix }
     }
 
-    /// Has this user be allowed to start it, if it is the file's owner: a job's process can take
-    /// that away.
+    /// Restores this user's right to start it, if the user owns the file: a job's process can
+    /// remove the permission.
     pub(crate) fn make_usable(&self) -> Result<(), FailureCause> {
         let failed = |error| FailureCause::io(self.path(), &error);
         give_back(&*self.executable, TO_START).map_err(failed)
@@ -67,7 +66,7 @@ impl ChildProgram {
         path.unwrap_or_default()
     }
 
-    /// What the system's refusal to start it comes from.
+    /// Explains why the system refused to start it.
     pub(super) fn why_not_started(&self, error: &io::Error) -> String {
         let path = self.path();
         match error.kind() {
@@ -84,12 +83,12 @@ impl ChildProgram {
         }
     }
 
-    /// What is started.
+    /// The executable.
     pub(super) fn executable(&self) -> &File {
         &self.executable
     }
 
-    /// The command that starts it, without any input or output.
+    /// The command that starts it, without input or output.
     pub(super) fn command(&self) -> Command {
         let mut command = Command::new(format!("/proc/self/fd/{}", self.executable.as_raw_fd()));
         command.arg0("windrow-job").args(&self.prefix).arg(CHILD_ARGUMENT);
@@ -103,7 +102,7 @@ impl ChildProgram {
     }
 }
 
-/// Whether programs on the same file system cannot be started.
+/// Whether the file system forbids starting programs (noexec).
 pub(crate) fn is_noexec(file: impl AsFd) -> bool {
     fstatvfs(file).is_ok_and(|disk| disk.f_flag.contains(StatVfsMountFlags::NOEXEC))
 }

@@ -1,10 +1,10 @@
-//! The thread of a process: it starts it, and stays as long as that lives, since the kernel tells a
-//! process that its parent has died when the *thread* that has started it ends.
+//! ! The thread of a process: it starts the process, and stays as long as the process lives, since
+//! the kernel sends the parent-death signal when the *thread* that started a process ends.
 //!
-//! The thread enters a scope of Landlock first: from then on it can signal nothing but what it
-//! starts, with all that descends from that, whatever groups and parents they give themselves. So
-//! "signal all processes that I may" means the whole family and nobody else, and the kernel does it
-//! at once: no process gets away by starting another one and ending, however fast.
+//! The thread enters a Landlock scope first: from then on it can signal only the processes that it
+//! starts and their descendants, whatever groups and parents they choose. So "signal all processes
+//! that I may" reaches the whole family and nobody else, atomically in the kernel: no process
+//! escapes by forking and exiting, however fast.
 
 use std::io;
 use std::process::{Child, Command};
@@ -16,21 +16,21 @@ use tokio::sync::oneshot;
 
 use super::confinement::enter_scope;
 
-/// A process that was started.
+/// A started process.
 pub(super) struct Started {
-    /// To be reaped by whoever has this.
+    /// To be reaped by the holder.
     pub(super) child: Child,
-    /// When it has ended.
+    /// Resolves when it has ended.
     pub(super) ended: oneshot::Receiver<()>,
     pub(super) family: Family,
 }
 
-/// What descends from a process, however it has hidden.
+/// The descendants of a process, however they hide.
 pub(super) struct Family(mpsc::Sender<oneshot::Sender<bool>>);
 
 impl Family {
-    /// Kills all of it, once the process itself has ended. False where the kernel cannot tell who
-    /// that is.
+    /// Kills all of them, once the process itself has ended. False if the kernel does not support
+    /// scopes.
     pub(super) async fn kill(&self) -> bool {
         let (done, killed) = oneshot::channel();
         self.0.send(done).is_ok() && killed.await.unwrap_or(false)
@@ -51,19 +51,19 @@ fn live(mut command: Command, is_scoped: bool, answer: oneshot::Sender<io::Resul
         Ok(child) => child,
         Err(error) => return drop(answer.send(Err(error))),
     };
-    // Closes what it was given.
+    // Closes the descriptors that the command holds.
     drop(command);
     let pid = Pid::from_child(&child);
     let (orders, received) = mpsc::channel();
     let (has_ended, ended) = oneshot::channel();
     if let Err(Ok(mut unwanted)) = answer.send(Ok(Started { child, ended, family: Family(orders) }))
     {
-        // Nobody waits for it any more.
+        // The caller has stopped waiting.
         let _ = unwanted.child.kill();
         let _ = unwanted.child.wait();
         return;
     }
-    // It is left to be reaped.
+    // The process is left to be reaped.
     let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
     while matches!(waitid(WaitId::Pid(pid), options), Err(Errno::INTR)) {}
     let _ = has_ended.send(());
@@ -72,15 +72,16 @@ fn live(mut command: Command, is_scoped: bool, answer: oneshot::Sender<io::Resul
     }
 }
 
-/// Kills all that this thread may signal, but this process. To be called on a thread that has
-/// entered a scope.
+/// Kills all processes that this thread may signal, except this one. To be called on a thread that
+/// has entered a scope.
 fn kill_all() -> bool {
-    // It would be fatal to be wrong about that: whoever has started this process is never in it.
+    // A mistake about the scope would be fatal, so it is checked: the parent of this process is
+    // never in it.
     if getppid().is_some_and(|parent| test_kill_process(parent).is_ok()) {
-        tracing::error!("a bug in the engine: a thread is in no scope");
+        tracing::error!("a bug in the engine: a thread is outside its scope");
         return false;
     }
-    // SAFETY: it is given numbers only.
+    // SAFETY: all arguments are integers.
     #[allow(unsafe_code)]
     unsafe {
         libc::kill(-1, libc::SIGKILL);
@@ -97,16 +98,16 @@ mod tests {
     use super::*;
     use crate::executor::children::knows_scopes;
 
-    /// One that was started beside it stays.
+    /// An unrelated process that was started beside it stays.
     #[tokio::test]
-    async fn a_family_ends_whatever_its_members_have_done() {
+    async fn a_family_ends_even_if_its_members_hide() {
         if !knows_scopes() {
             return;
         }
         let mut other = Command::new("sleep").arg("1000").spawn().unwrap();
         let (pipe, theirs) = io::pipe().unwrap();
         let mut command = Command::new("sh");
-        // Of sessions of their own, with no environment, and parents that have ended.
+        // In sessions of their own, without an environment, and orphaned.
         let script = "setsid env -i sh -c 'sleep 1000 & sleep 1000 & echo ready' & exit 0";
         command.args(["-c", script]).process_group(0).stdin(Stdio::null()).stdout(theirs);
         let mut started = spawn(command, true).await.unwrap();
@@ -114,7 +115,7 @@ mod tests {
         let mut lines = BufReader::new(pipe).lines();
         assert_eq!(lines.next().unwrap().unwrap(), "ready");
         assert!(started.family.kill().await);
-        // The end of the pipe, when all that could write to it have ended.
+        // The pipe ends when every process that could write to it has ended.
         assert!(lines.next().is_none());
         started.child.wait().unwrap();
         assert!(other.try_wait().unwrap().is_none());
@@ -123,7 +124,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn one_that_cannot_be_started_says_so() {
+    async fn a_start_that_fails_returns_its_error() {
         let error = spawn(Command::new("/no/such/program"), true).await.err().unwrap();
         assert_eq!(error.kind(), io::ErrorKind::NotFound);
     }

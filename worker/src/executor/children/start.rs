@@ -1,5 +1,5 @@
-//! Starts a process: what it is given, what is said first, and what goes on beside it as long as it
-//! lives.
+//! ! Starts a process: its descriptors and limits, the first messages, and the tasks beside it as
+//! long as it lives.
 
 use std::io;
 use std::os::fd::AsFd;
@@ -36,23 +36,22 @@ use crate::executor::{no_credentials, ready_jobs_folder};
 use crate::identity::Leaseholder;
 use crate::wire;
 
-/// How long it may take until it listens. The user's `main` comes first.
+/// How long it may take to be ready. The user's `main` runs first.
 const START_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// How long what it said last may take to be read when it is gone.
+/// How long its last messages may take to be read when it is gone.
 const LAST_WORDS_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Messages that wait for it to listen.
+/// Messages that may wait until it is ready.
 const WAITING_MAX: usize = 256;
 
-/// How much rather than its worker it is to be killed when the machine has no memory left, of
-/// 1,000.
+/// How much it is preferred to its worker by the kernel's out-of-memory killer, out of 1,000.
 const KILL_RATHER: &str = "500";
 
-/// Folder for temporary files, in the job's.
+/// Subfolder of the job's folder for temporary files.
 pub(super) const TEMPORARY: &str = "tmp";
 
-/// Its ends of what a process is connected by.
+/// The worker's ends of the connections to a process.
 struct Connected {
     process: Process,
     printed: PrintedSoFar,
@@ -63,7 +62,7 @@ struct Connected {
 }
 
 impl Children {
-    /// Starts a process for a job, and returns it when it listens.
+    /// Starts a process for a job, and returns it when it is ready.
     pub(super) async fn start_child(
         self: &Arc<Self>,
         job: &Arc<ChildrenOfJob>,
@@ -124,7 +123,8 @@ impl Children {
         is_listening(job, child, ready).await
     }
 
-    /// What it shows to the other processes of its job, and they to it.
+    /// The process's certificate, by which the processes of a job identify themselves to each
+    /// other.
     async fn credentials(
         &self,
         job: &ChildrenOfJob,
@@ -140,7 +140,7 @@ impl Children {
         }
     }
 
-    /// Gives a process other credentials, for as long as it lives, before its own expire.
+    /// Renews a process's credentials before they expire, for as long as it lives.
     async fn keep_certified(
         self: Arc<Self>,
         job: JobIdentity,
@@ -157,7 +157,7 @@ impl Children {
         }
     }
 
-    /// What a process of the job may touch; `None` where nothing is to be limited.
+    /// The Landlock rules for a process of the job; `None` where nothing is restricted.
     async fn rules(
         self: &Arc<Self>,
         job: &Arc<ChildrenOfJob>,
@@ -181,8 +181,8 @@ impl Children {
         made.map(Some).map_err(|error| error.cause(job.id))
     }
 
-    /// Makes the job's folder where it is missing, and looks whether parts can be written: else all
-    /// that the maps do would be in vain. What other jobs may have taken away is given back.
+    /// Creates the job's folder if it is missing, and checks that parts can be written: otherwise
+    /// all maps would run in vain. Restores permissions that other jobs may have removed.
     async fn prepare_files(&self, job: &Arc<ChildrenOfJob>) -> Result<(), FailureCause> {
         let folder = self.folder_of(job.id);
         if let Some(users) = &self.settings.users {
@@ -213,7 +213,7 @@ impl Children {
         })
     }
 
-    /// Goes with the job.
+    /// Removed with the job.
     fn folder_of(&self, job: JobId) -> PathBuf {
         self.directory().join(job.to_string())
     }
@@ -231,13 +231,14 @@ impl Children {
         let files = job.files().ok_or_else(nothing_to_start)?;
         let mut command = files.program.command();
         let group = self.control_group(job.id, serial, &mut command).await;
-        // It goes with the job's folder.
+        // Removed with the job's folder.
         command.env("TMPDIR", folder.join(TEMPORARY));
         let user = job.user();
         if let Some(user) = &user {
-            // The worker's is closed to it, and programs that look for their settings there end.
+            // The worker's home is closed to the process, and a program that looks for its settings
+            // there would fail.
             command.env("HOME", folder.join(TEMPORARY));
-            // It may open what it prints to by name, too.
+            // The process may open its own output by name, too.
             user.own(&their_pipe)?;
         }
         if let Some(rules) = rules {
@@ -247,12 +248,12 @@ impl Children {
         if let Some(user) = &user {
             user.bind(&mut command);
         }
-        // Last, since it refuses what was done before.
+        // Last, since the filter refuses the calls made before.
         self.settings.calls.iter().for_each(|calls| calls.bind(&mut command));
         command.stdin(Stdio::from(their_descriptors));
         command.stdout(their_pipe.try_clone()?).stderr(their_pipe);
-        // All that can fail comes before the process: one that has ended at once says why by its
-        // exit code.
+        // Everything that can fail is done before the process starts; a process that ends at once
+        // explains itself by its exit code.
         descriptors.send(their_stream.as_fd()).await?;
         let printed = Printed::record(pipe, folder.join(format!("printed-{serial}.log")))?;
         let so_far = printed.so_far();
@@ -260,7 +261,7 @@ impl Children {
         let started = spawner::spawn(command, is_scoped).await?;
         let process = Process::new(started, printed, group.clone());
         group.iter().for_each(|group| group.expect(process.pid));
-        // Where the kernel does not let it, nothing is worse than before.
+        // If the kernel refuses, nothing is worse than before.
         let score = format!("/proc/{}/oom_score_adj", process.pid.as_raw_nonzero());
         let _ = std::fs::write(score, KILL_RATHER);
         let (reader, writer) = split(stream, FROM_CHILD_BYTES_MAX);
@@ -269,7 +270,7 @@ impl Children {
         Ok(Connected { process, printed: so_far, child, reader, writer, queue })
     }
 
-    /// Watches a process until it is gone, and tells what is lost with it.
+    /// Watches a process until it is gone, and reports the outputs that are lost with it.
     async fn follow(
         self: Arc<Self>,
         job: &Arc<ChildrenOfJob>,
@@ -285,7 +286,8 @@ impl Children {
             tracing::warn!(job = %job.id, pid = child.pid.as_raw_nonzero(), ?death, "a process has died");
         }
         self.count_living(-1);
-        // What it said before is true. Nothing can hold its end open but what has left its group.
+        // Its earlier messages are valid. Only a process that has left its group can keep the
+        // stream open.
         let _ = timeout(LAST_WORDS_TIMEOUT, listening).await;
         let (children, of, serial) = (Arc::clone(&self), Arc::clone(job), child.serial);
         let died_of = death.clone();
@@ -297,24 +299,24 @@ impl Children {
             tracing::error!(%error, "a bug in the engine: noting a death panicked");
             Default::default()
         });
-        // First what has ended: the report of an output must not come after its loss.
+        // Ends come before losses: the report of an output must not follow its loss.
         child.note_death(&death, &place);
         if !lost.is_empty() {
-            // When nobody hears it, the worker is about to end.
+            // Nobody receives this only when the worker is about to end.
             let _ = self.lost.send(lost);
         }
     }
 }
 
-/// Makes a job's folder, in that of all jobs, which it may have closed.
+/// Creates a job's folder in the folder of all jobs, whose permissions a job may have removed.
 fn make_folders(jobs: &Path, folder: &Path) -> Result<(), FailureCause> {
     ready_jobs_folder(jobs).map_err(|error| FailureCause::io(jobs, &error))?;
     let temporary = folder.join(TEMPORARY);
     make_private_folder(&temporary).map_err(|error| FailureCause::io(&temporary, &error))
 }
 
-/// Waits until a process listens, or sees to its end: whoever ends the job's processes knows of
-/// those only that listen.
+/// Waits until a process is ready, or ends it: the release of a job only knows processes that are
+/// ready.
 async fn is_listening(
     job: &ChildrenOfJob,
     child: Arc<Child>,
@@ -339,7 +341,7 @@ async fn is_listening(
 }
 
 fn nothing_to_start() -> io::Error {
-    io::Error::other("it is not known what to start")
+    io::Error::other("its executable is not known")
 }
 
 fn side_files(job: &ChildrenOfJob) -> Vec<v1::ChildFile> {
@@ -358,15 +360,15 @@ async fn listen(
     is_ready: oneshot::Sender<()>,
 ) {
     use v1::from_child::Message;
-    // Else it is about to be gone, or will be killed for its silence.
+    // Otherwise it is about to be gone, or will be killed for its silence.
     if let Ok(Some(v1::FromChild { message: Some(Message::Ready(_)) })) = reader.next().await {
         let _ = is_ready.send(());
         child.listen(job, reader).await;
     }
 }
 
-/// Tells a process what it must know, and what it is asked, for as long as it listens. When this
-/// ends, so does the process.
+/// Sends a process its settings and its orders, for as long as it reads them. When this ends, so
+/// does the process.
 async fn speak(
     mut writer: MessageWriter<v1::ToChild>,
     start: v1::ChildStart,
@@ -374,7 +376,7 @@ async fn speak(
     mut share_bytes: watch::Receiver<u64>,
     mut queue: mpsc::Receiver<v1::ToChild>,
 ) {
-    // What came between the first message and this is not to be missed.
+    // Changes between the first message and this point must not be missed.
     identity.mark_changed();
     share_bytes.mark_changed();
     let mut message = Message::Start(start);

@@ -1,4 +1,4 @@
-//! Runs attempts of jobs that are linked into this binary, on threads of this process.
+//! ! Runs attempts of jobs that are linked into this binary, on threads of this process.
 
 use std::any::Any;
 use std::collections::HashMap;
@@ -39,7 +39,7 @@ use crate::task::{self, Attempt, CoreLease, Cores, Outcome};
 #[cfg(test)]
 mod tests;
 
-/// How long a cancelled attempt may take to notice before its threads are given up.
+/// How long a cancelled attempt may take to notice before its threads are abandoned.
 const GRACE: Duration = Duration::from_secs(1);
 
 /// The executor: user code runs in this process.
@@ -53,10 +53,10 @@ pub struct InProcess {
     store: Arc<SegmentStore>,
     identity: Arc<Identity>,
     fetcher: Arc<Fetcher>,
-    /// Whether threads of attempts that were given up may go on.
+    /// Whether threads of abandoned attempts may still be running.
     has_strays: AtomicBool,
     /// Dropped last: the folder stays locked while anything is removed from it. `None` where
-    /// another process has it.
+    /// another process has locked it.
     directory: Option<WorkerDirectory>,
 }
 
@@ -72,7 +72,7 @@ impl InProcess {
         Ok(Self::with_directory(config, registry, directory))
     }
 
-    /// Works in a folder that has been taken possession of.
+    /// Works in a folder that is already locked.
     pub(crate) fn with_directory(
         config: ExecutorConfig,
         registry: Arc<Registry>,
@@ -81,7 +81,8 @@ impl InProcess {
         Self::build(config, registry, Some(directory))
     }
 
-    /// Shares the folder with the worker that has it, and with other processes of that worker.
+    /// Shares the folder with the worker that has locked it, and with other processes of that
+    /// worker.
     pub(crate) fn beside(config: ExecutorConfig, registry: Arc<Registry>) -> Self {
         Self::build(config, registry, None)
     }
@@ -116,8 +117,8 @@ impl InProcess {
         }
     }
 
-    /// Who this worker is: fetches that mean another one are refused, and all of them while it has
-    /// no lease.
+    /// This worker's identity: fetches that are meant for another worker are refused, and all
+    /// fetches while there is no lease.
     pub(crate) fn identity(&self) -> &Arc<Identity> {
         &self.identity
     }
@@ -127,13 +128,13 @@ impl InProcess {
         &self.config.tls
     }
 
-    /// The service by which other workers fetch what attempts have left here.
+    /// The service from which other workers fetch the outputs of attempts.
     pub fn shuffle_service(&self) -> ShuffleService {
         let (store, identity) = (Arc::clone(&self.store), Arc::clone(&self.identity));
         ShuffleService::new(store, identity, self.memory.clone())
     }
 
-    /// Runs an attempt to its end. When `cancel` fires it ends with [`FailureCause::Cancelled`]
+    /// Runs an attempt to its end. When `cancel` fires, it ends with [`FailureCause::Cancelled`]
     /// within a second or so, whatever the user's code is doing. An attempt that does not succeed
     /// leaves no file; nor does one whose future is dropped.
     pub async fn run(
@@ -176,14 +177,15 @@ impl InProcess {
         if tokio::time::timeout(GRACE, receiver).await.is_ok() {
             self.pools.give_back(pool);
         } else {
-            tracing::warn!(%attempt, "a cancelled attempt does not stop; its threads are given up");
+            tracing::warn!(%attempt, "a cancelled attempt does not stop; abandoning its threads");
             cores.give_up();
             self.has_strays.store(true, Ordering::Relaxed);
         }
         Err(FailureCause::Cancelled)
     }
 
-    /// Others may come for what an attempt has left as soon as it ends.
+    /// Other workers may fetch an attempt's output as soon as it ends, so the job's certificate
+    /// must be here before.
     async fn be_certified(
         &self,
         request: &RunRequest,
@@ -198,44 +200,43 @@ impl InProcess {
         }
     }
 
-    /// Serves from now on what others have left in the folder of a job, too.
+    /// From now on, also serves the outputs that other processes have left in the job's folder.
     pub(crate) fn adopt(&self, job: JobId, identity: JobIdentity) -> Result<(), FailureCause> {
         self.store.folder(job, identity).map(|_| ())
     }
 
-    /// Whether attempts were given up whose threads may go on, for good or for a while.
+    /// Whether threads of abandoned attempts may still be running, for good or for a while.
     pub(crate) fn has_strays(&self) -> bool {
         self.has_strays.load(Ordering::Relaxed)
     }
 
-    /// Changes what all attempts together may use.
+    /// Changes the memory limit of all attempts together.
     pub(crate) fn set_memory_bytes(&self, memory_bytes: u64) {
         self.memory.set_limit_bytes(memory_bytes);
     }
 
-    /// Writes outputs in memory to their files until no more is held than may be. Blocks, perhaps
+    /// Writes outputs in memory to their files until no more is held than allowed. Blocks, perhaps
     /// for long.
     pub(crate) fn evict_surplus(&self) {
         self.store.evict_until(|| self.memory.has_room(0));
     }
 
-    /// Removes the output that a map attempt has left. May block for a moment.
+    /// Removes the output of a map attempt. May block for a moment.
     pub fn discard_output(&self, attempt: AttemptId) {
         self.store.discard(attempt.task.job, (attempt.task.index, attempt.number));
     }
 
-    /// A reducer of this worker has won, so what it has read may go. A worker that is alone lets
-    /// it: should it be needed again, because a map turns out to be nondeterministic, its maps are
-    /// run again. In a cluster it stays, since the loss of a worker makes that likelier. May block
-    /// for a moment.
+    /// A reducer has won, so its partition may be freed. Only a worker that is alone in its cluster
+    /// frees it: should the partition be needed again, because a map turns out to be
+    /// nondeterministic, its maps run again. In a cluster it stays, since the loss of a worker
+    /// makes that likelier. May block for a moment.
     pub fn release_partition(&self, reduce: TaskId) {
         if self.config.is_alone {
             self.store.release_partition(reduce.job, reduce.index);
         }
     }
 
-    /// Removes all that a job has here and ends its attempts. Removes files, so it may block for a
-    /// moment.
+    /// Ends a job's attempts and removes its files, so it may block for a moment.
     pub fn release(&self, id: JobId) {
         if let Some(job) = lock(&self.jobs).remove(&id) {
             job.released.cancel();
@@ -245,7 +246,7 @@ impl InProcess {
         self.store.release(id);
     }
 
-    /// Releases all jobs: what a worker does that has lost its session.
+    /// Releases all jobs, as when the session is lost.
     pub fn release_all(&self) {
         for job in std::mem::take(&mut *lock(&self.jobs)).into_values() {
             job.released.cancel();
@@ -254,7 +255,8 @@ impl InProcess {
         self.store.release_all();
     }
 
-    /// The attempt's job, unless it has been cancelled: the release of its job may have come first.
+    /// The job's state, unless the attempt has been cancelled: the job may already have been
+    /// released.
     fn job(
         &self,
         request: &RunRequest,
@@ -277,8 +279,8 @@ impl InProcess {
         Ok(Arc::clone(jobs.entry(id).or_insert(Arc::new(job))))
     }
 
-    /// A map task uses all threads that the job may have, a reduce task one. So does a suspect:
-    /// should it kill the process, it is known at which record.
+    /// A map task uses all threads that the job may have, a reduce task one. A suspect uses one,
+    /// too, so that if it kills the process, the record is known.
     fn threads(&self, request: &RunRequest) -> usize {
         match &request.work {
             _ if request.alone => 1,
@@ -290,8 +292,8 @@ impl InProcess {
         }
     }
 
-    /// What one merge may keep open: all of them together half of what this process may, since as
-    /// much again is for connections, parts, and serving others.
+    /// Most files that one merge may keep open. All merges together get half of the process's
+    /// limit, since connections, parts, and serving others need as many.
     fn files_max(&self) -> usize {
         let most = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX) / 2;
         usize::try_from(most).unwrap_or(usize::MAX) / self.config.threads.max(1)
@@ -307,7 +309,7 @@ impl InProcess {
         cores: Arc<CoreLease>,
     ) -> impl FnOnce() -> Result<Outcome, FailureCause> + Send + 'static {
         let RunRequest { attempt: id, context, work, alone, skip } = request;
-        // A worker that runs jobs itself leaves nobody who could read it.
+        // A worker that runs jobs itself leaves nobody behind who could read the breadcrumb.
         let breadcrumb = (alone && self.directory.is_none())
             .then(|| breadcrumb_path(&self.config.directory, id.task.job, self.config.serial));
         let by_memory = || default_fan_in(job.memory.limit_bytes(), self.config.threads as u32);
@@ -387,14 +389,14 @@ fn bad_record_policy(
 /// The report of an attempt that succeeded; only now its file may stay.
 fn keep(outcome: Result<Outcome, FailureCause>, is_late: bool) -> Result<Finished, FailureCause> {
     match outcome {
-        // What failed because the job's files had gone is not worth reporting.
+        // Failures caused by the removal of the job's files are not worth reporting.
         _ if is_late => Err(FailureCause::Cancelled),
         outcome => outcome.map(Outcome::keep),
     }
 }
 
-/// User code's panics are caught where it is called; this is for those of its constructors and
-/// destructors, and for the engine's own.
+/// Panics of user code are caught at its calls; this is for panics in its constructors and
+/// destructors, and in the engine.
 fn panicked(panic: &(dyn Any + Send)) -> FailureCause {
     let message = panic
         .downcast_ref::<&str>()

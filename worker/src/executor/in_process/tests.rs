@@ -1,4 +1,4 @@
-//! The executor with real jobs: what it leaves, what it survives, and what it cleans up.
+//! ! The executor with real jobs: its outputs, its failures, and its cleanup.
 
 use std::path::{Path, PathBuf};
 use std::sync::Condvar;
@@ -13,7 +13,7 @@ use crate::shuffle::FetchTimeouts;
 use crate::shuffle::store::JobFolder;
 use crate::testing::{IDENTITY, attempt_id, context, whole_file};
 
-/// Mappers wait here until the test lets them go.
+/// Mappers block here until the test releases them.
 #[derive(Clone, Default)]
 struct Gate {
     state: Arc<(Mutex<(usize, bool)>, Condvar)>,
@@ -28,7 +28,7 @@ impl Gate {
         drop(changed.wait_while(state, |state| !state.1).unwrap());
     }
 
-    /// Waits until a mapper waits.
+    /// Waits until a mapper blocks.
     async fn reached(&self) {
         let gate = self.clone();
         let wait = move || {
@@ -71,7 +71,7 @@ impl Mapper for Panicking {
     }
 }
 
-/// Far off.
+/// Far in the future.
 fn lease_ends() -> tokio::time::Instant {
     tokio::time::Instant::now() + Duration::from_secs(3_600)
 }
@@ -135,8 +135,8 @@ impl Bench {
         running
     }
 
-    /// Lets the mappers go, waits until no thread works for job 1 any more, and returns what is
-    /// left of it.
+    /// Releases the mappers, waits until no thread works for job 1 any more, and returns the files
+    /// that are left.
     async fn files_after_the_end(&self, folder: &Arc<JobFolder>) -> Vec<PathBuf> {
         // Attempts hold the folder; so do the store and the job until they are released, and this
         // test.
@@ -151,7 +151,7 @@ impl Bench {
         self.executor.store.folder(JobId(1), IDENTITY).unwrap()
     }
 
-    /// All files that attempts have left.
+    /// All files of attempts.
     fn files(&self) -> Vec<PathBuf> {
         let in_folder = |folder: PathBuf| std::fs::read_dir(folder).into_iter().flatten();
         in_folder(self.folder.path().join("staging"))
@@ -175,7 +175,7 @@ fn config(folder: &Path) -> ExecutorConfig {
     }
 }
 
-/// Waits for something that another thread does soon.
+/// Waits for a condition that another thread soon makes true.
 async fn eventually(what: &str, holds: impl Fn() -> bool) {
     let deadline = Instant::now() + Duration::from_secs(20);
     while !holds() {
@@ -211,7 +211,7 @@ async fn two_maps_and_a_reduce_count_words() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_hanging_attempt_is_given_up_and_leaves_nothing_however_late_it_ends() {
+async fn a_hanging_attempt_is_abandoned_and_leaves_no_file_however_late_it_ends() {
     for job in ["hanging", "hanging-map-only"] {
         let bench = Bench::new();
         let cancel = CancellationToken::new();
@@ -220,7 +220,7 @@ async fn a_hanging_attempt_is_given_up_and_leaves_nothing_however_late_it_ends()
         cancel.cancel();
         let ended = tokio::time::timeout(Duration::from_secs(10), running).await.unwrap();
         assert_eq!(ended.unwrap(), Err(FailureCause::Cancelled));
-        // The threads hang on, and others do the work.
+        // The threads still hang, and others do the work.
         let mut other = bench.map("word-count", 1);
         other.attempt.task.job = JobId(2);
         bench.run(other).await.unwrap();
@@ -241,7 +241,7 @@ async fn other_attempts_run_while_one_hangs() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn releasing_a_job_ends_its_attempts_and_removes_what_they_left() {
+async fn releasing_a_job_ends_its_attempts_and_removes_their_files() {
     let bench = Bench::new();
     let running = bench.hang("hanging", &CancellationToken::new()).await;
     let folder = bench.job_folder();
@@ -252,7 +252,7 @@ async fn releasing_a_job_ends_its_attempts_and_removes_what_they_left() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_attempt_whose_future_is_dropped_leaves_nothing() {
+async fn an_attempt_whose_future_is_dropped_leaves_no_file() {
     let bench = Bench::new();
     let running = bench.hang("hanging", &CancellationToken::new()).await;
     let folder = bench.job_folder();
@@ -262,7 +262,7 @@ async fn an_attempt_whose_future_is_dropped_leaves_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_panic_is_a_failure_with_its_place_and_harms_nothing_else() {
+async fn a_panic_fails_only_its_attempt_and_is_reported_with_its_place() {
     let bench = Bench::new();
     let cause = bench.run(bench.map("panicking", 0)).await.unwrap_err();
     let FailureCause::UserPanic { place, message } = &cause else { panic!("{cause}") };
@@ -275,7 +275,7 @@ async fn a_panic_is_a_failure_with_its_place_and_harms_nothing_else() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn jobs_and_parameters_that_do_not_exist_are_refused() {
+async fn unknown_jobs_and_parameters_are_refused() {
     let bench = Bench::new();
     let cause = bench.run(bench.map("weave", 0)).await.unwrap_err();
     assert_eq!(cause.to_string(), "this worker has no job called weave");
@@ -288,7 +288,7 @@ async fn jobs_and_parameters_that_do_not_exist_are_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_process_that_leaves_removes_nothing_that_its_worker_has() {
+async fn a_process_that_ends_removes_no_file_of_its_worker() {
     let bench = Bench::new();
     let config = ExecutorConfig { outputs_on_disk: true, serial: 1, ..config(bench.folder.path()) };
     let beside = InProcess::beside(config, Arc::clone(&bench.executor.registry));
@@ -299,7 +299,7 @@ async fn a_process_that_leaves_removes_nothing_that_its_worker_has() {
 }
 
 #[test]
-fn two_executors_cannot_have_one_folder() {
+fn two_executors_cannot_share_a_folder() {
     let folder = tempfile::tempdir().unwrap();
     let new = || InProcess::new(config(folder.path()), Arc::new(Registry::default()));
     let first = new().unwrap();

@@ -1,12 +1,12 @@
-//! Whether something that costs time is worth trying again.
+//! ! Decides whether a costly step is worth trying again.
 
-/// After so many failures in a row it is tried rarely.
+/// After so many failures in a row, it is rarely tried.
 const PATIENCE: u32 = 4;
 
-/// How rarely: one block in so many.
+/// How rarely: for one block in so many.
 const RETRY_BLOCKS: u32 = 16;
 
-/// Remembers what the last trials gave.
+/// Remembers the results of recent trials.
 #[derive(Debug, Default)]
 pub struct Adaptive {
     failures: u32,
@@ -23,7 +23,7 @@ impl Adaptive {
         self.skipped == 0
     }
 
-    /// Tells what a trial gave.
+    /// Records the result of a trial.
     pub fn report(&mut self, has_paid: bool) {
         self.failures = if has_paid { 0 } else { self.failures.saturating_add(1) };
     }
@@ -34,7 +34,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_fails_is_tried_rarely_until_it_pays_again() {
+    fn a_failing_step_is_rarely_tried_until_it_pays_again() {
         let mut adaptive = Adaptive::default();
         let mut trials = |blocks: usize, pays: bool| {
             let mut trials = 0;

@@ -1,4 +1,4 @@
-//! Makes blocks of pairs.
+//! ! Builds blocks of pairs.
 
 use windrow_jobs::program::RecordRef;
 use windrow_jobs::{FailureCause, RecordPlace, varint};
@@ -12,16 +12,15 @@ use super::{DATA_BYTES_MAX, KEPT_BYTES_MAX, PACKED_RAW_BYTES_MAX, RAW_BYTES_MAX}
 /// Room for the lengths of a pair.
 const LENGTHS_BYTES: usize = 20;
 
-/// Pairs of a full block have this many bytes on average, or more: what finds them in memory is
-/// small beside them.
+/// Pairs of a full block have at least this many bytes on average, so that their entries in memory
+/// are small beside them.
 pub const PAIR_BYTES_MIN: usize = 24;
 
-/// Shared prefixes that save less than one part in this many do not pay: decoding them takes a
-/// copy.
+/// Shared prefixes must save at least one part in this many to pay: decoding them takes a copy.
 const SAVING_PARTS: usize = 4;
 
-/// Most bytes that a pair takes up in a block, its lengths included. An error if that is more than
-/// a block holds.
+/// Most bytes that a pair takes up in a block, including its lengths. An error if a block cannot
+/// hold so many.
 #[inline]
 pub fn pair_bytes(record: RecordRef<'_>) -> Result<usize, FailureCause> {
     let bytes = record.key.len().saturating_add(record.value.len()).saturating_add(LENGTHS_BYTES);
@@ -38,7 +37,7 @@ fn too_large(bytes: usize) -> FailureCause {
     }
 }
 
-/// What comes before the key and the value of a pair that has an uncompressed block to itself:
+/// The bytes before the key and the value of a pair that has an uncompressed block to itself:
 /// header and lengths.
 pub fn block_head(record: RecordRef<'_>) -> Result<Vec<u8>, FailureCause> {
     pair_bytes(record)?;
@@ -58,16 +57,16 @@ pub fn block_head(record: RecordRef<'_>) -> Result<Vec<u8>, FailureCause> {
     Ok(head)
 }
 
-/// Gathers pairs and encodes them as blocks, one after the other. What the last blocks gained by
-/// shared prefixes and by compression decides how the next one is made.
+/// Collects pairs and encodes them as blocks, one after the other. The savings of the last blocks
+/// by shared prefixes and by compression decide how the next one is encoded.
 pub struct BlockBuilder {
     block_bytes: usize,
-    /// Finished blocks, then the one in the making: room for its header, and its pairs. So what is
-    /// not compressed is never copied.
+    /// Finished blocks, then the open block: room for its header, and its pairs. So uncompressed
+    /// data is never copied.
     blocks: Vec<u8>,
-    /// Where the one in the making starts.
+    /// Start of the open block.
     start: usize,
-    /// What it becomes where it is compressed.
+    /// Buffer for its compressed form.
     packed: Vec<u8>,
     records: u32,
     data_bytes: usize,
@@ -81,7 +80,7 @@ pub struct BlockBuilder {
 impl BlockBuilder {
     /// A builder of blocks whose pairs have about `block_bytes` bytes, at most [`DATA_BYTES_MAX`].
     pub fn new(codec: Codec, block_bytes: usize) -> Self {
-        assert!(block_bytes <= DATA_BYTES_MAX, "foreign blocks are refused above this size");
+        assert!(block_bytes <= DATA_BYTES_MAX, "decoders refuse larger blocks");
         let mut this = Self {
             block_bytes,
             blocks: Vec::new(),
@@ -98,8 +97,8 @@ impl BlockBuilder {
         this
     }
 
-    /// Appends a pair; `false`, and nothing is appended, if it belongs in the next block. An error
-    /// if it is too large for any.
+    /// Appends a pair; returns `false`, and appends nothing, if it belongs in the next block. An
+    /// error if it is too large for any.
     #[inline]
     pub fn push(&mut self, record: RecordRef<'_>) -> Result<bool, FailureCause> {
         let is_full = self.data_bytes + pair_bytes(record)? > self.block_bytes
@@ -121,12 +120,12 @@ impl BlockBuilder {
         Ok(true)
     }
 
-    /// Whether the block in the making has no pair.
+    /// Whether the open block has no pair.
     pub fn is_empty(&self) -> bool {
         self.records == 0
     }
 
-    /// Finishes the block in the making and starts the next one.
+    /// Finishes the open block and starts the next one.
     pub fn finish(&mut self) {
         if !self.compress() {
             let contents = self.contents(Method::Plain);
@@ -135,22 +134,22 @@ impl BlockBuilder {
         self.start();
     }
 
-    /// All blocks that have been finished and not been taken, one after the other.
+    /// All finished blocks that were not taken, one after the other.
     pub fn finished(&self) -> &[u8] {
         &self.blocks[..self.start]
     }
 
-    /// Forgets the finished blocks. None is in the making.
+    /// Drops the finished blocks. There must be no open block.
     pub fn clear(&mut self) {
-        debug_assert!(self.is_empty(), "a block in the making would be lost");
+        debug_assert!(self.is_empty(), "the open block would be lost");
         self.blocks.clear();
         self.blocks.shrink_to(KEPT_BYTES_MAX);
         self.make_room();
     }
 
-    /// Takes the finished blocks. None is in the making.
+    /// Takes the finished blocks. There must be no open block.
     pub fn take(&mut self) -> Vec<u8> {
-        debug_assert!(self.is_empty(), "a block in the making would be lost");
+        debug_assert!(self.is_empty(), "the open block would be lost");
         let room = Vec::with_capacity(self.blocks.capacity().min(KEPT_BYTES_MAX));
         let mut blocks = std::mem::replace(&mut self.blocks, room);
         blocks.truncate(self.start);
@@ -158,7 +157,8 @@ impl BlockBuilder {
         blocks
     }
 
-    /// Finishes the block in compressed form; false, and it is as it was, if that does not pay.
+    /// Finishes the block in compressed form; returns false, and leaves it as it was, if that does
+    /// not pay.
     fn compress(&mut self) -> bool {
         let raw = &self.blocks[self.start + HEADER_BYTES..];
         if raw.len() > PACKED_RAW_BYTES_MAX || !self.compressor.is_due() {
@@ -174,7 +174,7 @@ impl BlockBuilder {
         true
     }
 
-    /// What the header says. Also learns whether shared prefixes have paid.
+    /// The header's content. Also records whether shared prefixes have paid.
     fn contents(&mut self, method: Method) -> Contents {
         let raw_bytes = self.blocks.len() - self.start - HEADER_BYTES;
         if self.layout == Layout::SharedPrefixes {
@@ -191,7 +191,7 @@ impl BlockBuilder {
         }
     }
 
-    /// Room for the next header, behind the finished blocks.
+    /// Makes room for the next header, after the finished blocks.
     fn make_room(&mut self) {
         self.start = self.blocks.len();
         self.blocks.resize(self.start + HEADER_BYTES, 0);

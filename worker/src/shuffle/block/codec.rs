@@ -1,4 +1,4 @@
-//! Compression of blocks: which one is asked for, and which one a block has in fact.
+//! ! Compression of blocks: the requested one, and the one that a block actually has.
 
 use lz4_flex::block::{
     CompressTable, compress_into_with_table, decompress_into, get_maximum_output_size,
@@ -7,11 +7,10 @@ use windrow_jobs::Compression;
 
 use super::adaptive::Adaptive;
 
-/// How blocks are compressed where that pays; those that hardly shrink are stored as they are.
+/// How blocks are compressed where that pays; blocks that hardly shrink are stored uncompressed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Codec {
-    /// Not at all: for what is read on the same machine, where the page cache is faster than any
-    /// codec.
+    /// None: for reads on the same machine, where the page cache is faster than any codec.
     None,
     /// LZ4, which keeps up with a fast network.
     Lz4,
@@ -20,12 +19,12 @@ pub enum Codec {
 }
 
 impl Codec {
-    /// For what is read on this machine, in a job with this choice.
+    /// The codec for data that is read on this machine, in a job with this choice.
     pub fn on_this_machine(choice: Option<Compression>) -> Self {
         choice.map_or(Self::None, Self::from)
     }
 
-    /// For what goes to another machine.
+    /// The codec for data that goes to another machine.
     pub fn between_machines(choice: Option<Compression>) -> Self {
         choice.map_or(Self::Lz4, Self::from)
     }
@@ -41,7 +40,7 @@ impl From<Compression> for Codec {
     }
 }
 
-/// A block that saves less than one part in this many is not stored compressed.
+/// A block must shrink by at least one part in this many to be stored compressed.
 const SAVING_PARTS: usize = 8;
 
 /// Level of Zstandard: higher ones are slower than the disks and networks that they would relieve.
@@ -57,23 +56,23 @@ pub enum Method {
 }
 
 impl Method {
-    /// The method that a header names.
+    /// The method with this number in a header.
     pub fn of(number: u8) -> Option<Self> {
         [Self::Plain, Self::Lz4, Self::Zstd].into_iter().find(|method| *method as u8 == number)
     }
 
-    /// Whether `stored` bytes can give `raw` ones.
+    /// Whether `stored` bytes can decompress to `raw` bytes.
     pub fn can_give(self, stored: usize, raw: usize) -> bool {
         match self {
             Self::Plain => raw == stored,
-            // One byte of LZ4 stands for at most 255 bytes.
+            // One byte of LZ4 decompresses to at most 255 bytes.
             Self::Lz4 => raw <= stored.saturating_mul(255),
-            // Four bytes of Zstandard, a block of one repeated byte, stand for at most 128 KiB.
+            // Four bytes of Zstandard, a block of one repeated byte, decompress to at most 128 KiB.
             Self::Zstd => raw <= stored.saturating_mul(32 << 10),
         }
     }
 
-    /// Makes `raw` the `raw_bytes` bytes that `stored` stands for; `None` if it does not.
+    /// Decompresses `stored` into `raw`; `None` if that does not give `raw_bytes` bytes.
     pub fn decompress(self, stored: &[u8], raw_bytes: usize, raw: &mut Vec<u8>) -> Option<()> {
         raw.resize(raw_bytes, 0);
         let bytes = match self {
@@ -94,12 +93,12 @@ pub struct Compressor {
 }
 
 impl Compressor {
-    /// One whose memory is allocated at the first use.
+    /// A compressor that allocates its memory at the first use.
     pub fn new(codec: Codec) -> Self {
         Self { codec, trials: Adaptive::default(), lz4: None, zstd: None }
     }
 
-    /// Whether to compress the next block: not if that has not paid lately.
+    /// Whether to compress the next block: rarely, if that has not paid lately.
     pub fn is_due(&mut self) -> bool {
         self.codec != Codec::None && self.trials.is_due()
     }
@@ -114,7 +113,7 @@ impl Compressor {
         paying
     }
 
-    /// `None` if the codec has failed, for want of memory perhaps.
+    /// `None` if the codec fails, for example for want of memory.
     fn compress(&mut self, codec: Codec, raw: &[u8], out: &mut Vec<u8>) -> Option<Method> {
         let start = out.len();
         let (method, bytes) = match codec {

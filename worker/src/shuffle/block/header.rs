@@ -1,4 +1,4 @@
-//! The header of a block: what is checked before anything is unpacked.
+//! ! The header of a block, which is checked before anything is decompressed.
 
 use std::cmp::Ordering;
 
@@ -11,10 +11,10 @@ use super::{BlockError, DATA_BYTES_MAX, PACKED_RAW_BYTES_MAX, RAW_BYTES_MAX};
 /// Size of the header that precedes the stored bytes.
 pub const HEADER_BYTES: usize = 28;
 
-/// Bytes that the checksum does not cover: itself.
+/// Bytes that the checksum does not cover: its own.
 const CHECKSUM_BYTES: usize = 8;
 
-/// The header, as far as the decoder needs it before it has the rest.
+/// The header fields that the decoder needs before it has the rest of the block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Header {
     crc64: u64,
@@ -27,8 +27,7 @@ pub struct Header {
 }
 
 impl Header {
-    /// Reads a header from the start of `bytes`. Nothing in it can be believed before
-    /// [`check`](Self::check).
+    /// Reads a header from the start of `bytes`. It is not verified before [`check`](Self::check).
     pub fn read(bytes: &[u8]) -> Result<Self, BlockError> {
         let header = bytes.first_chunk::<HEADER_BYTES>().ok_or(BlockError::Short)?;
         let number = |at: usize| {
@@ -51,7 +50,7 @@ impl Header {
         if this.is_plausible() { Ok(this) } else { Err(BlockError::Header) }
     }
 
-    /// Reads the header of a block that is all of `bytes`, and checks these.
+    /// Reads the header of a block that fills `bytes`, and verifies the checksum.
     pub fn check(bytes: &[u8]) -> Result<Self, BlockError> {
         let this = Self::read(bytes)?;
         match bytes.len().cmp(&this.block_bytes()) {
@@ -65,12 +64,12 @@ impl Header {
         Ok(this)
     }
 
-    /// Bounds what the decoder allocates by the size of the block.
+    /// Bounds the decoder's allocations by the size of the block.
     fn is_plausible(&self) -> bool {
         let [stored, raw, data] =
             [self.stored_bytes, self.raw_bytes, self.data_bytes].map(|bytes| bytes as usize);
-        // Only a pair that is alone may be large. Each pair takes two bytes at least, and its
-        // lengths at most twenty.
+        // Only a pair in a block of its own may be large. Each pair takes at least two bytes, and
+        // its lengths at most twenty.
         let records = self.records as usize;
         let is_small = records <= DATA_BYTES_MAX / 2 && raw <= DATA_BYTES_MAX + 20 * records;
         let raw_max = if self.is_compressed() { PACKED_RAW_BYTES_MAX } else { RAW_BYTES_MAX };
@@ -102,7 +101,7 @@ impl Header {
         self.data_bytes as usize
     }
 
-    /// Makes `raw` the bytes that were compressed. An error if they are not as many as promised.
+    /// Decompresses into `raw`. An error if the size is not as announced.
     pub(super) fn decompress(&self, stored: &[u8], raw: &mut Vec<u8>) -> Result<(), BlockError> {
         let raw_bytes = self.raw_bytes as usize;
         self.method.decompress(stored, raw_bytes, raw).ok_or(BlockError::Compression)
@@ -123,7 +122,8 @@ pub(super) fn seal(block: &mut [u8], contents: &Contents) {
     seal_head(block, &[], contents);
 }
 
-/// Fills in the header of a block whose first bytes are in `head`, and the others in `rest`.
+/// Fills in the header of a block whose first bytes are in `head`, and whose other bytes are in
+/// `rest`.
 pub(super) fn seal_head(head: &mut [u8], rest: &[&[u8]], contents: &Contents) {
     let rest_bytes: usize = rest.iter().map(|piece| piece.len()).sum();
     let numbers = [
@@ -145,7 +145,7 @@ pub(super) fn seal_head(head: &mut [u8], rest: &[&[u8]], contents: &Contents) {
     head[..CHECKSUM_BYTES].copy_from_slice(&digest.finalize().to_le_bytes());
 }
 
-/// Makes the checksum of `block` hold.
+/// Fills in the right checksum of `block`.
 pub(crate) fn reseal(block: &mut [u8]) {
     let crc64 = checksum(Crc64Nvme, &block[CHECKSUM_BYTES..]);
     block[..CHECKSUM_BYTES].copy_from_slice(&crc64.to_le_bytes());

@@ -1,12 +1,12 @@
-//! How the raw bytes of a block give its pairs. Lengths are LEB128 varints.
+//! How the raw bytes of a block encode its pairs. Lengths are LEB128 varints.
 //!
 //! ```text
 //!  layout 0, whole keys:       key_len value_len key value  ...
 //!  layout 1, shared prefixes:  shared suffix_len value_len suffix value  ...
 //! ```
 //!
-//! In layout 1 a key consists of the first `shared` bytes of the key before it and the suffix. A
-//! block's first pair shares nothing, so that each block can be read alone.
+//! In layout 1, a key consists of the first `shared` bytes of the previous key and the suffix. A
+//! block's first pair shares nothing, so that each block can be read by itself.
 
 use windrow_jobs::program::RecordRef;
 use windrow_jobs::varint;
@@ -22,13 +22,13 @@ pub enum Layout {
 }
 
 impl Layout {
-    /// The layout that a header names.
+    /// The layout with this number in a header.
     pub fn of(number: u8) -> Option<Self> {
         [Self::Whole, Self::SharedPrefixes].into_iter().find(|layout| *layout as u8 == number)
     }
 }
 
-/// Where one pair lies in a block's data; the value follows the key.
+/// The place of one pair in a block's data; the value follows the key.
 #[derive(Clone, Copy)]
 pub struct Entry {
     key: u32,
@@ -69,7 +69,7 @@ pub fn push_whole(raw: &mut Vec<u8>, record: RecordRef<'_>) {
     raw.extend_from_slice(value);
 }
 
-/// Appends a pair in layout 1, whose key has the first `shared` bytes of the key before.
+/// Appends a pair in layout 1, whose key shares its first `shared` bytes with the previous key.
 #[inline]
 pub fn push_shared(raw: &mut Vec<u8>, shared: usize, record: RecordRef<'_>) {
     let (suffix, value) = (&record.key[shared..], record.value);
@@ -100,8 +100,8 @@ pub fn common_prefix(a: &[u8], b: &[u8]) -> usize {
     at + a[at..].iter().zip(&b[at..]).take_while(|(x, y)| x == y).count()
 }
 
-/// Finds the pairs of a block in layout 0 whose raw bytes start at `from`. `None` unless they are
-/// all of `data`.
+/// Finds the pairs of a block in layout 0 whose raw bytes start at `from`. `None` unless they fill
+/// the rest of `data`.
 pub fn index(data: &[u8], from: usize, header: &Header, entries: &mut Vec<Entry>) -> Option<()> {
     let mut at = from;
     let mut data_bytes = 0;
@@ -110,7 +110,7 @@ pub fn index(data: &[u8], from: usize, header: &Header, entries: &mut Vec<Entry>
         let [key_bytes, value_bytes] = lengths(data, &mut at)?;
         let value = at.checked_add(key_bytes)?;
         let end = value.checked_add(value_bytes).filter(|end| *end <= data.len())?;
-        // All fit: the data is at most `RAW_BYTES_MAX` and a header.
+        // All offsets fit: the data is at most `RAW_BYTES_MAX` and a header.
         entries.push(Entry { key: at as u32, value: value as u32, end: end as u32 });
         data_bytes += end - at;
         at = end;
@@ -118,7 +118,7 @@ pub fn index(data: &[u8], from: usize, header: &Header, entries: &mut Vec<Entry>
     (at == data.len() && data_bytes == header.data_bytes()).then_some(())
 }
 
-/// Makes `data` the keys and values of a block in layout 1. `None` unless all of `raw` makes sense.
+/// Expands a block in layout 1 to the keys and values in `data`. `None` if `raw` is malformed.
 pub fn expand(
     raw: &[u8],
     header: &Header,
@@ -137,7 +137,7 @@ pub fn expand(
         if shared > last_key.len() {
             return None;
         }
-        // All three are of what is there, and so is their sum.
+        // All three count bytes that exist, so their sum does not overflow.
         let key = data.len();
         let value = key + shared + suffix_bytes;
         if value + value_bytes > header.data_bytes() {

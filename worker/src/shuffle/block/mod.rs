@@ -6,11 +6,10 @@
 //!           '----------------------- covered by the CRC-64/NVME ------------------------'
 //! ```
 //!
-//! Numbers are little endian. `stored` bytes give `raw` bytes once decompressed; these give
-//! `records` pairs, whose keys and values together have `data` bytes. How raw bytes give pairs is
-//! told in `layout`.
+//! Numbers are little endian. `stored` bytes decompress to `raw` bytes; these encode `records` pairs,
+//! whose keys and values together have `data` bytes. The module `layout` describes the encoding.
 //!
-//! The decoder takes any bytes: foreign ones are an error, never a panic, and never a large
+//! The decoder accepts any bytes: invalid ones are an error, never a panic, and never a large
 //! allocation.
 
 mod adaptive;
@@ -39,15 +38,15 @@ use super::pairs::SortedPairs;
 /// Most raw bytes in a block, and so the largest pair that can be shuffled.
 pub const RAW_BYTES_MAX: usize = 1 << 30;
 
-/// Most bytes of keys and values in a block of several pairs. So a foreign block whose keys share
-/// long prefixes cannot grow without limit.
+/// Most bytes of keys and values in a block of several pairs. So a malicious block whose keys share
+/// long prefixes cannot expand without limit.
 pub const DATA_BYTES_MAX: usize = 1 << 20;
 
-/// Most raw bytes of a block that is compressed; a larger pair goes as it is. So few foreign bytes
-/// cannot be unpacked to very many.
+/// Most raw bytes of a compressed block; larger pairs are stored uncompressed. So few malicious
+/// bytes cannot decompress to very many.
 pub const PACKED_RAW_BYTES_MAX: usize = 5 << 20;
 
-/// A block keeps no more memory than this for the next one.
+/// Most memory that a block keeps for the next one.
 const KEPT_BYTES_MAX: usize = 2 << 20;
 
 /// Why bytes are not a block.
@@ -59,29 +58,29 @@ pub enum BlockError {
     /// More bytes than the header announces.
     #[error("the block is followed by other bytes")]
     Long,
-    /// The bytes are not those that were written.
+    /// The bytes are not the written ones.
     #[error("the checksum does not match")]
     Checksum,
-    /// A header that this version does not write.
-    #[error("the block's header makes no sense")]
+    /// This version writes no such header.
+    #[error("the block's header is malformed")]
     Header,
-    /// The stored bytes do not give the raw bytes.
+    /// The stored bytes do not decompress to the raw bytes.
     #[error("the block cannot be decompressed")]
     Compression,
     /// The raw bytes are not pairs.
-    #[error("the block's pairs make no sense")]
+    #[error("the block's pairs are malformed")]
     Pairs,
 }
 
-/// Pairs in memory, each found in O(1): decoded ones, which the block owns, or some of a buffer,
-/// which it shares.
+/// Pairs in memory, each found in O(1): decoded pairs, which the block owns, or some pairs of a
+/// buffer, which it shares.
 #[derive(Default)]
 pub struct Block {
     data: Vec<u8>,
-    /// In place of `data`, unless empty: bytes of which others own parts.
+    /// Used in place of `data` unless it is empty: bytes that are partly owned by others.
     received: Bytes,
     entries: Vec<Entry>,
-    /// Where compressed bytes with shared prefixes are unpacked on their way to `data`.
+    /// Buffer for decompressed bytes with shared prefixes, before they are expanded into `data`.
     raw: Vec<u8>,
     lent: Option<Lent>,
 }
@@ -94,8 +93,8 @@ struct Lent {
 }
 
 impl Block {
-    /// Makes this block the one that `buffer` encodes, all of it. After an error it is empty. May
-    /// take the buffer's memory and leave other memory, with any bytes, there: what needs no
+    /// Decodes `buffer`, which must be exactly one block. After an error, this block is empty. May
+    /// take the buffer's memory and leave other memory there, with any bytes: data that needs no
     /// unpacking is not copied.
     pub fn decode_buffer(&mut self, buffer: &mut Vec<u8>) -> Result<(), BlockError> {
         self.clear();
@@ -108,7 +107,7 @@ impl Block {
         self.accept(indexed)
     }
 
-    /// As [`decode_buffer`](Self::decode_buffer), but may keep `bytes`.
+    /// Like [`decode_buffer`](Self::decode_buffer), but may keep `bytes`.
     pub fn decode_bytes(&mut self, bytes: Bytes) -> Result<(), BlockError> {
         self.clear();
         let header = Header::check(&bytes)?;
@@ -120,7 +119,7 @@ impl Block {
         self.accept(indexed)
     }
 
-    /// Decodes what is compressed, or shares prefixes.
+    /// Decodes a block that is compressed, or shares prefixes.
     fn unpack(&mut self, header: &Header, stored: &[u8]) -> Result<(), BlockError> {
         let unpacked = match (header.layout(), header.is_compressed()) {
             (Layout::Whole, _) => {
@@ -180,9 +179,9 @@ impl Block {
         }
     }
 
-    /// Forgets the first `count` pairs, which have been decoded.
+    /// Drops the first `count` pairs of a decoded block.
     pub fn skip(&mut self, count: usize) {
-        debug_assert!(self.lent.is_none(), "what is lent is lent whole");
+        debug_assert!(self.lent.is_none(), "lent pairs are not skipped");
         self.entries.drain(..count);
     }
 
@@ -198,13 +197,13 @@ impl Block {
         self.entries.push(Entry::append(&mut self.data, record));
     }
 
-    /// Removes all pairs and keeps the memory, but for that of large pairs.
+    /// Removes all pairs and keeps the memory, except that of large pairs.
     pub fn clear(&mut self) {
         if self.data.capacity() > KEPT_BYTES_MAX {
             self.data = Vec::new();
         }
-        // What is in `data` is out of reach without entries; kept, it need not be zeroed for the
-        // next read.
+        // Without entries, `data` is unreachable; it keeps its length so that it need not be zeroed
+        // for the next read.
         self.entries.clear();
         self.received = Bytes::new();
         self.lent = None;

@@ -1,4 +1,4 @@
-//! Blocks, whole and broken.
+//! ! Blocks, whole and broken.
 
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -67,14 +67,14 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(96))]
 
     #[test]
-    fn what_was_pushed_is_decoded(pairs in pairs(), codec in 0usize..3) {
+    fn pushed_pairs_are_decoded(pairs in pairs(), codec in 0usize..3) {
         let bytes = encode(CODECS[codec], &pairs);
         prop_assert_eq!(Header::read(&bytes)?.block_bytes(), bytes.len());
         prop_assert_eq!(decode(&bytes)?, pairs);
     }
 
     #[test]
-    fn blocks_are_decoded_one_after_the_other_with_the_same_memory(
+    fn blocks_are_decoded_in_the_same_memory(
         pairs in pairs(), codec in 0usize..3, block_bytes in 200usize..1000,
     ) {
         let (mut block, mut buffer) = (Block::default(), Vec::new());
@@ -92,7 +92,7 @@ proptest! {
     }
 
     #[test]
-    fn foreign_bytes_never_panic(
+    fn arbitrary_bytes_never_panic(
         mut bytes in vec(prop_oneof![0u8..5, any::<u8>()], HEADER_BYTES..200),
         method in 0u8..3,
         layout in 0u8..2,
@@ -151,7 +151,7 @@ fn every_flipped_bit_and_every_cut_is_noticed_in_every_layout_and_codec() {
 }
 
 #[test]
-fn the_layout_follows_what_sharing_gains() {
+fn the_layout_follows_the_savings_of_shared_prefixes() {
     let layouts = |pairs: &Pairs| -> Vec<u8> {
         let mut sorted = pairs.clone();
         sorted.sort();
@@ -167,7 +167,7 @@ fn the_layout_follows_what_sharing_gains() {
 }
 
 #[test]
-fn blocks_have_so_many_pairs_that_memory_per_source_stays_bounded() {
+fn many_small_pairs_end_a_block_so_that_memory_stays_bounded() {
     let tiny: Pairs = vec![(vec![], vec![]); 10_000];
     for block in blocks(Codec::None, &tiny, 48 << 10) {
         assert!(Header::read(&block).unwrap().records() <= 2048);
@@ -184,8 +184,8 @@ fn a_header_that_promises_too_much_is_refused_before_anything_is_allocated() {
     }
 }
 
-/// A block of one pair with this value, compressed by hand: `claimed` of the raw bytes are
-/// announced.
+/// A block of one pair with this value, compressed by hand; its header announces `claimed` raw
+/// bytes.
 fn bomb(method: Method, value_bytes: usize, claimed: Option<usize>) -> Vec<u8> {
     let mut raw = vec![0];
     windrow_jobs::varint::write(value_bytes as u64, &mut raw);
@@ -204,15 +204,15 @@ fn bomb(method: Method, value_bytes: usize, claimed: Option<usize>) -> Vec<u8> {
 #[test]
 fn a_decompression_bomb_is_refused() {
     for method in [Method::Lz4, Method::Zstd] {
-        // The same by its bound, if it were honest.
+        // An honest header is refused for its size alone.
         let honest = bomb(method, PACKED_RAW_BYTES_MAX - 5, None);
         assert!(honest.len() < PACKED_RAW_BYTES_MAX / 200);
         assert_eq!(decode(&honest).unwrap()[0].1.len(), PACKED_RAW_BYTES_MAX - 5);
-        // Claims much: it is not even tried.
+        // It announces too much, and decompression is not even tried.
         let mut claims = Block::default();
         let error = claims.decode_bytes(bomb(method, 64 << 20, None).into());
         assert_eq!((error, claims.data.capacity()), (Err(BlockError::Header), 0));
-        // Claims little and gives much: no more than it claims is taken.
+        // It announces little and holds much: decompression stops at the announced size.
         let mut gives = Block::default();
         let error = gives.decode_bytes(bomb(method, 64 << 20, Some(4 << 20)).into());
         assert_eq!(error, Err(BlockError::Compression));
@@ -221,7 +221,7 @@ fn a_decompression_bomb_is_refused() {
 }
 
 #[test]
-fn a_pair_that_is_too_large_to_be_compressed_goes_as_it_is() {
+fn a_pair_that_is_too_large_for_compression_is_stored_uncompressed() {
     for codec in CODECS {
         let pairs = vec![(vec![], vec![7; PACKED_RAW_BYTES_MAX])];
         let bytes = encode(codec, &pairs);
@@ -231,7 +231,7 @@ fn a_pair_that_is_too_large_to_be_compressed_goes_as_it_is() {
 }
 
 #[test]
-fn keys_that_share_more_than_there_is_are_refused() {
+fn a_key_that_shares_more_than_the_previous_key_is_refused() {
     let mut bytes = encode(Codec::None, &similar());
     let second_pair = HEADER_BYTES + 3 + 21 + 2;
     assert_eq!(bytes[second_pair], 20);
@@ -240,9 +240,9 @@ fn keys_that_share_more_than_there_is_are_refused() {
     assert_eq!(decode(&bytes), Err(BlockError::Pairs));
 }
 
-/// Found by fuzzing: the sum was made before it was known to fit.
+/// Found by fuzzing: the sum overflowed before it was checked.
 #[test]
-fn keys_that_share_more_than_any_has_are_refused() {
+fn a_shared_length_that_overflows_is_refused() {
     let mut raw = vec![0, 1, 0, b'k'];
     windrow_jobs::varint::write(u64::MAX, &mut raw);
     raw.extend_from_slice(&[0, 0]);

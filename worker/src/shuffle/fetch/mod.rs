@@ -1,5 +1,5 @@
-//! The reducer's side of the shuffle: a source for each file that can be read here, and one stream
-//! or a few for each other worker.
+//! ! The reducer's side of the shuffle: a source for each file that can be read directly, and one
+//! or a few streams for each other worker.
 
 mod remote;
 #[cfg(test)]
@@ -27,14 +27,14 @@ use crate::memory::Account;
 use crate::model::WorkerOutputs;
 
 /// How long a reducer waits for another worker before it reports that it cannot fetch. A wait that
-/// ends while it has no lease of its own begins anew once it has one: it may be this worker that is
-/// cut off, or was stopped.
+/// ends while this worker has no lease restarts when it has one: this worker may be the one that
+/// was cut off, or stopped.
 #[derive(Clone, Copy, Debug)]
 pub struct FetchTimeouts {
     /// For a connection, and for the answer to a request.
     pub connect: Duration,
     /// For each further message, while the reducer has room for it; and for a worker whose lease
-    /// has run out.
+    /// has expired.
     pub stall: Duration,
 }
 
@@ -42,7 +42,8 @@ impl FetchTimeouts {
     /// Longest wait for a connection.
     const CONNECT_MAX: Duration = Duration::from_secs(10);
 
-    /// For a worker that may be silent for `stall`, and no longer for a connection.
+    /// For workers that may be silent for `stall`; the wait for a connection is no longer than
+    /// that.
     pub fn of_silence(stall: Duration) -> Self {
         Self { connect: stall.min(Self::CONNECT_MAX), stall }
     }
@@ -56,7 +57,7 @@ impl Default for FetchTimeouts {
 
 /// Finds the outputs that a reducer needs.
 pub struct Fetcher {
-    /// Who this worker is.
+    /// This worker's identity.
     pub identity: Arc<Identity>,
     /// Its machine; empty if that is not known.
     pub host: String,
@@ -64,25 +65,25 @@ pub struct Fetcher {
     pub store: Arc<SegmentStore>,
     /// The other workers.
     pub peers: Arc<Peers>,
-    /// How long they may take.
+    /// How long the other workers may take.
     pub timeouts: FetchTimeouts,
     /// How many reducers may fetch at once.
     pub threads: usize,
 }
 
-/// Bounds of the credit of a stream, for what has been sent and not been used.
+/// Bounds of a stream's credit, for bytes that have been sent and not been used.
 const CREDIT_BYTES: RangeInclusive<u64> = 64 << 10..=4 << 20;
 
-/// One part in this many of the memory is most for the credit of one stream, ...
+/// The credit of one stream is at most one part in this many of the memory, ...
 const CREDIT_PARTS: u64 = 256;
 
-/// ... and one for that of all streams of all reducers.
+/// ... and the credit of all streams of all reducers one part in this many.
 const CREDITS_PARTS: u64 = 8;
 
-/// How outputs that are fetched from one worker share streams.
+/// How outputs that are fetched from one worker are divided among streams.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Streams {
-    /// As many outputs in each as one stream gives, merged there.
+    /// As many outputs in each as one stream serves, merged by the sender.
     Shared,
     /// One for each output, so that each can be judged by itself.
     OneEach,
@@ -97,31 +98,31 @@ impl Streams {
     }
 }
 
-/// What a reducer needs, and for how long.
+/// A reducer's inputs, and how to fetch them.
 pub(crate) struct FetchPlan<'a> {
-    /// The job, as folders are named by it.
+    /// The job's number, which names its folders.
     pub job: JobId,
-    /// The same, among all jobs of all clusters.
+    /// The job, unique among all jobs of all clusters.
     pub identity: JobIdentity,
     /// The partition.
     pub partition: u32,
     /// All outputs of its maps.
     pub outputs: &'a [WorkerOutputs],
-    /// How to fetch them.
+    /// How to divide them among streams.
     pub streams: Streams,
     /// The job's choice.
     pub compression: Option<Compression>,
-    /// Where streams are received.
+    /// The runtime that receives streams.
     pub runtime: Handle,
     /// Ends them.
     pub cancel: CancellationToken,
-    /// Counts what has been received and not been merged.
+    /// Accounts for bytes that have been received and not been merged.
     pub memory: Account,
 }
 
 impl Fetcher {
-    /// One source or several for each worker. An error if an output that should be here is not, or
-    /// makes no sense.
+    /// One source or several for each worker. An error if an output that should be here is missing
+    /// or malformed.
     pub fn sources(&self, plan: &FetchPlan<'_>) -> Result<Vec<Box<dyn BlockSource>>, FailureCause> {
         let mut sources: Vec<Box<dyn BlockSource>> = Vec::new();
         let mut all_far = Vec::new();
@@ -146,7 +147,7 @@ impl Fetcher {
         Ok(sources)
     }
 
-    /// Of each of so many streams.
+    /// The credit of each of so many streams.
     fn credit_bytes(&self, memory_bytes: u64, streams: usize) -> u64 {
         let (least, most) = CREDIT_BYTES.into_inner();
         let all_bytes = memory_bytes / CREDITS_PARTS / self.threads.max(1) as u64;
@@ -155,12 +156,12 @@ impl Fetcher {
     }
 
     /// The sources of an output that is read directly; `None` if it is fetched over the network.
-    /// Read directly is
-    /// - an output that this process has itself. Another one of this worker's may be in the memory
-    ///   of another of its processes.
-    /// - an output of a worker on the same host, if its file can be opened: it cannot from another
-    ///   container, while it is in that worker's memory, or where this process may not.
-    /// - whatever has no address.
+    /// These are read directly:
+    /// - an output of this process. Other outputs of this worker may be in the memory of another
+    ///   process.
+    /// - an output of a worker on the same host, if its file can be opened: not from another
+    ///   container, while it is in memory, or without permission.
+    /// - an output of a worker without an address.
     fn near(
         &self,
         plan: &FetchPlan<'_>,
@@ -179,7 +180,7 @@ impl Fetcher {
             }
             match File::open(&path) {
                 Ok(_) => {}
-                // Nor could a connection be opened.
+                // A connection could not be opened either.
                 Err(error) if is_exhausted(&error) => {
                     return Some(Err(FailureCause::io(&path, &error)));
                 }

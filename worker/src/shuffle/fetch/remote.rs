@@ -1,18 +1,16 @@
-//! A source that another worker streams.
+//! ! A source that another worker streams.
 //!
 //! A task on the runtime receives and enforces the timeouts; the reducer's thread takes blocks from
-//! a queue, and what it has taken is credit for the sender, who sends nothing without (see
-//! `shuffle::serve`). So whatever arrives has room, and the connection is never held up by a
-//! reducer that reads from another one.
+//! a queue. Each taken block is credit for the sender, which sends nothing without credit (see
+//! `shuffle::serve`). So there is always room for the bytes that arrive, and a reducer that reads
+//! from another stream never blocks the connection.
 //!
-//! A sender that is busy with others says so, and is waited for. One that wants for something is
-//! asked again for a while.
+//! A sender that is busy with others says so, and is waited for. A sender that lacks a resource is
+//! asked again for a while. A worker whose lease has expired says so, and is asked again after a
+//! pause: mostly its coordinator is gone, and comes back.
 //!
-//! A worker whose lease has run out says so, and is asked again after a pause: mostly its
-//! coordinator has gone, and comes back.
-//!
-//! A stream that breaks off, or brings what was not sent, is opened once more. Its pairs come in
-//! the same order again, so as many are skipped as have been used.
+//! A stream that breaks off, or brings wrong data, is opened once more. Its pairs come in the same
+//! order again, so the pairs that were used are skipped.
 
 use std::io;
 use std::sync::Arc;
@@ -40,23 +38,24 @@ use crate::shuffle::transport::call::FetchStream;
 use crate::shuffle::transport::peers::{Peer, Peers};
 use crate::wire::compression_to;
 
-/// Before a worker is asked again whose lease has run out, or who wants for something.
+/// Pause before a worker is asked again whose lease has expired, or that lacks a resource.
 const PAUSE: Duration = Duration::from_millis(200);
 
-/// How many blocks the credit is for, so that some are on their way while one is being used.
+/// How many blocks fit into the credit, so that some are on their way while one is being used.
 const BLOCKS_PER_CREDIT: u64 = 4;
 
-/// Blocks that may come without credit: a sender that gives up its turn sends what it has begun.
+/// Most blocks that may come without credit: a sender that gives up its turn sends the blocks that
+/// it has begun.
 const BLOCKS_BEYOND_CREDIT_MAX: u32 = 64;
 
-/// What to fetch, from where.
+/// A request for a stream.
 #[derive(Clone)]
 pub(crate) struct Stream {
-    /// Who this worker is.
+    /// This worker's identity.
     pub identity: Arc<Identity>,
     /// The connections.
     pub peers: Arc<Peers>,
-    /// Of the worker.
+    /// The address of the other worker.
     pub address: String,
     /// The first output: it stands for the worker when no single output is to blame.
     pub origin: Origin,
@@ -66,31 +65,31 @@ pub(crate) struct Stream {
     pub partition: u32,
     /// Task and attempt of each output.
     pub outputs: Vec<(u32, u32)>,
-    /// What may be on its way and wait for the reducer, together.
+    /// Most bytes that may be on their way or wait for the reducer, together.
     pub credit_bytes: u64,
     /// The job's choice.
     pub compression: Option<Compression>,
-    /// Whether the worker runs on this machine.
+    /// Whether the other worker runs on this machine.
     pub same_machine: bool,
     /// How long to wait.
     pub timeouts: FetchTimeouts,
-    /// Where to receive.
+    /// The runtime that receives.
     pub runtime: Handle,
     /// Ends the stream.
     pub cancel: CancellationToken,
-    /// Counts what it holds.
+    /// Accounts for its buffers.
     pub memory: Account,
 }
 
 enum Event {
     Block(Bytes),
-    /// All has been sent, and these pairs it should be.
+    /// Everything has been sent; this is the audit of all pairs.
     End(Audit),
-    /// The connection has failed, which may pass.
+    /// The connection has failed, which may be transient.
     Broken(FailureCause),
-    /// It has failed while this worker had no lease, and now it has one.
+    /// The connection failed while this worker had no lease; now it has one.
     Interrupted(FailureCause),
-    /// The sender wants for something, and may be asked again now.
+    /// The sender lacks a resource, and may be asked again now.
     Short(FailureCause),
 }
 
@@ -98,20 +97,20 @@ enum Event {
 pub struct RemoteSource {
     stream: Stream,
     events: Option<mpsc::UnboundedReceiver<Result<Event, FailureCause>>>,
-    /// Hears how many bytes have been used, now and then.
+    /// Takes the number of used bytes, now and then.
     used: Option<mpsc::UnboundedSender<u64>>,
-    /// Those that it has not heard of.
+    /// Used bytes that were not reported yet.
     used_bytes: u64,
     /// Pairs that have been handed out.
     records: u64,
-    /// Of these, pairs that the second stream has still to bring again.
+    /// Of these, pairs that the second stream will send again.
     skip: u64,
     is_second: bool,
-    /// Since when the sender has wanted for something and sent nothing.
+    /// Since when the sender has lacked a resource and sent nothing.
     short_since: Option<Instant>,
-    /// Once it is known.
+    /// The sender's audit, once it is known.
     promised: Option<Audit>,
-    /// From the start to the end.
+    /// Held from the start to the end.
     reservation: Option<Reservation>,
 }
 
@@ -132,8 +131,8 @@ impl RemoteSource {
         }
     }
 
-    /// The next block or the end: whether it was a block. An error that may pass, or one that will
-    /// not.
+    /// Receives the next block or the end; returns whether it was a block. A fault is transient or
+    /// permanent.
     fn receive(&mut self, block: &mut Block) -> Result<bool, Fault> {
         self.start();
         let origin = &self.stream.origin;
@@ -171,22 +170,22 @@ impl RemoteSource {
             None if self.stream.cancel.is_cancelled() => {
                 Err(Fault::Lasting(FailureCause::Cancelled))
             }
-            None => Err(Fault::Lasting(origin.failed("the stream was given up"))),
+            None => Err(Fault::Lasting(origin.failed("the stream was abandoned"))),
         }
     }
 
-    /// Leaves the stream, for another one from the first pair on.
+    /// Abandons the stream, and opens another from the first pair on.
     fn open_again(&mut self) {
         self.skip = self.records;
         (self.events, self.used, self.used_bytes) = (None, None, 0);
     }
 
-    /// Few messages, each for much: the sender goes on with the rest meanwhile.
+    /// Sends few messages, each for many bytes: the sender uses the rest of its credit meanwhile.
     fn give_credit(&mut self) {
         if self.used_bytes >= self.stream.block_bytes()
             && let Some(used) = &self.used
         {
-            // A stream that has come to its end wants none.
+            // A stream that has ended needs no credit.
             let _ = used.send(std::mem::take(&mut self.used_bytes));
         }
     }
@@ -218,7 +217,7 @@ impl BlockSource for RemoteSource {
                 }
                 Err(Fault::Passing(cause) | Fault::Lasting(cause)) => return Err(cause),
             };
-            tracing::warn!(%cause, "a partition is fetched once more");
+            tracing::warn!(%cause, "fetching a partition once more");
             self.open_again();
         }
     }
@@ -236,7 +235,7 @@ impl BlockSource for RemoteSource {
     }
 }
 
-/// What the sender may send still, as far as it knows.
+/// The credit that the sender has, as far as it knows.
 struct Credit {
     bytes: i64,
     blocks_beyond: u32,
@@ -257,7 +256,7 @@ impl Credit {
         self.bytes > 0
     }
 
-    /// Takes it for a block; `false` if that is one too many.
+    /// Uses credit for a block; `false` if it is one block too many.
     fn take(&mut self, block_bytes: usize) -> bool {
         self.blocks_beyond = if self.is_given() { 0 } else { self.blocks_beyond + 1 };
         self.bytes = self.bytes.saturating_sub(block_bytes as i64);
@@ -265,19 +264,19 @@ impl Credit {
     }
 }
 
-/// Why a stream is not whole.
+/// Why a stream is incomplete.
 enum Fault {
-    /// Nobody is to blame: this worker was cut off itself, as far as it knows, or the other one
-    /// wants for something.
+    /// Nobody is to blame: this worker itself was cut off, as far as it knows, or the other one
+    /// lacks a resource.
     Own(FailureCause),
-    /// Another try may find nothing wrong.
+    /// Another try may succeed.
     Passing(FailureCause),
     Lasting(FailureCause),
 }
 
 impl Stream {
-    /// What it holds at most, unless single pairs are large: what there was credit for, a block
-    /// more, and the one that is being decoded.
+    /// Most bytes that it holds, unless single pairs are large: the credit, one block more, and the
+    /// block that is being decoded.
     fn held_bytes(&self) -> u64 {
         self.credit_bytes + 2 * self.block_bytes()
     }
@@ -287,7 +286,7 @@ impl Stream {
         (self.credit_bytes / BLOCKS_PER_CREDIT).clamp(*BLOCK_BYTES.start(), *BLOCK_BYTES.end())
     }
 
-    /// Receives until the end, an error, cancellation, or the reducer's leaving.
+    /// Receives until the end, an error, cancellation, or the end of the reducer.
     async fn run(
         self,
         sender: mpsc::UnboundedSender<Result<Event, FailureCause>>,
@@ -299,7 +298,7 @@ impl Stream {
             () = sender.closed() => return,
         };
         if let Err(cause) = received {
-            // If the reducer has left, nobody wants to know.
+            // If the reducer is gone, nobody needs the error.
             let _ = sender.send(Err(cause));
         }
     }
@@ -328,7 +327,7 @@ impl Stream {
                 Ok(Some(FetchMessage { message: Some(Message::Waiting(_)) })) => continue,
                 Ok(Some(FetchMessage { message: Some(Message::Block(block)) })) => {
                     if !credit.take(block.len()) {
-                        return Err(self.origin.failed("it sends more than it was asked for"));
+                        return Err(self.origin.failed("it sends more than its credit"));
                     }
                     Event::Block(block)
                 }
@@ -352,14 +351,14 @@ impl Stream {
                 Err(status) => self.broken(&peer, self.refused(&status)).await,
             };
             let is_last = !matches!(event, Event::Block(_));
-            // If the reducer has left, nobody wants to know.
+            // If the reducer is gone, nobody needs the event.
             if sender.send(Ok(event)).is_err() || is_last {
                 return Ok(());
             }
         }
     }
 
-    /// The next message. Waiting for room takes as long as the reducer needs; only waiting for the
+    /// The next message. The wait for the reducer to make room is unlimited; only the wait for the
     /// sender is limited. Cancel safe.
     async fn next(
         &self,
@@ -372,7 +371,7 @@ impl Stream {
         }
     }
 
-    /// Asks until the worker has a lease.
+    /// Retries until the worker has a lease.
     async fn open(&self, peer: &Peer) -> Result<FetchStream, FailureCause> {
         let request = self.request();
         loop {
@@ -380,14 +379,15 @@ impl Stream {
             match self.within(self.timeouts.connect, answer).await? {
                 Ok(messages) => return Ok(messages),
                 Err(status) if is_no_lease(&status) => sleep(PAUSE).await,
-                // Whoever is cut off from the coordinator may be cut off from all others, too.
+                // A worker that is cut off from the coordinator may be cut off from all others,
+                // too.
                 Err(_) if !self.identity.has_lease() => self.identity.leased().await,
                 Err(status) => return Err(self.refused(&status)),
             }
         }
     }
 
-    /// What to say of a connection that has failed, and when.
+    /// The event for a failed connection, after the pause that it takes.
     async fn broken(&self, peer: &Peer, cause: FailureCause) -> Event {
         self.peers.avoid(&self.address, self.job, peer);
         if self.identity.has_lease() {
@@ -440,7 +440,7 @@ impl Stream {
         }
     }
 
-    /// The sender names one output; one that was not asked for cannot be to blame.
+    /// The sender names one output; an output that was not asked for cannot be to blame.
     fn reported(&self, error: FetchError) -> FailureCause {
         let FetchError { map_task, map_attempt, message, .. } = error;
         let was_asked_for = self.outputs.contains(&(map_task, map_attempt));
@@ -454,7 +454,7 @@ impl Stream {
     }
 
     /// The failure of a call or a connection: the other worker's, unless this process has run out
-    /// of something itself.
+    /// of a resource itself.
     fn refused(&self, error: &dyn std::error::Error) -> FailureCause {
         let mut message = format!("{}: {error}", self.address);
         let mut source = error.source();

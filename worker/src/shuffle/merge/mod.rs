@@ -1,7 +1,7 @@
 //! The k-way merge: sorted sources in, batches of borrowed pairs in (key, value) order out.
 //!
 //! Pairs are never copied. A batch borrows from the sources' current blocks, and ends before one of
-//! these has to be replaced:
+//! the blocks has to be replaced:
 //!
 //! ```text
 //!  source 0  [ block | block | ...     \
@@ -20,8 +20,8 @@ use self::select::Selector;
 use super::block::Block;
 use super::source::{BlockSource, Position};
 
-/// Most pairs in a batch, unless sources are many: few enough that they are in the cache still when
-/// they are used. Cancellation is looked for once a batch.
+/// Most pairs in a batch, unless there are many sources: few enough that they are still in the
+/// cache when they are used. Cancellation is checked once a batch.
 const BATCH_RECORDS_MAX: usize = 256;
 
 type Records<'a> = Vec<RecordRef<'a>>;
@@ -35,7 +35,7 @@ self_cell::self_cell!(
     }
 );
 
-/// Merges sources, each sorted. Equal pairs are alike, so their order does not matter.
+/// Merges sorted sources. Equal pairs are indistinguishable, so their order does not matter.
 pub struct Merge<'a> {
     sources: Vec<Box<dyn BlockSource + 'a>>,
     selector: Selector,
@@ -61,15 +61,15 @@ impl<'a> Merge<'a> {
         self.sources.len()
     }
 
-    /// What all pairs are together, as the sources promise. Known at the end.
+    /// The audit of all pairs, as the sources promise. Known at the end.
     pub fn promised(&self) -> Audit {
         let mut promised = Audit::default();
         self.sources.iter().for_each(|source| promised.merge(source.promised()));
         promised
     }
 
-    /// Where each source goes on behind the pairs of the last batch, all of which must have been
-    /// used. `None` if a source cannot be made a second time.
+    /// For each source, the position after its pairs of the last batch, all of which must have been
+    /// used. `None` if a source cannot be opened a second time.
     pub fn positions(&self) -> Option<Vec<Position>> {
         let used = self.selector.used();
         self.sources.iter().zip(used).map(|(source, used)| source.position(used)).collect()
@@ -88,13 +88,13 @@ impl<'a> Merge<'a> {
     }
 }
 
-/// The blocks of a batch, and the memory of its pairs, which are gone.
+/// The blocks of a batch, and the memory of its dropped records.
 fn taken_apart(mut batch: Batch) -> (Vec<Block>, Records<'static>) {
     let records = batch.with_dependent_mut(|_, records| recycle(std::mem::take(records)));
     (batch.into_owner(), records)
 }
 
-/// Empties a batch and keeps its memory for another one, which may live longer.
+/// Empties a vector and keeps its memory for records that may live longer.
 fn recycle(mut records: Records<'_>) -> Records<'static> {
     const NOTHING: RecordRef<'static> = RecordRef { key: &[], value: &[] };
     records.clear();
@@ -104,7 +104,7 @@ fn recycle(mut records: Records<'_>) -> Records<'static> {
 
 impl RecordBatches for Merge<'_> {
     fn next_batch(&mut self) -> Result<Option<&[RecordRef<'_>]>, FailureCause> {
-        // While a batch is being made, and for ever after an error, an error takes its place.
+        // An error stands in while a batch is being made, and for ever after an error.
         let batch = std::mem::replace(&mut self.batch, Err(FailureCause::Cancelled));
         self.batch = batch.and_then(|batch| self.advance(batch));
         let batch = self.batch.as_ref().map_err(FailureCause::clone)?;

@@ -1,8 +1,8 @@
-//! Takes pairs from the current blocks in order, until there are enough of them or a block must be
-//! replaced.
+//! ! Takes pairs from the current blocks in order, until there are enough of them or a block must
+//! be replaced.
 //!
-//! What is known of the order outlives a batch: the tree knows each source's next pair by its
-//! prefix, and only the source whose pair goes first can be at the end of its block.
+//! The order found so far outlives a batch: the tree holds the prefix of each source's next pair,
+//! and only the source whose pair goes first can be at the end of its block.
 
 use windrow_jobs::FailureCause;
 use windrow_jobs::collect::prefix;
@@ -13,12 +13,12 @@ use super::super::source::BlockSource;
 use super::super::tree::LoserTree;
 use super::recycle;
 
-/// So many pairs of a source are read at once, ahead of the merge: their memory arrives side by
-/// side, and the merge finds them in the cache. Fewer where many sources share a batch, since what
-/// a batch leaves of them is read again.
+/// So many pairs of a source are read at once, ahead of the merge: their cache misses overlap, and
+/// the merge finds them in the cache. Fewer where many sources share a batch, since pairs that a
+/// batch leaves over are read again.
 const WINDOW_RECORDS: std::ops::RangeInclusive<usize> = 8..=64;
 
-/// A batch ends with the pair that makes it this large: whoever reads it may copy it.
+/// A batch ends with the pair that makes it this large: its reader may copy it.
 const BATCH_BYTES: usize = 1 << 20;
 
 /// Cuts a batch where it gets too large.
@@ -38,11 +38,11 @@ pub struct Selector {
     cursors: Vec<Cursor>,
     /// The memory of windows, which are empty between batches.
     windows: Vec<Window<'static>>,
-    /// Of two sources or more, once their first blocks are there.
+    /// For two sources or more, once their first blocks are there.
     tree: Option<LoserTree>,
     /// The winner's block has been used up, so its next pair is not in the tree yet.
     is_stale: bool,
-    /// Blocks have been freed, and with them the knowledge how far their sources had come.
+    /// Blocks have been freed, and with them the positions of their sources.
     has_released: bool,
 }
 
@@ -58,8 +58,8 @@ struct Cursor {
 #[derive(Default)]
 struct Window<'b> {
     records: Vec<RecordRef<'b>>,
-    /// `prefix(key)` of each of the records, and `u64::MAX` as a sentinel behind them. Only where
-    /// prefixes are equal are whole keys compared.
+    /// `prefix(key)` of each of the records, and `u64::MAX` as a sentinel after them. Whole keys
+    /// are compared only where prefixes are equal.
     prefixes: Vec<u64>,
     at: usize,
 }
@@ -135,12 +135,9 @@ impl Selector {
         Ok(())
     }
 
-    /// How many pairs of its current block have been taken of each source.
+    /// For each source, how many pairs of its current block have been taken.
     pub fn used(&self) -> impl Iterator<Item = usize> {
-        debug_assert!(
-            !self.has_released,
-            "a block that was freed counts as one that was not begun"
-        );
+        debug_assert!(!self.has_released, "a freed block would count as not begun");
         self.cursors.iter().map(|cursor| cursor.next)
     }
 
@@ -183,7 +180,7 @@ impl Selector {
     ) {
         let share = records_max / blocks.len();
         let window_records = share.clamp(*WINDOW_RECORDS.start(), *WINDOW_RECORDS.end());
-        // Short ones at first: a batch of large pairs may end before it comes to most of them.
+        // Short windows at first: a batch of large pairs may end before it reaches most of them.
         let mut windows = self.open_windows(blocks, share.clamp(1, *WINDOW_RECORDS.end()));
         let mut tree = self.enter_heads(&windows);
         records.reserve(records_max);
@@ -204,7 +201,7 @@ impl Selector {
                 }
             }
             let prefix = window.prefix();
-            // What won against all others wins again: many equal pairs cost one comparison each.
+            // The winner over all others wins again: many equal pairs cost one comparison each.
             if prefix != tree.winner_prefix() || window.head() != Some(&taken) {
                 tree.replay(prefix, |a, b| wins_tie(&windows, a, b));
             }
@@ -213,7 +210,7 @@ impl Selector {
         self.windows = windows.into_iter().map(Window::recycle).collect();
     }
 
-    /// A window on each of these blocks, from where the merge has come to.
+    /// A window on each of these blocks, from the merge's position on.
     fn open_windows<'b>(&mut self, blocks: &'b [Block], records_max: usize) -> Vec<Window<'b>> {
         let mut windows: Vec<Window<'b>> = std::mem::take(&mut self.windows);
         for ((window, block), cursor) in windows.iter_mut().zip(blocks).zip(&self.cursors) {

@@ -1,4 +1,4 @@
-//! Merges against sorts in memory, and the pairs that other tests merge.
+//! ! Merges against sorts in memory, and helpers for pairs that other tests use.
 
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -12,12 +12,12 @@ pub(crate) fn pairs(records: std::ops::Range<usize>) -> impl Strategy<Value = Ve
     vec((vec(0u8..3, 0..12), vec(0u8..3, 0..3)), records)
 }
 
-/// All pairs that a merge gives.
+/// All pairs of a merge.
 pub(crate) fn drain(batches: &mut dyn RecordBatches) -> Result<Vec<Pair>, FailureCause> {
     drain_and(batches, |_| ())
 }
 
-/// The same, with something done after each batch.
+/// Likewise, with an action after each batch.
 fn drain_and(
     batches: &mut dyn RecordBatches,
     after_batch: impl Fn(&mut dyn RecordBatches),
@@ -98,7 +98,7 @@ proptest! {
 }
 
 #[test]
-fn blocks_that_have_been_read_go_once_their_pairs_have_been_copied() {
+fn used_blocks_are_freed_once_their_pairs_have_been_copied() {
     let large = |first: u8| vec![(vec![first; 2 << 20], vec![])];
     let sources = [0, 1].map(|first| Box::new(source(large(first), 1, false)) as _);
     let mut merge = Merge::new(Vec::from(sources));
@@ -127,7 +127,7 @@ fn batches_are_bounded() {
 }
 
 #[test]
-fn an_error_of_a_source_is_never_an_end() {
+fn an_error_of_a_source_is_never_taken_for_its_end() {
     let pair = |n: u8| (vec![n], vec![]);
     let broken = FailureCause::Unsupported { message: "broken".into() };
     let bad = Blocks { error: Some(broken.clone()), ..source(vec![pair(1)], 4, false) };

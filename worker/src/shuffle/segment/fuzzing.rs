@@ -1,4 +1,4 @@
-//! For the fuzz targets: what of a segment is guarded by checksums.
+//! ! For the fuzz targets: the parts of a segment behind checksums.
 
 use std::ops::Range;
 
@@ -14,12 +14,12 @@ pub(crate) fn encode_page(entries: &[PartitionIndex]) -> Vec<u8> {
     page
 }
 
-/// Decodes a page of an index whose blocks lie in this range.
+/// Decodes a page of an index of blocks in this range.
 pub(crate) fn decode_page(bytes: &[u8], blocks: &Range<u64>) -> Option<Vec<PartitionIndex>> {
     page::read(bytes, blocks)
 }
 
-/// Decodes the directory of an index that lies at this offset, and encodes it again.
+/// Decodes the directory of an index at this offset, and encodes it again.
 pub(crate) fn recode_directory(bytes: &[u8], offset: u64) -> Option<Vec<u8>> {
     let directory = Directory::read(bytes, FILE_HEADER_BYTES as u64, offset)?;
     let mut encoded = Vec::new();
@@ -27,7 +27,7 @@ pub(crate) fn recode_directory(bytes: &[u8], offset: u64) -> Option<Vec<u8>> {
     Some(encoded)
 }
 
-/// The directory of these pages, each with a single entry.
+/// The directory of pages that each have one of these entries.
 pub(crate) fn encode_directory(entries: &[PartitionIndex]) -> Vec<u8> {
     let mut directory = Directory::new(FILE_HEADER_BYTES as u64);
     entries.iter().for_each(|entry| {
@@ -38,8 +38,8 @@ pub(crate) fn encode_directory(entries: &[PartitionIndex]) -> Vec<u8> {
     encoded
 }
 
-/// Makes the first and last bytes, and the checksum of the index, those of a segment of `owner`;
-/// `false` where there is no room for them.
+/// Sets the first and last bytes, and the checksums, to those of a segment of `owner`; `false`
+/// where there is no room for them.
 pub(crate) fn reseal(segment: &mut [u8], owner: &Owner) -> bool {
     let Some(trailer) =
         segment.len().checked_sub(TRAILER_BYTES).filter(|at| *at >= FILE_HEADER_BYTES)
@@ -52,7 +52,7 @@ pub(crate) fn reseal(segment: &mut [u8], owner: &Owner) -> bool {
     else {
         return false;
     };
-    // An offset that cannot be is made one that might.
+    // An impossible offset is replaced by a possible one.
     let bytes = (trailer as u64).checked_sub(offset);
     let can_be = bytes.is_some_and(|bytes| bytes <= Directory::bytes_max(offset) as u64);
     let offset = if can_be { offset } else { trailer as u64 - (offset % 64).min(trailer as u64) };

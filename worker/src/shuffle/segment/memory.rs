@@ -1,4 +1,4 @@
-//! Segments that have not been written: a sorted buffer, and the memory that it counts for.
+//! ! Segments in memory: a sorted buffer, and its reservation.
 
 use std::ops::Range;
 
@@ -9,7 +9,8 @@ use crate::memory::Reservation;
 use crate::shuffle::block::Codec;
 use crate::shuffle::pairs::{SortedBuffer, SortedPairs};
 
-/// The output of a map attempt in memory. The memory is counted for as long as anybody reads it.
+/// The output of a map attempt in memory. The memory stays reserved for as long as anybody reads
+/// it.
 pub struct MemorySegment {
     pairs: SortedBuffer,
     codec: Codec,
@@ -17,14 +18,14 @@ pub struct MemorySegment {
 }
 
 impl MemorySegment {
-    /// Counts `pairs` with `reservation`. Should they be written to a file, they are compressed
-    /// with `codec`.
+    /// Accounts for `pairs` with `reservation`. If they are written to a file, `codec` compresses
+    /// them.
     pub fn new(pairs: SortedBuffer, codec: Codec, mut reservation: Reservation) -> Self {
         reservation.resize(pairs.memory_bytes() as u64);
         Self { pairs, codec, _reservation: reservation }
     }
 
-    /// How its file is compressed, if it gets one.
+    /// The compression of its file, if it gets one.
     pub fn codec(&self) -> Codec {
         self.codec
     }

@@ -6,15 +6,15 @@
 //!      | its directory | offset of that | crc64 of both | magic |
 //! ```
 //!
-//! A segment holds one sorted run or several: what a map attempt spills is appended run by run, and
-//! is never merged before reducers ask for it. The blocks of one partition of a run lie in extents
+//! A segment holds one or more sorted runs: a map attempt appends its spills run by run, and they are
+//! not merged before reducers read them. The blocks of one partition of a run lie in extents
 //! of about a megabyte, so that several threads can write side by side. The index lists, for each
 //! partition of each run that has pairs, their number, their digest and their extents; readers read
-//! its directory, and then the page of the partition they want. A file without a whole index is no
-//! segment: it appears under its final name only when it is complete. Nor is one whose
-//! [owner](Owner) is not the one that its reader means: a name may be used again, by another
-//! attempt or after another coordinator has given the job's number again. What nobody will read
-//! again can be cut out of it ([`Segment::punch`]).
+//! its directory, and then the page of the partition they want. A file without a complete index is
+//! refused: a segment gets its final name only when it is complete. So is a file with another
+//! [owner](Owner) than its reader expects: a name may be used again, by another attempt or after
+//! another coordinator has given the job's number again. Partitions that nobody will read again can
+//! be punched out of it ([`Segment::punch`]).
 
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) mod fuzzing;

@@ -1,5 +1,5 @@
-//! Whose pairs a segment has. The bytes of another owner's segment are as sound as those of the
-//! right one: only what the header says tells them apart.
+//! ! The owner of a segment's pairs. The bytes of another owner's segment are just as sound: only
+//! the header tells them apart.
 
 use std::fmt;
 
@@ -16,18 +16,18 @@ const CHECKED_BYTES: usize = MAGIC.len() + 16 + 3 * 4;
 /// The attempt that has written a segment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Owner {
-    /// Its job, among all jobs of all clusters.
+    /// Its job, unique among all jobs of all clusters.
     pub job: JobIdentity,
     /// Its stage.
     pub stage: StageId,
     /// Number of its task.
     pub task: u32,
-    /// Which attempt of that; 0 where what an attempt asks for is prepared for it.
+    /// Number of the attempt; 0 for data that is prepared for any attempt.
     pub attempt: u32,
 }
 
 impl Owner {
-    /// How its segments begin.
+    /// The header of its segments.
     pub(super) fn header(&self) -> [u8; FILE_HEADER_BYTES] {
         let mut header = [0; FILE_HEADER_BYTES];
         let mut rest = &mut header[..];
@@ -46,20 +46,21 @@ impl Owner {
         header
     }
 
-    /// An error unless a segment that begins like this is its own.
+    /// An error unless a segment with this header is its own.
     pub(super) fn check(&self, header: &[u8; FILE_HEADER_BYTES]) -> Result<(), String> {
         if *header == self.header() {
             return Ok(());
         }
         let (checked, crc64) = header.split_at(CHECKED_BYTES);
         if !checked.starts_with(MAGIC) {
-            return Err("the file is cut short, or no segment of this version".into());
+            return Err("the file is cut short, or not a segment of this version".into());
         }
         if checksum(Crc64Nvme, checked).to_le_bytes() != *crc64 {
             return Err("the checksum of the header does not match".into());
         }
         let found = Self::read(&checked[MAGIC.len()..]);
-        let found = found.map_or_else(|| "a stage that there is not".into(), |it| it.to_string());
+        let found =
+            found.map_or_else(|| "the header names an unknown stage".into(), |it| it.to_string());
         Err(format!("the file has the pairs of {found}, not those of {self}"))
     }
 

@@ -1,8 +1,8 @@
-//! Punches holes into segments, where nobody will read again.
+//! ! Punches holes into segments, where nobody will read again.
 //!
-//! A sort beyond memory writes its input twice, as runs and as output. Holes let the second copy
-//! have the place of the first: on the disk, and in the page cache, where pages that were used a
-//! moment ago cost much less than new ones.
+//! A sort beyond memory writes its input twice, as runs and as output. With holes, the second copy
+//! takes the place of the first: on the disk, and in the page cache, where recently used pages cost
+//! much less than new ones.
 
 use std::collections::BTreeSet;
 use std::fs::File;
@@ -15,7 +15,7 @@ use rustix::fs::FallocateFlags;
 use super::Extent;
 use crate::sync::lock;
 
-/// Pages of the cache; a hole that begins or ends within one would only have that one written.
+/// Size of a page of the cache; punching a part of a page would only write zeros.
 const PAGE_BYTES: u64 = 4096;
 
 /// Partitions whose pairs are gone.
@@ -28,14 +28,14 @@ impl Punched {
         lock(&self.0).contains(&partition)
     }
 
-    /// Cuts `partition`, which lies in these extents, out of the file.
+    /// Punches the extents of `partition` out of the file.
     pub(super) fn punch(
         &self,
         path: &Path,
         partition: u32,
         extents: Vec<Extent>,
     ) -> io::Result<()> {
-        // Before the first hole: who asks later must not read zeros.
+        // Noted before the first hole: a later reader must not read zeros.
         if extents.is_empty() || !lock(&self.0).insert(partition) {
             return Ok(());
         }
@@ -44,7 +44,7 @@ impl Punched {
     }
 }
 
-/// Makes a hole of the pages of a file that are in this extent.
+/// Punches out the whole pages in this extent.
 pub(super) fn punch_hole(file: &File, Extent { offset, bytes }: Extent) -> io::Result<()> {
     let start = offset.next_multiple_of(PAGE_BYTES);
     let end = (offset + bytes) / PAGE_BYTES * PAGE_BYTES;
@@ -55,7 +55,7 @@ pub(super) fn punch_hole(file: &File, Extent { offset, bytes }: Extent) -> io::R
     Ok(())
 }
 
-/// The same bytes in as few extents as there can be, in order.
+/// The same bytes in as few extents as possible, in order.
 fn joined(mut extents: Vec<Extent>) -> Vec<Extent> {
     extents.sort_unstable_by_key(|extent| extent.offset);
     extents.dedup_by(|next, last| {
@@ -71,7 +71,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn neighbours_become_one() {
+    fn adjacent_extents_are_joined() {
         let extents = |all: &[(u64, u64)]| -> Vec<Extent> {
             all.iter().map(|&(offset, bytes)| Extent { offset, bytes }).collect()
         };

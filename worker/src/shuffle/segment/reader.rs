@@ -1,5 +1,4 @@
-//! Opens segments and finds what is in them. Everything in the file is checked before it is
-//! believed.
+//! ! Opens segments and finds their pairs. Everything in the file is verified before it is used.
 
 use std::borrow::Cow;
 use std::fs::File;
@@ -17,7 +16,7 @@ use super::source::SegmentSource;
 use super::{FILE_HEADER_BYTES, MAGIC, Owner, PartitionIndex, TRAILER_BYTES};
 use crate::files::{TemporaryFile, is_readers_own};
 
-/// A segment, and which partitions are where in its index. No file is open.
+/// A segment and its index. No file is open.
 pub struct Segment {
     path: Arc<Path>,
     directory: Directory,
@@ -29,8 +28,8 @@ pub struct Segment {
 }
 
 impl Segment {
-    /// Opens the segment of `owner` at `path`, and checks its directory. Keeps its index in memory
-    /// if that takes up at most `keep_bytes_max`.
+    /// Opens the segment of `owner` at `path`, and verifies its directory. Keeps its index in
+    /// memory if that takes at most `keep_bytes_max`.
     pub fn open(path: &Path, owner: &Owner, keep_bytes_max: usize) -> Result<Self, FailureCause> {
         let file = File::open(path).map_err(|error| unreadable(path, &error))?;
         twice(path, &file, Some(0), || check_owner(&file, owner))?;
@@ -44,8 +43,8 @@ impl Segment {
         Ok(Self { path: path.into(), directory, pages, punched, temporary: None })
     }
 
-    /// A segment whose index is not in its file, and that goes when nobody reads it any more. Each
-    /// partition can be read once.
+    /// A segment whose index is not in its file. The file is removed when nobody reads it any more.
+    /// Each partition can be read once.
     pub(super) fn temporary(file: TemporaryFile, index: Encoded) -> Self {
         let Encoded { pages, directory } = index;
         let (path, punched) = (file.path().into(), Punched::default());
@@ -55,13 +54,13 @@ impl Segment {
 
     /// Memory that it takes up.
     pub fn memory_bytes(&self) -> usize {
-        /// Of itself, its path, and who keeps it.
+        /// For itself, its path, and its holder.
         const FIXED_BYTES: usize = 300;
         FIXED_BYTES + self.directory.memory_bytes() + self.pages.as_ref().map_or(0, Vec::len)
     }
 
-    /// A source for each run that has pairs of `partition`. Reads a page of the index, if these are
-    /// not in memory.
+    /// A source for each run that has pairs of `partition`. Reads a page of the index, unless it is
+    /// in memory.
     pub fn sources(&self, partition: u32) -> Result<Vec<SegmentSource>, FailureCause> {
         let entries = self.entries(partition)?.into_iter();
         let source =
@@ -79,8 +78,8 @@ impl Segment {
         Err(corrupt(&self.path, FILE_HEADER_BYTES as u64, message))
     }
 
-    /// Gives the disk and the page cache back what the pairs of `partition` take up: nobody will
-    /// read them again. Where the file system cannot do that, they stay until the file goes.
+    /// Frees the disk space and page cache of `partition`, which nobody will read again. Where the
+    /// file system cannot do that, the pairs stay until the file is removed.
     pub fn punch(&self, partition: u32) -> Result<(), FailureCause> {
         let entries = self.entries(partition)?;
         let extents = entries.iter().flat_map(|entry| entry.extents.iter().copied());
@@ -100,7 +99,7 @@ impl Segment {
         };
         let blocks = FILE_HEADER_BYTES as u64..self.directory.start();
         page::read_partition(&bytes, partition, &blocks)
-            .ok_or_else(|| corrupt(&self.path, page.offset, "the index makes no sense"))
+            .ok_or_else(|| corrupt(&self.path, page.offset, "the index is malformed"))
     }
 
     fn read_page(&self, page: &Page) -> Result<Vec<u8>, FailureCause> {
@@ -115,7 +114,7 @@ impl Segment {
 
 const CHECKSUM: &str = "the checksum of the index does not match";
 
-/// Reads something `at` a place, or else of an index. What makes no sense is read once more.
+/// Reads at an offset, or from the index if there is none. Malformed data is read once more.
 fn twice<T>(
     path: &Path,
     file: &File,
@@ -123,7 +122,7 @@ fn twice<T>(
     mut read: impl FnMut() -> io::Result<T>,
 ) -> Result<T, FailureCause> {
     let read = read().or_else(|error| {
-        tracing::warn!(path = %path.display(), %error, "the header or the index of a segment is read once more");
+        tracing::warn!(path = %path.display(), %error, "reading the header or the index of a segment once more");
         drop_cache(file);
         read()
     });
@@ -138,13 +137,13 @@ fn twice<T>(
     })
 }
 
-/// Lets the system forget what it keeps of the file in memory and has on disk.
+/// Drops the file's pages from the page cache, as far as they are on disk.
 pub(super) fn drop_cache(file: &File) {
-    // Advice: where it is not taken, the next read is of memory again.
+    // Advice: if the system ignores it, the next read comes from memory again.
     let _ = rustix::fs::fadvise(file, 0, None, rustix::fs::Advice::DontNeed);
 }
 
-/// An error unless the file begins as segments of this owner do.
+/// An error unless the file begins with this owner's header.
 fn check_owner(file: &File, owner: &Owner) -> io::Result<()> {
     let mut header = [0; FILE_HEADER_BYTES];
     file.read_exact_at(&mut header, 0)?;
@@ -160,7 +159,7 @@ fn read_directory(file: &File) -> io::Result<Directory> {
         .ok_or_else(|| invalid("the file is cut short"))?;
     file.read_exact_at(&mut trailer, trailer_offset)?;
     if trailer[16..] != *MAGIC {
-        return Err(invalid("the file is cut short, or no segment of this version"));
+        return Err(invalid("the file is cut short, or not a segment of this version"));
     }
     let number = |at: usize| {
         trailer[at..at + 8].iter().rev().fold(0, |number, byte| number << 8 | u64::from(*byte))
@@ -177,7 +176,7 @@ fn read_directory(file: &File) -> io::Result<Directory> {
         return Err(invalid(CHECKSUM));
     }
     Directory::read(&tail[..bytes], least, offset)
-        .ok_or_else(|| invalid("the directory of the index makes no sense"))
+        .ok_or_else(|| invalid("the directory of the index is malformed"))
 }
 
 fn read_pages(file: &File, directory: &Directory) -> io::Result<Vec<u8>> {
@@ -190,8 +189,8 @@ fn invalid(message: &str) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, message)
 }
 
-/// Of a file that the system does not let us read: it is to blame, unless the error is the reader's
-/// own, which would meet it with any other file too.
+/// The failure for a file that the system does not let this process read: the file is to blame,
+/// unless the error is the reader's own, and would occur with any other file, too.
 pub(super) fn unreadable(path: &Path, error: &io::Error) -> FailureCause {
     if is_readers_own(error) {
         FailureCause::io(path, error)

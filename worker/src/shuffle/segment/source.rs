@@ -1,5 +1,5 @@
-//! Reads the pairs of one partition of one run. Everything in the file is checked before it is
-//! believed.
+//! ! Reads the pairs of one partition of one run. Everything in the file is verified before it is
+//! used.
 
 use std::fs::File;
 use std::io;
@@ -20,36 +20,37 @@ use crate::shuffle::source::{
 };
 
 /// One partition of one run of a segment, block by block. The file is opened at the first read and
-/// closed after the last, so that many sources can wait for a merge with few files open.
+/// closed after the last, so that many sources can wait for a merge with few open files.
 ///
 /// Each read takes one block, and the header of the next one: so every size is known beforehand,
-/// and a buffer that holds a block and nothing else can be handed over as it is.
+/// and a buffer with a single block can be handed over without a copy.
 pub struct SegmentSource {
     path: Arc<Path>,
     file: Option<File>,
     promised: Audit,
-    /// Most bytes of keys and values in a block, but for those of single large pairs.
+    /// Most bytes of keys and values in a block, except for blocks of single large pairs.
     block_bytes: u64,
-    /// Pairs to come.
+    /// Number of pairs that are still to be read.
     records_left: u64,
-    /// Those to come, the next one last, and how many came before.
+    /// Extents that are still to be read, the next one last; and how many came before.
     extents: Vec<Extent>,
     extents_begun: usize,
-    /// Of the first byte of the file that has not been read.
+    /// Offset of the first byte of the file that has not been read.
     offset: u64,
-    /// The one that is being read.
+    /// The extent that is being read.
     extent: Extent,
-    /// Its first `ahead_bytes` bytes have been read and not been taken; the others mean nothing.
+    /// Its first `ahead_bytes` bytes have been read and not been taken; the other bytes have no
+    /// meaning.
     buffer: Vec<u8>,
     ahead_bytes: usize,
     /// The last block that was read, and how many pairs at its start had been used before.
     block: Option<BlockPlace>,
     block_skipped: u64,
-    /// Where this was told to begin.
+    /// The position at which to begin.
     sought: Position,
-    /// Pairs before that which are still to come.
+    /// Pairs before that position which are still to be skipped.
     skip: u64,
-    /// Nobody else reads what this does of a temporary file.
+    /// No other source reads these pairs of a temporary file.
     temporary: Option<Arc<TemporaryFile>>,
 }
 
@@ -71,7 +72,7 @@ impl BlockSource for SegmentSource {
             records: self.promised.records - self.records_left,
         };
         if let Err(cause) = self.read_block(start, block) {
-            tracing::warn!(%cause, "a block is read once more");
+            tracing::warn!(%cause, "reading a block once more");
             self.go_back(start);
             self.read_block(start, block)?;
         }
@@ -97,7 +98,7 @@ impl BlockSource for SegmentSource {
     }
 
     fn seek(&mut self, position: &Position) {
-        debug_assert!(self.block.is_none(), "pairs that have been given cannot be left out");
+        debug_assert!(self.block.is_none(), "pairs that have been handed out cannot be skipped");
         (self.sought, self.skip) = (*position, position.records);
         if let Some(place) = position.block {
             self.begin_at(place);
@@ -106,7 +107,7 @@ impl BlockSource for SegmentSource {
 
     fn memory_bytes(&self) -> u64 {
         let extents = self.extents.iter().map(|extent| extent.bytes);
-        // A block of a single pair, which is not unpacked.
+        // A block of a single pair, which is not compressed.
         let large = extents.filter(|bytes| *bytes > LARGE_EXTENT_BYTES).max().unwrap_or(0);
         large.max(source_bytes(self.promised.records, self.block_bytes))
     }
@@ -125,8 +126,8 @@ impl BlockSource for SegmentSource {
 }
 
 impl SegmentSource {
-    /// The pairs of an entry of the index of the file at `path`, which stays as long as this does
-    /// if it is a temporary one.
+    /// The pairs of an index entry of the file at `path`; a temporary file stays as long as this
+    /// source.
     pub(super) fn new(
         path: Arc<Path>,
         entry: PartitionIndex,
@@ -164,7 +165,7 @@ impl SegmentSource {
 
     fn begin_extent(&mut self) {
         if self.is_extent_done() && !self.extents.is_empty() {
-            // Not before: until now, somebody could have gone on in its last block.
+            // Not earlier: until now, a reader could have resumed in its last block.
             self.leave_extent();
             self.pop_extent();
         }
@@ -178,8 +179,8 @@ impl SegmentSource {
         }
     }
 
-    /// Reads from this block on, whose pairs before it are left out without a look at them. Where
-    /// there is no such block, all is read from the start.
+    /// Begins with this block, and skips the pairs before it unread. If there is no such block,
+    /// everything is read from the start.
     fn begin_at(&mut self, BlockPlace { extent, offset, records }: BlockPlace) {
         let before = self.extents.len().checked_sub(extent);
         let is_there = before
@@ -192,13 +193,13 @@ impl SegmentSource {
         }
     }
 
-    /// What has been read of a temporary file makes room at once: for the file, mostly, to which it
-    /// is being written.
+    /// Punches out the extent of a temporary file that has been read: mostly, this makes room for
+    /// the file to which it is being written.
     fn leave_extent(&self) {
         if let (Some(file), Some(_)) = (&self.file, &self.temporary)
             && let Err(error) = punch_hole(file, self.extent)
         {
-            tracing::debug!(path = %self.path.display(), %error, "pairs stay on disk");
+            tracing::debug!(path = %self.path.display(), %error, "cannot free the disk space of pairs");
         }
     }
 
@@ -212,8 +213,8 @@ impl SegmentSource {
         self.count(block.len() as u64, start)
     }
 
-    /// Forgets what has been read from `start` on: it was not what was written. The next read is of
-    /// the disk, as far as the system can be told so; what is wrong in its cache only has passed
+    /// Drops the bytes read from `start` on, since they are wrong. The next read comes from the
+    /// disk, as far as the system takes the advice; a fault that was only in its cache is gone
     /// then.
     fn go_back(&mut self, start: u64) {
         if let Some(file) = self.file.take() {
@@ -222,8 +223,8 @@ impl SegmentSource {
         (self.offset, self.ahead_bytes) = (start, 0);
     }
 
-    /// Sees to it that the first `bytes` bytes of a block that starts at `start` are in the buffer,
-    /// and a header's more if the extent has them.
+    /// Reads until the first `bytes` bytes of a block that starts at `start` are in the buffer, and
+    /// the bytes of another header if the extent has them.
     fn fill(&mut self, bytes: usize, start: u64) -> Result<(), FailureCause> {
         if self.ahead_bytes >= bytes {
             return Ok(());
@@ -263,7 +264,7 @@ impl SegmentSource {
         Ok(())
     }
 
-    /// Leaves a block of `block_bytes` bytes alone in the buffer, and returns what was read beyond
+    /// Leaves a block of `block_bytes` bytes alone in the buffer, and returns the bytes read beyond
     /// it.
     fn take_header_ahead(&mut self, block_bytes: usize) -> ([u8; HEADER_BYTES], usize) {
         let mut next = [0; HEADER_BYTES];
@@ -282,7 +283,7 @@ impl SegmentSource {
         self.ahead_bytes = bytes;
     }
 
-    /// Conserves pairs: as many must come as the index says.
+    /// Counts pairs: there must be as many as the index says.
     fn count(&mut self, records: u64, block: u64) -> Result<(), FailureCause> {
         match self.records_left.checked_sub(records) {
             Some(rest) if rest == 0 || !self.is_last() => {
@@ -294,7 +295,7 @@ impl SegmentSource {
     }
 
     fn miscounted(&self, offset: u64) -> FailureCause {
-        corrupt(&self.path, offset, "the number of pairs is not that of the index")
+        corrupt(&self.path, offset, "the number of pairs differs from the index")
     }
 
     fn corrupt(&self, block: u64, error: &BlockError) -> FailureCause {

@@ -1,4 +1,4 @@
-//! Segments, whole and broken.
+//! ! Segments, whole and broken.
 
 use std::collections::BTreeMap;
 use std::os::unix::fs::MetadataExt;
@@ -81,7 +81,7 @@ fn small() -> BTreeMap<u32, Pairs> {
 }
 
 #[test]
-fn a_released_partition_leaves_the_disk_and_the_others_stay() {
+fn a_punched_partition_leaves_the_disk_and_the_others_stay() {
     let folder = tempfile::tempdir().unwrap();
     let pairs = |n: u32| -> Pairs {
         (0..n).map(|n| (n.to_be_bytes().to_vec(), vec![n as u8; 100])).collect()
@@ -102,12 +102,12 @@ fn a_released_partition_leaves_the_disk_and_the_others_stay() {
         segment.check_unpunched(partition).unwrap();
         assert_eq!(read(&path, partition).unwrap(), partitions[&partition]);
     }
-    // Nor does whoever has not heard of it take holes for pairs.
+    // A reader that does not know of the holes does not take them for pairs.
     assert!(matches!(read(&path, 0), Err(FailureCause::Corrupt { .. })));
 }
 
 #[test]
-fn a_source_takes_up_what_its_blocks_do() {
+fn a_source_reports_the_memory_of_its_blocks() {
     let folder = tempfile::tempdir().unwrap();
     let memory_bytes = |pairs: &[usize]| {
         let pairs: Pairs = pairs.iter().map(|bytes| (vec![1], vec![7; *bytes])).collect();
@@ -116,9 +116,9 @@ fn a_source_takes_up_what_its_blocks_do() {
     };
     assert!((4_096..8_192).contains(&memory_bytes(&[9, 300])));
     assert_eq!(memory_bytes(&[1_000; 200]), SOURCE_BYTES);
-    // Read and unpacked.
+    // Read and decompressed.
     assert!((6 << 20..7 << 20).contains(&memory_bytes(&[9, 3 << 20, 9])));
-    // Never packed.
+    // Never compressed.
     assert!((60 << 20..61 << 20).contains(&memory_bytes(&[9, 60 << 20, 9])));
 }
 
@@ -136,7 +136,7 @@ fn a_wrong_offset_does_not_make_a_large_allocation() {
 }
 
 #[test]
-fn a_segment_of_another_owner_is_refused_and_both_are_named() {
+fn a_segment_of_another_owner_is_refused_with_both_names() {
     let folder = tempfile::tempdir().unwrap();
     let partitions = BTreeMap::from([(0, vec![(vec![1], vec![2])])]);
     let path = write(folder.path().join("segment"), &partitions);
@@ -162,7 +162,7 @@ fn a_segment_of_another_owner_is_refused_and_both_are_named() {
 }
 
 #[test]
-fn a_header_is_checked_before_it_is_believed() {
+fn a_damaged_header_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let partitions = BTreeMap::from([(0, vec![(vec![1], vec![2])])]);
     let path = write(folder.path().join("segment"), &partitions);
@@ -172,13 +172,14 @@ fn a_header_is_checked_before_it_is_believed() {
         bytes[at] ^= 0x10;
         std::fs::write(&path, bytes).unwrap();
         let error = Segment::open(&path, &owner(3, 1), 0).err().unwrap().to_string();
-        let what = if at < super::MAGIC.len() { "no segment of this version" } else { "checksum" };
+        let what =
+            if at < super::MAGIC.len() { "not a segment of this version" } else { "checksum" };
         assert!(error.contains(what), "{at}: {error}");
     }
 }
 
 #[test]
-fn what_has_been_read_of_a_temporary_segment_leaves_the_disk() {
+fn pairs_read_from_a_temporary_segment_leave_the_disk() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("segment");
     let pairs: Pairs = (0..30_000u32).map(|n| (n.to_be_bytes().into(), vec![1; 100])).collect();
@@ -213,7 +214,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(32))]
 
     #[test]
-    fn every_partition_comes_back(
+    fn every_partition_is_read_as_written(
         partitions in prop::collection::btree_map(
             0u32..9, vec((vec(any::<u8>(), 0..9), vec(any::<u8>(), 0..9)), 1..40), 0..5)
     ) {
@@ -229,7 +230,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(32))]
 
     #[test]
-    fn runs_in_one_file_merge_to_what_one_sorted_run_gives(
+    fn runs_in_one_file_merge_to_one_sorted_run(
         runs in vec(vec((0u32..3, vec(0u8..3, 0..12), vec(any::<u8>(), 0..5)), 0..40), 0..6),
         codec in prop::sample::select(vec![Codec::None, Codec::Lz4, Codec::Zstd]),
     ) {
@@ -264,7 +265,7 @@ proptest! {
 }
 
 #[test]
-fn partitions_of_many_blocks_and_pairs_larger_than_a_block_come_back() {
+fn many_blocks_and_pairs_larger_than_a_block_are_read_as_written() {
     let folder = tempfile::tempdir().unwrap();
     // Incompressible, so that extents fill up.
     let noise = |n: u32| -> Vec<u8> {
@@ -313,7 +314,7 @@ fn every_cut_is_noticed() {
 }
 
 #[test]
-fn the_place_of_a_broken_block_is_named() {
+fn the_position_of_a_broken_block_is_named() {
     let folder = tempfile::tempdir().unwrap();
     let path = write(folder.path().join("segment"), &small());
     let offset =
@@ -333,7 +334,7 @@ fn the_place_of_a_broken_block_is_named() {
 }
 
 #[test]
-fn an_index_in_memory_and_one_in_the_file_say_the_same() {
+fn an_index_in_memory_equals_the_one_in_the_file() {
     let folder = tempfile::tempdir().unwrap();
     let segment =
         SegmentWriter::create(folder.path().join("segment"), Codec::None, &owner(3, 1)).unwrap();
@@ -364,7 +365,7 @@ fn an_index_in_memory_and_one_in_the_file_say_the_same() {
         assert_eq!(in_file.entries(partition).unwrap(), expected);
         assert_eq!(in_memory.entries(partition).unwrap(), expected);
     }
-    // What a page has suffered, other pages have not.
+    // Damage to one page does not affect others.
     let last_block = index.iter().flat_map(|entry| &entry.extents).map(|e| e.offset + e.bytes);
     let first_page = last_block.max().unwrap();
     flip(first_page + 1);
@@ -375,10 +376,10 @@ fn an_index_in_memory_and_one_in_the_file_say_the_same() {
     assert!(Segment::open(file.path(), &owner(3, 1), usize::MAX).is_err());
 }
 
-/// What is wrong in an open file and right in the one that has its name is what a fault looks like
-/// that has passed.
+/// A transient read fault looks like this: the data is wrong in the open file and right in the file
+/// of that name.
 #[test]
-fn a_block_that_is_whole_at_the_second_read_is_whole() {
+fn a_block_that_is_sound_at_the_second_read_is_accepted() {
     let folder = tempfile::tempdir().unwrap();
     let pairs: Pairs =
         (0..400u32).map(|n| (n.to_be_bytes().to_vec(), vec![n as u8; 700])).collect();
@@ -399,7 +400,7 @@ fn a_block_that_is_whole_at_the_second_read_is_whole() {
 }
 
 #[test]
-fn pairs_are_conserved() {
+fn a_wrong_number_of_pairs_is_an_error() {
     let folder = tempfile::tempdir().unwrap();
     for wrong in [1, 3] {
         let segment =
@@ -414,7 +415,7 @@ fn pairs_are_conserved() {
         index.audit.records = wrong;
         let (file, _) = segment.finish(vec![index]).unwrap();
         let error = read(file.path(), 0).unwrap_err();
-        assert!(error.to_string().contains("the number of pairs is not that of the index"));
+        assert!(error.to_string().contains("the number of pairs differs from the index"));
     }
     let segment =
         SegmentWriter::create(folder.path().join("segment"), Codec::None, &owner(3, 1)).unwrap();
@@ -423,7 +424,7 @@ fn pairs_are_conserved() {
 }
 
 #[test]
-fn a_writer_that_is_given_up_leaves_no_file() {
+fn an_abandoned_writer_leaves_no_file() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("segment");
     let segment = SegmentWriter::create(path.clone(), Codec::None, &owner(3, 1)).unwrap();

@@ -1,4 +1,4 @@
-//! Writes segments: several runs and partitions at a time, from several threads.
+//! ! Writes segments: several runs and partitions at a time, from several threads.
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;
@@ -19,7 +19,7 @@ use crate::shuffle::source::BLOCK_BYTES;
 /// Size at which the blocks of a partition are written.
 const EXTENT_BYTES: usize = 1 << 20;
 
-/// Extents above this size are a single pair's block.
+/// Extents above this size are the block of a single pair.
 pub(super) const LARGE_EXTENT_BYTES: u64 = 4 << 20;
 
 /// A segment that is being written. Dropped before [`finish`](Self::finish), it leaves no file.
@@ -32,7 +32,7 @@ pub struct SegmentWriter {
 }
 
 impl SegmentWriter {
-    /// Creates the file, for pairs of `owner`, in place of whatever is there.
+    /// Creates the file, for pairs of `owner`, replacing any file of that name.
     pub fn create(path: PathBuf, codec: Codec, owner: &Owner) -> Result<Self, FailureCause> {
         let file = create_private(&path).map_err(|error| FailureCause::io(&path, &error))?;
         let (end, runs) = (AtomicU64::new(0), AtomicU32::new(0));
@@ -41,7 +41,7 @@ impl SegmentWriter {
         Ok(this)
     }
 
-    /// Starts a run. Other runs may still be being written.
+    /// Starts a run. Other runs may still be unfinished.
     pub fn begin_run(&self) -> RunWriter<'_> {
         RunWriter { segment: self, run: self.runs.fetch_add(1, Ordering::Relaxed) }
     }
@@ -51,8 +51,8 @@ impl SegmentWriter {
         self.end.load(Ordering::Relaxed)
     }
 
-    /// Writes the index, of what all runs' partitions have left, and closes the file. Returns it
-    /// with its size.
+    /// Writes the index, made of the entries of all runs' partitions, and closes the file. Returns
+    /// the file and its size.
     pub fn finish(self, index: Vec<PartitionIndex>) -> Result<(TemporaryFile, u64), FailureCause> {
         let Encoded { pages, directory } = index::encode(index, self.written_bytes());
         self.append(&pages)?;
@@ -67,7 +67,7 @@ impl SegmentWriter {
     }
 
     /// Closes a file that nobody else will open: its index stays in memory. Each partition can be
-    /// read once, and the file goes when nobody reads it any more.
+    /// read once, and the file is removed when nobody reads it any more.
     pub fn into_temporary(self, index: Vec<PartitionIndex>) -> Segment {
         let index = index::encode(index, self.written_bytes());
         Segment::temporary(self.temporary, index)
@@ -95,7 +95,7 @@ impl SegmentWriter {
     }
 }
 
-/// Writes one run: each partition at most once, in any order, side by side or not.
+/// Writes one run: each partition at most once, in any order, concurrently or not.
 #[derive(Clone, Copy)]
 pub struct RunWriter<'a> {
     segment: &'a SegmentWriter,
@@ -125,8 +125,8 @@ pub struct PartitionWriter<'a> {
     partition: u32,
     run: u32,
     records: u64,
-    /// Of all pairs but the large ones, which have blocks of their own, and of the largest of
-    /// these.
+    /// Bytes of all pairs except the large ones, which have blocks of their own; and of the largest
+    /// block.
     data_bytes: u64,
     largest_bytes: u64,
     extents: Vec<Extent>,
@@ -138,9 +138,9 @@ impl PartitionWriter<'_> {
         self.records
     }
 
-    /// Writes what is left and returns the entry in the index. `promised` is what the pairs were
-    /// when they were collected: it is passed on, not made anew, so that whoever reads them last
-    /// can tell whether they are the same.
+    /// Writes the remaining pairs and returns the index entry. `promised` is the audit of the pairs
+    /// when they were collected: it is passed on, not computed anew, so that their final reader can
+    /// tell whether they are the same.
     pub fn finish(mut self, promised: Audit) -> Result<PartitionIndex, FailureCause> {
         self.write_all()?;
         let Self { partition, run, records, data_bytes, largest_bytes, extents, .. } = self;

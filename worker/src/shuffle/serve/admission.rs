@@ -1,15 +1,14 @@
-//! Who may have map outputs open in order to serve them: within bounds of memory and open files, in
-//! turn.
+//! ! Admission control for streams: which of them may have map outputs open, within bounds of
+//! memory and open files.
 //!
-//! A [`Turn`] is the right to have sources open. It is asked for before any is opened, granted in
-//! the order of asking, and given up between any two blocks when somebody else waits. So that this
-//! cannot end in a deadlock, whoever has a turn waits for nothing meanwhile that depends on another
-//! stream: see the protocol in [`super`].
+//! A [`Turn`] is the right to have sources open. It is requested before any is opened, granted in
+//! the order of the requests, and given up between two blocks when another stream waits. To exclude
+//! deadlock, a stream with a turn never waits for anything that depends on another stream: see the
+//! protocol in [`super`].
 //!
-//! What is bounded is what is granted: the memory of all turns and of the blocks that have been
-//! made and are still on their way to the transport ([`OnTheWay`]), and the files of all turns.
-//! Only where nobody has anything, one turn is granted whatever the bounds are, for otherwise
-//! nothing would ever be served.
+//! The bounds apply to grants: the memory of all turns and of finished blocks that the transport
+//! has not sent yet ([`OnTheWay`]), and the files of all turns. Only if nothing is granted, one
+//! turn is granted regardless of the bounds, since otherwise nothing would ever be served.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex};
@@ -19,18 +18,18 @@ use tokio::sync::{Notify, oneshot};
 use crate::memory::{Account, Reservation};
 use crate::sync::lock;
 
-/// What a stream takes up during its turn.
+/// The resources of a stream during its turn.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Need {
-    /// Of its sources, and of the block that is being made.
+    /// Memory of its sources, and of the open block.
     pub sources_bytes: u64,
-    /// Of the blocks on their way.
+    /// Memory of its blocks on their way.
     pub blocks_bytes: u64,
     /// Files that it keeps open.
     pub files: usize,
 }
 
-/// Grants turns. Clones grant from the same.
+/// Grants turns. Clones share one state.
 #[derive(Clone)]
 pub(crate) struct Admission(Arc<Shared>);
 
@@ -42,15 +41,15 @@ struct Shared {
 
 #[derive(Default)]
 struct State {
-    /// Of all turns.
+    /// Files of all turns.
     files: usize,
-    /// Turns that are had, or whose blocks are on their way.
+    /// Turns that are held, or whose blocks are on their way.
     turns: usize,
     waiting: VecDeque<Waiting>,
-    /// Most files, and most memory, so far.
+    /// Most files and most memory so far.
     #[cfg(test)]
     most: (usize, u64),
-    /// Those who have a turn and nothing to do, by when that began.
+    /// Idle turns, by when they became idle.
     idle: BTreeMap<u64, Arc<Notify>>,
     last_idle: u64,
 }
@@ -67,49 +66,48 @@ pub(crate) struct Turn {
     sources: Option<Reservation>,
     on_the_way: Arc<OnTheWay>,
     asked: Arc<Notify>,
-    /// Since when there has been nothing to do.
+    /// When the turn became idle.
     idle: Option<u64>,
 }
 
-/// Blocks that have been made, and the memory that they take up until the transport has sent them:
-/// each has a share in this.
+/// The memory of finished blocks, until the transport has sent them: each block holds a reference.
 pub(crate) struct OnTheWay {
     shared: Arc<Shared>,
     memory: Option<Reservation>,
 }
 
 impl Admission {
-    /// Grants within `memory` and so many open files.
+    /// Grants turns within `memory` and so many open files.
     pub(crate) fn new(memory: Account, files_max: usize) -> Self {
         Self(Arc::new(Shared { memory, files_max, state: Mutex::default() }))
     }
 
-    /// The part of a need that may be had at most: whoever needs more must do with less at once.
+    /// The largest need that is granted: a stream that needs more must merge in several passes.
     pub(crate) fn most(&self) -> Need {
         let sources_bytes = self.0.memory.limit_bytes();
         Need { sources_bytes, blocks_bytes: u64::MAX, files: self.0.files_max }
     }
 
-    /// A turn, if one is to be had at once.
+    /// A turn, if one is free at once.
     pub(crate) fn try_turn(&self, need: Need) -> Option<Turn> {
         let mut state = lock(&self.0.state);
-        // Whoever has waited longer comes first.
+        // Earlier requests go first.
         if state.waiting.is_empty() { self.0.grant(&mut state, need) } else { None }
     }
 
-    /// A turn, when all who have asked before have had theirs. Cancel safe.
+    /// A turn, after all earlier requests. Cancel safe.
     pub(crate) async fn turn(&self, need: Need) -> Turn {
         let (granted, turn) = oneshot::channel();
         lock(&self.0.state).waiting.push_back(Waiting { need, granted });
         self.0.pump();
         match turn.await {
             Ok(turn) => turn,
-            // Senders are dropped with what they have sent, or with the whole.
+            // A sender is dropped only after it has sent, or with the whole state.
             Err(_) => std::future::pending().await,
         }
     }
 
-    /// Most files, and most memory, that were granted at once.
+    /// Most files and most memory that were granted at once.
     #[cfg(test)]
     pub(crate) fn most_granted(&self) -> (usize, u64) {
         lock(&self.0.state).most
@@ -122,7 +120,7 @@ impl Admission {
 }
 
 impl Shared {
-    /// A turn, if it is within the bounds or nobody has anything.
+    /// A turn, if it is within the bounds or nothing is granted.
     fn grant(self: &Arc<Self>, state: &mut State, need: Need) -> Option<Turn> {
         let mut memory = self.memory.reserve(0);
         let bytes = need.sources_bytes.saturating_add(need.blocks_bytes);
@@ -152,7 +150,7 @@ impl Shared {
         })
     }
 
-    /// Grants what can be granted, and asks for what is needed for the next one.
+    /// Grants what can be granted, and asks an idle turn to make room for the next request.
     fn pump(self: &Arc<Self>) {
         let mut granted = Vec::new();
         {
@@ -164,7 +162,7 @@ impl Shared {
                 } else if let Some(turn) = self.grant(&mut state, need) {
                     granted.extend(state.waiting.pop_front().map(|next| (next.granted, turn)));
                 } else {
-                    // One at a time: its end comes back here.
+                    // One at a time: the end of that turn leads back here.
                     if let Some((_, longest)) = state.idle.pop_first() {
                         longest.notify_one();
                     }
@@ -172,18 +170,18 @@ impl Shared {
                 }
             }
         }
-        // A turn that nobody takes is dropped, and so comes back here.
+        // A turn that nobody receives is dropped, which leads back here.
         granted.into_iter().for_each(|(sender, turn)| drop(sender.send(turn)));
     }
 }
 
 impl Turn {
-    /// What blocks that are made now have to carry until they are sent.
+    /// To be held by finished blocks until they are sent.
     pub(crate) fn on_the_way(&self) -> Arc<OnTheWay> {
         Arc::clone(&self.on_the_way)
     }
 
-    /// Gives back what its sources do not need any more.
+    /// Releases resources that its sources no longer need.
     pub(crate) fn shrink(&mut self, sources_bytes: u64, files: usize) {
         if let Some(sources) = &mut self.sources {
             sources.resize(sources_bytes.min(sources.bytes()));
@@ -194,13 +192,12 @@ impl Turn {
         self.shared.pump();
     }
 
-    /// Whether somebody waits for what this has.
+    /// Whether another stream waits for these resources.
     pub(crate) fn is_wanted(&self) -> bool {
         !lock(&self.shared.state).waiting.is_empty()
     }
 
-    /// Says that there is nothing to do for now. What is returned tells when the turn is wanted by
-    /// somebody else.
+    /// Marks the turn as idle. The result is notified when another stream wants the turn.
     pub(crate) fn rest(&mut self) -> Arc<Notify> {
         {
             let mut state = lock(&self.shared.state);
@@ -213,7 +210,7 @@ impl Turn {
         Arc::clone(&self.asked)
     }
 
-    /// Says that there is something to do again.
+    /// Marks the turn as busy again.
     pub(crate) fn resume(&mut self) {
         if let Some(since) = self.idle.take() {
             lock(&self.shared.state).idle.remove(&since);
@@ -248,13 +245,13 @@ mod tests {
         Need { sources_bytes, blocks_bytes: 10, files }
     }
 
-    /// Whether a turn comes although time passes.
+    /// The turn, if it is granted within some (virtual) time.
     async fn comes(turn: impl Future<Output = Turn>) -> Option<Turn> {
         timeout(Duration::from_secs(1), turn).await.ok()
     }
 
     #[tokio::test(start_paused = true)]
-    async fn turns_are_bounded_by_memory_and_by_files_and_granted_in_order() {
+    async fn turns_are_bounded_by_memory_and_files_and_granted_in_order() {
         let account = Account::new(100);
         let admission = Admission::new(account.clone(), 5);
         let one = admission.try_turn(need(50, 2)).unwrap();
@@ -263,7 +260,7 @@ mod tests {
         let large = admission.turn(need(50, 1));
         tokio::pin!(large);
         assert!(timeout(Duration::from_secs(1), &mut large).await.is_err());
-        assert!(admission.try_turn(need(1, 1)).is_none(), "somebody has asked before");
+        assert!(admission.try_turn(need(1, 1)).is_none(), "an earlier request goes first");
         drop(one);
         let large = large.await;
         assert_eq!(account.used_bytes(), 60);
@@ -273,7 +270,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn where_nobody_has_anything_one_is_granted_whatever_it_needs() {
+    async fn if_nothing_is_granted_one_turn_is_granted_whatever_it_needs() {
         let account = Account::new(100);
         let admission = Admission::new(account.clone(), 5);
         let _others = account.reserve(100);
@@ -287,7 +284,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn who_has_nothing_to_do_for_longest_is_asked_when_somebody_waits() {
+    async fn the_turn_that_is_idle_for_longest_is_asked_to_make_room() {
         let admission = Admission::new(Account::new(100), 4);
         let mut turns: Vec<_> = (0..4).map(|_| admission.try_turn(need(1, 1)).unwrap()).collect();
         let asked: Vec<_> = [2, 0, 3].map(|index: usize| (index, turns[index].rest())).into();
@@ -307,7 +304,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn who_has_left_the_queue_is_passed_over() {
+    async fn abandoned_requests_are_skipped() {
         let admission = Admission::new(Account::new(100), 1);
         let one = admission.try_turn(need(1, 1)).unwrap();
         assert!(comes(admission.turn(need(1, 1))).await.is_none());

@@ -4,13 +4,13 @@
 //! ```text
 //!           make(), with a turn                     park()
 //!  closed ----------------------> open: a merge  -----------> closed, at a position
-//!                                                    or       closed, what is left merged
+//!                                                    or       closed, the rest merged
 //!                                                             to one run on disk
 //! ```
 //!
-//! What is closed takes up some bytes for each run. To open it again costs the reading of one block
-//! of each run: who had to wait for a second turn gets all that is left of its runs merged into
-//! one, and that costs one block from then on.
+//! A closed stream takes up some bytes for each run. Opening it again costs reading one block of each
+//! run: so a stream that has to wait for a second turn gets the rest of its runs merged into one,
+//! which costs one block from then on.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -34,31 +34,31 @@ use crate::shuffle::spill::Scratch;
 use crate::shuffle::store::JobFolder;
 use crate::wire::compression_from;
 
-/// Most sorted runs that one stream merges at once. Outputs that have more together are merged on
-/// disk first.
+/// Most sorted runs that one stream merges at once. Outputs with more runs are merged on disk
+/// first.
 const FAN_IN: u32 = 256;
 
-/// Memory that a stream gets for its sources however little there is: the most outputs of one run
-/// each are always merged at once.
+/// Least memory that a stream gets for its sources: the most outputs of one run each are always
+/// merged at once.
 const SOURCES_BYTES_MIN: u64 = OUTPUTS_MAX as u64 * SOURCE_BYTES;
 
-/// Files that it may keep open however few there are.
+/// Least number of files that it may keep open.
 const FILES_MIN: usize = 4;
 
-/// Fewer runs than these are not merged on disk for the sake of opening them again.
+/// Fewer runs than these are not merged on disk to make opening them again cheaper.
 const RUNS_MIN: usize = 8;
 
 type Sources = Vec<Box<dyn BlockSource>>;
 
-/// What comes of asking for a block.
+/// The result of asking for a block.
 pub(super) enum Made {
     /// A block, the end, or an error.
     Message(Message),
-    /// There is no turn to be had at once: one that is granted of this need is to be brought.
+    /// No turn is free: the caller has to bring one that is granted for this need.
     NeedsTurn(Need),
 }
 
-/// All that belongs to a stream but its transport.
+/// The state of a stream, without its transport.
 pub(super) struct Blocks {
     service: ShuffleService,
     request: FetchRequest,
@@ -66,25 +66,25 @@ pub(super) struct Blocks {
     /// Fires when the caller has left.
     cancel: CancellationToken,
     left: Left,
-    /// What all pairs together should be, once it is known.
+    /// The audit of all pairs, once it is known.
     promised: Option<Audit>,
     open: Option<Box<Open>>,
 }
 
-/// What is to be sent when this is opened.
+/// The pairs that are sent when this is opened.
 enum Left {
     /// All pairs.
     All,
-    /// What follows of each source.
+    /// The pairs of each source after a position.
     Behind(Vec<Position>),
-    /// What follows of a run on disk.
+    /// The pairs of a run on disk after a position.
     Run(Segment, Vec<Position>),
 }
 
-/// During a turn.
+/// The state during a turn.
 struct Open {
     merge: Merge<'static>,
-    /// Whether its sources are those that are found again.
+    /// Whether its sources are the ones that a second search would find.
     is_one_pass: bool,
     builder: BlockBuilder,
     ready: VecDeque<Bytes>,
@@ -101,19 +101,19 @@ impl Blocks {
         Self { service, request, block_bytes, cancel, left: Left::All, promised: None, open: None }
     }
 
-    /// The turn that this has.
+    /// The present turn.
     pub(super) fn turn(&mut self) -> Option<&mut Turn> {
         self.open.as_mut().map(|open| &mut open.turn)
     }
 
-    /// The next message. Uses `turn` if this has none.
+    /// The next message. Uses `turn` if this stream has none.
     pub(super) fn make(&mut self, turn: Option<Turn>) -> Made {
         self.service.work.step();
         match self.next_block(turn) {
             Ok(Next::Block(block)) => Made::Message(Message::Block(block)),
             Ok(Next::NeedsTurn(need)) => Made::NeedsTurn(need),
-            // What the outputs promise, not what was sent: the caller compares it with what has
-            // arrived.
+            // The outputs' promised audit, not that of the sent pairs: the caller compares it with
+            // the pairs that have arrived.
             Ok(Next::End(Audit { records, digest })) => {
                 Made::Message(Message::End(FetchEnd { records, digest }))
             }
@@ -121,8 +121,8 @@ impl Blocks {
         }
     }
 
-    /// Gives up the turn, and returns the blocks that had been begun. Of what was merged in several
-    /// passes, the rest is merged to one run.
+    /// Gives up the turn, and returns the blocks that had been begun. The rest of a merge of
+    /// several passes is merged to one run.
     pub(super) fn park(&mut self) -> Result<Vec<Bytes>, FetchError> {
         let Some(mut open) = self.open.take() else { return Ok(Vec::new()) };
         let mut begun = std::mem::take(&mut open.ready);
@@ -200,21 +200,21 @@ impl Blocks {
         Ok(Opened::Open(Box::new(open)))
     }
 
-    /// The source of a run of all that is left of these; or these, from where they were, if there
-    /// is no room for it on the disk.
+    /// The source of a run with the remaining pairs of these sources; or the sources at their
+    /// positions, if there is no room for the run on the disk.
     fn merged_to_run(&mut self, need: Need, sources: Sources) -> Result<Sources, FailureCause> {
         let scratch = self.scratch(need)?;
         match scratch.merge(sources).and_then(|mut merge| scratch.write_run(&mut merge)) {
             Ok(run) => self.left = Left::Run(run, Vec::new()),
             Err(cause @ FailureCause::Io { disk_full: true, .. }) => {
-                tracing::warn!(%cause, "what waits to be served is not merged beforehand");
+                tracing::warn!(%cause, "cannot merge a waiting stream to one run");
             }
             Err(cause) => return Err(cause),
         }
         self.sources()
     }
 
-    /// The sources of what is left.
+    /// The sources of the remaining pairs.
     fn sources(&self) -> Result<Sources, FailureCause> {
         let (mut sources, positions) = match &self.left {
             Left::All => (self.outputs()?, &[][..]),
@@ -250,18 +250,18 @@ impl Blocks {
         Ok(sources)
     }
 
-    /// Of the job that is meant.
+    /// The folder of the job with the requested identity.
     fn folder(&self) -> Result<Arc<JobFolder>, FailureCause> {
         let job = JobIdentity::from_bytes(&self.request.job);
         let folder = job.and_then(|job| self.service.store.of(job));
         folder.ok_or_else(|| {
             let name = job.map_or_else(|| "an unknown job".into(), |job| format!("job {job}"));
-            let message = "there is nothing of it here".into();
+            let message = "the job is not here".into();
             FailureCause::Corrupt { file: format!("the outputs of {name}"), offset: 0, message }
         })
     }
 
-    /// What these take up if they are merged at once, as far as that is ever granted.
+    /// The resources for merging these at once, up to the largest need that is granted.
     fn need(&self, sources: &Sources) -> Need {
         let most = self.service.admission.most();
         let blocks_bytes = BLOCKS_HELD * self.block_bytes;
@@ -276,7 +276,7 @@ impl Blocks {
     fn scratch(&self, need: Need) -> Result<Scratch, FailureCause> {
         let folder = self.folder()?;
         Ok(Scratch {
-            // Prepared for whichever attempt asks; nobody else opens it.
+            // Made for whichever attempt asks; nobody else opens it.
             owner: folder.owner(StageId::REDUCE, self.request.partition, 0),
             folder,
             cancel: self.cancel.clone(),
@@ -308,7 +308,7 @@ enum Opened {
     NeedsTurn(Need),
 }
 
-/// A block, and its share in what is on the way.
+/// A block that holds a reference to the memory on its way.
 struct Counted {
     block: Vec<u8>,
     _on_the_way: Arc<OnTheWay>,
@@ -325,14 +325,14 @@ fn finish(builder: &mut BlockBuilder, on_the_way: Arc<OnTheWay>) -> Bytes {
     Bytes::from_owner(Counted { block: builder.take(), _on_the_way: on_the_way })
 }
 
-/// What the caller hears of a failure.
+/// The failure as reported to the caller.
 pub(super) fn error(cause: FailureCause) -> FetchError {
     match cause {
         FailureCause::FetchFailed { map_task, map_attempt, message, .. } => {
             FetchError { map_task, map_attempt, message, is_shortage: false }
         }
-        // All sources name their origin, so this is a pair that fits no block, or something that
-        // this process wants for: no output is to blame.
+        // All sources name their origin, so this is a pair that fits no block, or a resource that
+        // this process lacks: no output is to blame.
         cause => {
             let is_shortage = matches!(cause, FailureCause::Io { .. });
             FetchError { message: cause.to_string(), is_shortage, ..Default::default() }

@@ -1,10 +1,9 @@
 //! The server's side of the shuffle: one partition of some of this worker's map outputs, merged, as
 //! a stream of blocks.
 //!
-//! A reducer merges the streams of many workers, each of which serves many reducers, and it takes
-//! from its streams in the order of their keys: so any stream may stand still for as long as any
-//! other one likes. The protocol, by which all of them get on within bounded memory and bounded
-//! descriptors:
+//! A reducer merges the streams of many workers, each of which serves many reducers, and it reads its
+//! streams in the order of their keys: so any stream may stall for as long as any other does. The
+//! protocol by which all of them make progress within bounded memory and bounded descriptors:
 //!
 //! ```text
 //!   caller                                  sender
@@ -16,24 +15,24 @@
 //!   credit, as blocks are used  --------->
 //!                                           idle        no credit, no lease, or a slow network:
 //!                                                       keeps its turn until it is wanted, and
-//!                                                       then closes its sources and notes where
-//!                                                       they go on
+//!                                                       then closes its sources and notes their
+//!                                                       positions
 //! ```
 //!
-//! - *No deadlock.* Whoever has a turn either computes, which ends, or is idle, and then gives it
-//!   up as soon as it is asked to. It never keeps a turn while it waits for a caller, so no merge
-//!   waits for another one's end.
-//! - *Guaranteed progress.* Turns are granted in the order of asking, and one is always granted
-//!   where nobody has any. Each brings at least one block.
-//! - *What has been sent has room.* A caller gives credit for what it has memory for, and reads
-//!   whatever arrives. So blocks that have been made leave this process at the pace of the network,
-//!   not of a merge; until then they count for their sender.
-//! - *Nobody is given up for waiting.* "Waiting" is said as long as this process gets on with
-//!   anything. If it does not, because a disk hangs, it falls silent, and the caller is right to
-//!   look for the output elsewhere.
+//! - *No deadlock.* A stream with a turn either computes, which ends, or is idle, and then gives the
+//!   turn up as soon as it is asked to. It never keeps a wanted turn while it waits for its caller,
+//!   so no merge waits for the end of another.
+//! - *Guaranteed progress.* Turns are granted in the order of the requests, and one is always granted
+//!   if no stream has any. Each turn sends at least one block.
+//! - *Sent bytes have room.* A caller gives credit for the memory that it has, and reads everything
+//!   that arrives. So finished blocks leave this process at the pace of the network, not of a merge;
+//!   until then they count for their sender.
+//! - *Waiting does not time out.* "Waiting" is sent as long as this process makes any progress. If it
+//!   does not, because a disk hangs, it falls silent, and the caller is right to look for the output
+//!   elsewhere.
 //!
-//! A worker whose lease has run out may have been replaced: it refuses new streams, and those that
-//! are open wait.
+//! A worker whose lease has expired may have been replaced: it refuses new streams, and open streams
+//! wait.
 
 pub(crate) mod admission;
 mod blocks;
@@ -66,37 +65,36 @@ use crate::shuffle::transport::call::Credits;
 /// stream needs little memory and mostly no disk, and its first block comes soon.
 pub const OUTPUTS_MAX: usize = 64;
 
-/// Largest message: a block, and room for what goes around it.
+/// Largest message: a block, and room for its framing.
 pub const MESSAGE_BYTES_MAX: usize = RAW_BYTES_MAX + HEADER_BYTES + 64;
 
-/// Bounds of the raw size of the blocks that are sent. Large ones wake fewer threads; the largest
-/// stay in a core's cache on their way from the pairs to the socket.
+/// Bounds of the raw size of the blocks that are sent. Large blocks wake fewer threads; the largest
+/// still fit into a core's cache on their way from the pairs to the socket.
 pub const BLOCK_BYTES: RangeInclusive<u64> = 64 << 10..=512 << 10;
 
 /// A block is at most one part in this many of the memory.
 const BLOCK_MEMORY_PARTS: u64 = 1024;
 
-/// Blocks that wait for the transport.
+/// Blocks that may wait for the transport.
 const BLOCKS_WAITING: usize = 2;
 
-/// Blocks that a stream has in memory: those, the one that is being made, and the one that is being
-/// sent.
+/// Blocks that a stream has in memory: the waiting ones, the one that is being made, and the one
+/// that is being sent.
 const BLOCKS_HELD: u64 = BLOCKS_WAITING as u64 + 2;
 
-/// What all streams may hold together, of the memory of their process. Pairs have at most three
-/// quarters of it.
+/// Share of the process's memory for all streams together. Pairs have at most three quarters.
 const MEMORY_PERCENT: u64 = 25;
 
-/// One file in this many that the process may have open is for serving.
+/// One part in this many of the process's open files is for serving.
 const FILES_PARTS: u64 = 4;
 
-/// Marks the refusals of a worker whose lease has run out, in their details.
+/// Marks the refusals of a worker whose lease has expired, in their details.
 const NO_LEASE: &[u8] = b"lease";
 
-/// The refusal of a worker that may not serve before its session is renewed: it is worth trying
-/// again.
+/// The refusal of a worker that must not serve before its session is renewed; the caller should
+/// retry.
 pub fn no_lease() -> Status {
-    let message = "its lease has run out; it serves again when its session is renewed";
+    let message = "its lease has expired; it serves again when its session is renewed";
     Status::with_details(Code::Unavailable, message, Bytes::from_static(NO_LEASE))
 }
 
@@ -105,7 +103,7 @@ pub fn is_no_lease(status: &Status) -> bool {
     status.code() == Code::Unavailable && status.details() == NO_LEASE
 }
 
-/// Serves the segments of a store. Clones serve the same.
+/// Serves the segments of a store. Clones share the state.
 #[derive(Clone)]
 pub struct ShuffleService {
     store: Arc<SegmentStore>,
@@ -113,12 +111,12 @@ pub struct ShuffleService {
     memory: Account,
     admission: Admission,
     threads: Arc<Threads>,
-    /// Hears of every block, and of every step of a merge.
+    /// Counts every block, and every step of a merge.
     work: Arc<Progress>,
 }
 
 impl ShuffleService {
-    /// Serves within a share of `memory`, and of the files that this process may have open.
+    /// Serves within a share of `memory` and of the files that this process may open.
     pub(crate) fn new(store: Arc<SegmentStore>, identity: Arc<Identity>, memory: Account) -> Self {
         let files_max = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX) / FILES_PARTS;
         Self::within(store, identity, memory, usize::try_from(files_max).unwrap_or(usize::MAX))
@@ -141,14 +139,14 @@ impl ShuffleService {
         &self.admission
     }
 
-    /// Hears of all that is done here.
+    /// The counter of all work done here.
     #[cfg(test)]
     pub(crate) fn work(&self) -> &Progress {
         &self.work
     }
 
-    /// What answers a request: blocks, and the end or an error last. Made as fast as they are
-    /// taken, and credit is given.
+    /// The answer to a request: blocks, and last the end or an error. Blocks are made as fast as
+    /// they are taken, and credit is given.
     pub(crate) fn fetch(
         &self,
         request: FetchRequest,

@@ -1,4 +1,4 @@
-//! One stream: credit in, messages out, and a turn in between.
+//! ! One stream: credit in, messages out, and a turn in between.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,14 +15,14 @@ use super::blocks::{Blocks, Made};
 use crate::model::Progress;
 use crate::shuffle::transport::call::Credits;
 
-/// How often a caller hears that it waits, if it does not say how long it is silent.
+/// How often a waiting caller is told so, if it does not say how long it waits in silence.
 const WAITING_INTERVAL: std::ops::RangeInclusive<Duration> =
     Duration::from_millis(10)..=Duration::from_secs(5);
 
-/// It hears so as many times as this before its silence is over.
+/// It is told so this many times within its timeout.
 const WAITING_PARTS: u32 = 3;
 
-/// So much is sent in one turn while others wait.
+/// Bytes that are sent in one turn while others wait.
 const TURN_BYTES: u64 = 4 << 20;
 
 /// A stream that is being sent.
@@ -31,7 +31,7 @@ pub(super) struct Stream {
     request: FetchRequest,
     credits: Credits,
     sender: mpsc::Sender<Message>,
-    /// Bytes that the caller has room for, as far as it has said.
+    /// The caller's remaining credit, as far as it has said.
     credit_bytes: i64,
     /// `None` while a thread has it.
     blocks: Option<Blocks>,
@@ -41,7 +41,7 @@ pub(super) struct Stream {
     waiting_interval: Duration,
 }
 
-/// The caller is gone, or has heard the last message.
+/// The caller is gone, or has received the last message.
 struct Over;
 
 impl Stream {
@@ -88,10 +88,10 @@ impl Stream {
         }
     }
 
-    /// Sends the next block, or the last message; or gets a turn.
+    /// Sends the next block or the last message, or gets a turn.
     async fn send_one(&mut self) -> Result<(), Over> {
         self.be_credited().await?;
-        // Worth as much as the name that it is for.
+        // No block is sent without a lease.
         let identity = Arc::clone(&self.service.identity);
         self.while_idle(identity.leased()).await?;
         if let Err(refusal) = self.service.check(&self.request) {
@@ -120,7 +120,7 @@ impl Stream {
                 }
             }
             last => {
-                // Files are closed before the caller knows of the end.
+                // Files are closed before the caller learns of the end.
                 self.blocks = None;
                 permit.send(last);
                 return Err(Over);
@@ -134,14 +134,14 @@ impl Stream {
         Err(Over)
     }
 
-    /// Waits until the caller has room for something.
+    /// Waits until the caller has given credit.
     async fn be_credited(&mut self) -> Result<(), Over> {
         while self.credit_bytes <= 0 {
             let mut credits = std::mem::replace(&mut self.credits, Credits::none());
             let more = self.while_idle(credits.next()).await?;
             self.credits = credits;
             let Some(bytes) = more else {
-                let message = "the caller gave no more credit, and did not hear the end".into();
+                let message = "the caller gave no more credit, and did not receive the end".into();
                 return self
                     .end(Message::Error(FetchError { message, ..Default::default() }))
                     .await;
@@ -152,7 +152,7 @@ impl Stream {
         Ok(())
     }
 
-    /// Waits for something that others decide upon: whoever wants the turn meanwhile gets it.
+    /// Waits for an event that depends on others: the turn goes to whoever wants it meanwhile.
     async fn while_idle<T>(&mut self, wait: impl Future<Output = T>) -> Result<T, Over> {
         tokio::pin!(wait);
         // Mostly it is there already.
@@ -186,8 +186,8 @@ impl Stream {
         if turn.is_some_and(|turn| turn.is_wanted()) { self.park().await } else { Ok(()) }
     }
 
-    /// Gives the turn up. Blocks that had been begun go at once, whatever the credit: as long as
-    /// they are here, they count.
+    /// Gives the turn up. Blocks that had been begun are sent at once, whatever the credit: as long
+    /// as they are here, they count.
     async fn park(&mut self) -> Result<(), Over> {
         let begun = match self.on_thread(|blocks| blocks.park()).await? {
             Ok(begun) => begun,
@@ -205,8 +205,8 @@ impl Stream {
         self.on_thread(|blocks| blocks.make(turn)).await
     }
 
-    /// Does what may block. The caller hears from time to time that something is being done for it,
-    /// or for others.
+    /// Runs what may block. The caller is told from time to time that work is being done for it, or
+    /// for others.
     async fn on_thread<T: Send + 'static>(
         &mut self,
         work: impl FnOnce(&mut Blocks) -> T + Send + 'static,
@@ -219,7 +219,7 @@ impl Stream {
         let mut done = match started {
             Ok(done) => done,
             Err(error) => {
-                let message = format!("no thread can be started: {error}");
+                let message = format!("cannot start a thread: {error}");
                 let error = FetchError { message, is_shortage: true, ..Default::default() };
                 let _ = self.sender.send(Message::Error(error)).await;
                 return Err(Over);
@@ -250,8 +250,8 @@ struct Telling {
 }
 
 impl Telling {
-    /// Waits, and says so as long as this process gets on with anything: if it does not, the caller
-    /// is right to give it up.
+    /// Waits, and says so as long as this process makes progress: if it does not, the caller is
+    /// right to time out.
     async fn until<T>(self, wait: impl Future<Output = T>) -> T {
         tokio::pin!(wait);
         let mut steps = self.work.steps();

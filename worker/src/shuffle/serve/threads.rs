@@ -1,8 +1,8 @@
-//! The threads on which blocks are made: started when they are needed, a limited number, and kept.
+//! ! The threads on which blocks are made: started on demand, up to a limit, and kept.
 //!
-//! The runtime's own threads for blocking work end when they are idle, and where the system then
-//! refuses a new one, work waits for a thread that never comes. Here the first thread stays, so
-//! that whatever was accepted is done.
+//! The runtime's own threads for blocking work end when they are idle; if the system then refuses a
+//! new one, work waits for a thread that never comes. Here the first thread stays, so that accepted
+//! work is always done.
 
 use std::collections::VecDeque;
 use std::io;
@@ -13,7 +13,7 @@ use tokio::sync::oneshot;
 
 use crate::sync::lock;
 
-/// Enough to keep disks busy; what they compute shares the machine's cores anyway.
+/// Enough to keep disks busy; their computing shares the machine's cores anyway.
 const THREADS_MAX: usize = 64;
 
 type Work = Box<dyn FnOnce() + Send>;
@@ -37,20 +37,20 @@ struct State {
 }
 
 impl Threads {
-    /// Has `work` done. The receiver fails if it panics. An error if there is no thread at all, nor
-    /// can there be one.
+    /// Runs `work` on a thread. The receiver fails if it panics. An error if there is no thread,
+    /// and none can be started.
     pub(super) fn start<T: Send + 'static>(
         &self,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> io::Result<oneshot::Receiver<T>> {
         let (sender, receiver) = oneshot::channel();
-        // If nobody waits any more, what it has made is dropped here.
+        // If nobody waits any more, the result is dropped here.
         let work = Box::new(move || drop(sender.send(work())));
         let mut state = lock(&self.0.state);
         if state.waiting.len() >= state.idle && state.threads < THREADS_MAX {
             match self.spawn() {
                 Ok(()) => state.threads += 1,
-                // Those that there are do it a little later.
+                // The existing threads do the work a little later.
                 Err(error) if state.threads > 0 => tracing::debug!(%error, "no further thread"),
                 Err(error) => return Err(error),
             }
@@ -77,7 +77,7 @@ impl Drop for Threads {
 impl Shared {
     fn work(&self) {
         while let Some(work) = self.next() {
-            // Whoever waits for it notices.
+            // A panic drops the sender, which the caller notices.
             let _ = catch_unwind(AssertUnwindSafe(work));
         }
     }
@@ -103,7 +103,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn all_is_done_by_a_limited_number_of_threads_and_a_panic_costs_none() {
+    async fn a_limited_number_of_threads_does_all_work_and_survives_panics() {
         let threads = Threads::default();
         let panicked = threads.start(|| panic!("as it should")).unwrap();
         assert!(panicked.await.is_err());
@@ -115,7 +115,7 @@ mod tests {
         assert!((1..=THREADS_MAX).contains(&started), "{started}");
         let shared = Arc::downgrade(&threads.0);
         drop(threads);
-        // The threads let go of it when they end.
+        // Threads drop their reference when they end.
         while shared.upgrade().is_some() {
             tokio::task::yield_now().await;
         }

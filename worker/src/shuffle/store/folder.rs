@@ -1,4 +1,4 @@
-//! The folder of one job, and those of its map outputs that are still in memory.
+//! ! The folder of one job, and its map outputs that are still in memory.
 
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -15,8 +15,8 @@ use crate::shuffle::source::BlockSource;
 use crate::shuffle::spill::write_partition;
 use crate::sync::lock;
 
-/// Most memory for what is known of the indexes of a job's files. What does not fit is read again
-/// when it is needed.
+/// Most memory for cached indexes of a job's files. Beyond that, indexes are read again when they
+/// are needed.
 const INDEX_BYTES_MAX: usize = 8 << 20;
 
 /// The folder of one job and its outputs in memory, until the job is released.
@@ -31,22 +31,22 @@ pub struct JobFolder {
 struct State {
     is_removed: bool,
     held: HashMap<Output, Held>,
-    /// Outputs in files: each is needed once for every partition.
+    /// Cached segments of outputs in files: each is needed once for every partition.
     opened: HashMap<Output, Arc<Segment>>,
     /// Memory that these take up.
     opened_bytes: usize,
-    /// How many outputs have been discarded.
+    /// Number of discarded outputs.
     discarded: u64,
 }
 
 struct Held {
     segment: Arc<MemorySegment>,
-    /// Somebody writes it to its file.
+    /// Some thread is writing it to its file.
     is_claimed: bool,
 }
 
-/// An output that was put into the store; removed, wherever it is by then, when this is dropped,
-/// unless it is kept.
+/// An output in the store. Dropping this removes the output, wherever it is by then, unless it is
+/// kept.
 pub struct HeldSegment {
     folder: Arc<JobFolder>,
     output: Output,
@@ -54,7 +54,7 @@ pub struct HeldSegment {
 }
 
 impl HeldSegment {
-    /// Leaves the output in the store.
+    /// Keeps the output in the store.
     pub fn keep(mut self) {
         self.kept = true;
     }
@@ -74,22 +74,22 @@ impl JobFolder {
         Self { path, job, state: Mutex::default(), serial }
     }
 
-    /// Whose it is.
+    /// The job.
     pub fn job(&self) -> JobIdentity {
         self.job
     }
 
-    /// The owner of what an attempt of the job writes.
+    /// The owner of an attempt's pairs.
     pub fn owner(&self, stage: StageId, task: u32, attempt: u32) -> Owner {
         Owner { job: self.job, stage, task, attempt }
     }
 
-    /// The map attempt whose output this is.
+    /// The map attempt with this output.
     fn owner_of(&self, (task, attempt): Output) -> Owner {
         self.owner(StageId::MAP, task, attempt)
     }
 
-    /// Keeps a finished segment in memory, unless the job has been released in the meantime.
+    /// Puts a finished segment into the store, unless the job has been released meanwhile.
     pub fn hold(
         self: &Arc<Self>,
         segment: MemorySegment,
@@ -106,8 +106,8 @@ impl JobFolder {
         Ok(HeldSegment { folder: Arc::clone(self), output, kept: false })
     }
 
-    /// The pairs of `partition` in the output of a map attempt, wherever it is: a source for each
-    /// of its runs that has some. An error if there is no such output.
+    /// The pairs of `partition` in the output of a map attempt, in memory or in a file: a source
+    /// for each run that has some. An error if there is no such output.
     pub fn sources(
         &self,
         output: Output,
@@ -117,7 +117,7 @@ impl JobFolder {
             let source = MemorySource::new(segment, partition);
             return Ok(boxed(source.into_iter().collect()));
         }
-        // What was in memory a moment ago has its file before it is forgotten.
+        // An output that is moving out of memory has its file before it leaves the map.
         let segment = self.open(output)?;
         segment.check_unpunched(partition)?;
         Ok(boxed(segment.sources(partition)?))
@@ -130,7 +130,7 @@ impl JobFolder {
     /// Removes an output from memory and disk.
     pub(super) fn discard(&self, output: Output) {
         let mut state = lock(&self.state);
-        // After its removal the folder's name may belong to a later job.
+        // After its removal, the folder's name may belong to a later job.
         if !state.is_removed {
             state.discarded += 1;
             state.held.remove(&output);
@@ -141,8 +141,8 @@ impl JobFolder {
         }
     }
 
-    /// The segment file of an output. As long as there is room, its index stays in memory; beyond
-    /// that, where its pages are.
+    /// The segment file of an output. Its index stays in memory while there is room; beyond that,
+    /// only its directory does.
     fn open(&self, output: Output) -> Result<Arc<Segment>, FailureCause> {
         let (room, discarded) = {
             let state = lock(&self.state);
@@ -155,11 +155,12 @@ impl JobFolder {
         let segment =
             Arc::new(Segment::open(&self.segment_path(output), &self.owner_of(output), room)?);
         let mut state = lock(&self.state);
-        // Somebody else may have been faster, and then knows what has been released since.
+        // Another thread may have been faster, and its segment knows the partitions punched out
+        // since.
         if let Some(opened) = state.opened.get(&output) {
             return Ok(Arc::clone(opened));
         }
-        // One that was discarded in the meantime would never go again.
+        // An output that was discarded meanwhile would never leave the cache.
         let may_be_kept = !state.is_removed && state.discarded == discarded;
         if may_be_kept && state.opened_bytes + segment.memory_bytes() <= INDEX_BYTES_MAX {
             state.opened_bytes += segment.memory_bytes();
@@ -168,19 +169,19 @@ impl JobFolder {
         Ok(segment)
     }
 
-    /// Deletes the pairs of `partition` from all outputs in files, as far as their indexes are
-    /// known: that is where it has been read.
+    /// Frees the disk space of `partition` in all outputs whose segments are cached: those are the
+    /// files that have been read.
     pub(super) fn release_partition(&self, partition: u32) {
         let segments: Vec<_> = lock(&self.state).opened.values().cloned().collect();
         for segment in segments {
             if let Err(error) = segment.punch(partition) {
-                tracing::debug!(path = %self.path.display(), partition, %error, "pairs stay on disk");
+                tracing::debug!(path = %self.path.display(), partition, %error, "cannot free the disk space of pairs");
             }
         }
     }
 
-    /// Size and name of the largest output in memory that nobody is writing yet, nor reading: that
-    /// would free nothing.
+    /// Size and name of the largest output in memory that no thread is writing, and nobody is
+    /// reading: evicting that would free nothing.
     pub(super) fn largest(&self) -> Option<(u64, Output)> {
         let state = lock(&self.state);
         let is_free = |held: &Held| !held.is_claimed && Arc::strong_count(&held.segment) == 1;
@@ -195,7 +196,7 @@ impl JobFolder {
         Some(Arc::clone(&held.segment))
     }
 
-    /// Writes a segment that has been claimed, and forgets it once its file is there.
+    /// Writes a claimed segment, and drops it once its file exists.
     pub(super) fn evict(
         &self,
         output: Output,
@@ -204,7 +205,7 @@ impl JobFolder {
         let written = self.write(segment, &self.owner_of(output));
         let mut state = lock(&self.state);
         let Some(held) = state.held.get_mut(&output) else {
-            // Its job or its attempt has ended. The file goes with `written`.
+            // Its job or its attempt has ended. Dropping `written` removes the file.
             return Ok(segment.memory_bytes());
         };
         let renamed = written.and_then(|mut file| {
@@ -231,13 +232,13 @@ impl JobFolder {
         self.path.join(segment_name(task, attempt))
     }
 
-    /// A file name that nobody else uses.
+    /// A unique file name.
     pub fn scratch_path(&self) -> PathBuf {
         self.path.join(format!("{SCRATCH_PREFIX}{}", self.next()))
     }
 
-    /// Gives a finished segment its final name, unless the job has been released in the meantime.
-    /// The file is removed when the guard is dropped, as before.
+    /// Gives a finished segment its final name, unless the job has been released meanwhile.
+    /// Dropping the guard still removes the file.
     pub fn publish(
         &self,
         mut file: TemporaryFile,
@@ -253,8 +254,7 @@ impl JobFolder {
         Ok(file)
     }
 
-    /// Removes the folder. Whoever asks for something of it meanwhile is told at once that it is
-    /// gone.
+    /// Removes the folder. Concurrent requests for its outputs fail at once.
     pub(super) fn remove(&self) {
         *lock(&self.state) = State { is_removed: true, ..State::default() };
         remove_folder(&self.path);

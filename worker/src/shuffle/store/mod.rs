@@ -1,4 +1,4 @@
-//! The segments that this worker holds, and where they lie:
+//! The segments that this worker holds, and their files:
 //!
 //! ```text
 //!  <worker directory>/jobs/job-7/map-00003.1.segment     map task 3, attempt 1
@@ -6,7 +6,7 @@
 //! ```
 //!
 //! The output of a map attempt is such a file, or stays in memory until memory is short:
-//! [`SegmentStore::evict_largest`] writes it. Nobody else knows which: readers get sources.
+//! [`SegmentStore::evict_largest`] writes it. Readers get sources, and need not know which.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -26,20 +26,20 @@ mod tests;
 
 pub use folder::{HeldSegment, JobFolder};
 
-/// A map task's number, and that of an attempt of it.
+/// Number of a map task, and number of its attempt.
 type Output = (u32, u32);
 
-/// Where the worker whose folder is `directory` has the output of an attempt of a map task.
+/// The path of a map attempt's output, for a worker with this folder.
 pub fn segment_path(directory: &Path, job: JobId, task: u32, attempt: u32) -> PathBuf {
     directory.join(job.to_string()).join(segment_name(task, attempt))
 }
 
-/// The number of a process is above this bit in its serial numbers.
+/// The upper half of a serial number is the number of the process.
 const PROCESS_SHIFT: u32 = 32;
 
 const SCRATCH_PREFIX: &str = "scratch-";
 
-/// Removes the spilled runs that a process left in a job's folder when it died.
+/// Removes the spilled runs that a dead process has left in a job's folder.
 pub fn sweep_scratch(directory: &Path, job: JobId, process: u32) -> std::io::Result<()> {
     for entry in std::fs::read_dir(directory.join(job.to_string()))? {
         let entry = entry?;
@@ -56,7 +56,7 @@ fn segment_name(task: u32, attempt: u32) -> String {
     format!("map-{task:05}.{attempt}.segment")
 }
 
-/// The folders of all jobs that this worker has run attempts of.
+/// The folders of all jobs of which this process has run attempts.
 pub struct SegmentStore {
     directory: PathBuf,
     jobs: Mutex<HashMap<JobId, Arc<JobFolder>>>,
@@ -65,14 +65,14 @@ pub struct SegmentStore {
 }
 
 impl SegmentStore {
-    /// A store in a folder that only this worker's processes write to, each under names of its own:
-    /// `process` is the number of this one.
+    /// A store in a folder to which only this worker's processes write, each under names of its
+    /// own: `process` is the number of this one.
     pub fn new(directory: PathBuf, process: u32) -> Self {
         let serial = Arc::new(AtomicU64::new(u64::from(process) << PROCESS_SHIFT));
         Self { directory, jobs: Mutex::default(), serial }
     }
 
-    /// The folder of a job of this number and identity, created when first asked for.
+    /// The folder of a job with this number and identity, created when first asked for.
     pub fn folder(
         &self,
         job: JobId,
@@ -80,7 +80,11 @@ impl SegmentStore {
     ) -> Result<Arc<JobFolder>, FailureCause> {
         let mut jobs = lock(&self.jobs);
         if let Some(folder) = jobs.get(&job) {
-            debug_assert_eq!(folder.job(), identity, "a session gives a number to one job");
+            debug_assert_eq!(
+                folder.job(),
+                identity,
+                "within a session, a job number belongs to one job"
+            );
             return Ok(Arc::clone(folder));
         }
         let path = self.directory.join(job.to_string());
@@ -89,13 +93,13 @@ impl SegmentStore {
         Ok(Arc::clone(jobs.entry(job).or_insert(Arc::new(folder))))
     }
 
-    /// The folder of a job, if there is anything of it here.
+    /// The folder of a job, if it is here.
     pub fn of(&self, identity: JobIdentity) -> Option<Arc<JobFolder>> {
         lock(&self.jobs).values().find(|folder| folder.job() == identity).cloned()
     }
 
-    /// The pairs of `partition` in the output of a map attempt, wherever it is: a source for each
-    /// of its runs that has some. An error if there is no such output.
+    /// The pairs of `partition` in the output of a map attempt, in memory or in a file: a source
+    /// for each run that has some. An error if there is no such output.
     pub fn sources(
         &self,
         job: JobId,
@@ -104,11 +108,7 @@ impl SegmentStore {
     ) -> Result<Vec<Box<dyn BlockSource>>, FailureCause> {
         let folder = lock(&self.jobs).get(&job).cloned();
         let folder = folder.ok_or_else(|| {
-            corrupt(
-                &self.segment_path(job, output.0, output.1),
-                0,
-                "there is nothing of its job here",
-            )
+            corrupt(&self.segment_path(job, output.0, output.1), 0, "its job is not here")
         })?;
         folder.sources(output, partition)
     }
@@ -117,12 +117,12 @@ impl SegmentStore {
     pub fn has(&self, job: JobId, output: Output) -> bool {
         let folder = lock(&self.jobs).get(&job).cloned();
         let is_held = folder.is_some_and(|folder| folder.held(output).is_some());
-        // What was in memory a moment ago has its file before it is forgotten.
+        // An output that is moving out of memory has its file before it leaves the map.
         is_held || self.segment_path(job, output.0, output.1).exists()
     }
 
-    /// Writes outputs that are in memory to their files, the largest first, until `is_enough`, or
-    /// until none is left that can be written. Several callers write different ones.
+    /// Writes outputs in memory to their files, the largest first, until `is_enough`, or until none
+    /// is left that can be written. Concurrent callers write different ones.
     pub fn evict_until(&self, mut is_enough: impl FnMut() -> bool) -> bool {
         loop {
             if is_enough() {
@@ -132,15 +132,15 @@ impl SegmentStore {
                 Ok(freed) if freed > 0 => {}
                 Ok(_) => return false,
                 Err(cause) => {
-                    tracing::warn!(%cause, "an output cannot be moved from memory to disk");
+                    tracing::warn!(%cause, "cannot move an output from memory to disk");
                     return false;
                 }
             }
         }
     }
 
-    /// Writes the largest output that is in memory to its file. Returns the bytes that are freed
-    /// once nobody reads it any more; 0 if none is in memory.
+    /// Writes the largest output in memory to its file. Returns the bytes that are freed once
+    /// nobody reads it any more; 0 if none is in memory.
     pub fn evict_largest(&self) -> Result<u64, FailureCause> {
         loop {
             let folders: Vec<_> = lock(&self.jobs).values().cloned().collect();
@@ -155,12 +155,12 @@ impl SegmentStore {
         }
     }
 
-    /// Where a segment is, or would be.
+    /// The path that a segment has, or would have.
     pub fn segment_path(&self, job: JobId, task: u32, attempt: u32) -> PathBuf {
         segment_path(&self.directory, job, task, attempt)
     }
 
-    /// Removes one output, wherever it is.
+    /// Removes one output, in memory or on disk.
     pub fn discard(&self, job: JobId, output: Output) {
         let folder = lock(&self.jobs).get(&job).cloned();
         if let Some(folder) = folder {
@@ -168,8 +168,8 @@ impl SegmentStore {
         }
     }
 
-    /// Deletes a partition of the outputs that are in files, to make room: nobody will read it
-    /// again. Whoever tries gets an error.
+    /// Frees the disk space of a partition of the outputs in files: nobody will read it again, and
+    /// reading it fails.
     pub fn release_partition(&self, job: JobId, partition: u32) {
         let folder = lock(&self.jobs).get(&job).cloned();
         if let Some(folder) = folder {
@@ -177,8 +177,7 @@ impl SegmentStore {
         }
     }
 
-    /// Removes all that the job has here. Attempts of it that are still running cannot leave
-    /// anything any more.
+    /// Removes all files of the job. Attempts that are still running cannot add any.
     pub fn release(&self, job: JobId) {
         let folder = lock(&self.jobs).remove(&job);
         if let Some(folder) = folder {
@@ -195,8 +194,7 @@ impl SegmentStore {
     }
 }
 
-/// The pairs of `partition` in a segment file of `owner`: a source for each of its runs that has
-/// some.
+/// The pairs of `partition` in a segment file of `owner`: a source for each run that has some.
 pub fn file_sources(
     path: &Path,
     owner: &Owner,

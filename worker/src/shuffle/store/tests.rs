@@ -1,4 +1,4 @@
-//! Outputs in memory and in files, and what is left of them.
+//! ! Outputs in memory and in files, and their removal.
 
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -38,7 +38,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(32))]
 
     #[test]
-    fn outputs_read_alike_in_memory_and_evicted(outputs in vec(in_partitions(), 1..5)) {
+    fn outputs_read_the_same_in_memory_and_evicted(outputs in vec(in_partitions(), 1..5)) {
         let directory = tempfile::tempdir().unwrap();
         let store = SegmentStore::new(directory.path().into(), 0);
         let folder = store.folder(JobId(1), IDENTITY).unwrap();
@@ -79,7 +79,7 @@ fn the_largest_output_that_nobody_reads_is_evicted() {
     let held_bytes = account.used_bytes();
     let evicted = |task| store.segment_path(JobId(1), task, 1).exists();
     let reader = store.sources(JobId(1), (1, 1), 0).unwrap();
-    // Evicting what is being read would free nothing.
+    // Evicting an output that is being read would free nothing.
     let freed_bytes = store.evict_largest().unwrap();
     assert_eq!([0, 1, 2].map(evicted), [false, false, true]);
     assert_eq!(account.used_bytes(), held_bytes - freed_bytes);
@@ -95,7 +95,7 @@ fn the_largest_output_that_nobody_reads_is_evicted() {
 }
 
 #[test]
-fn an_output_that_is_not_kept_is_gone_in_memory_and_on_disk() {
+fn an_output_that_is_not_kept_is_removed_from_memory_and_disk() {
     let directory = tempfile::tempdir().unwrap();
     let store = SegmentStore::new(directory.path().into(), 0);
     let folder = store.folder(JobId(1), IDENTITY).unwrap();
@@ -127,7 +127,7 @@ fn a_segment_that_cannot_be_written_stays_in_memory() {
 }
 
 #[test]
-fn a_released_job_leaves_nothing_and_takes_nothing_more() {
+fn a_released_job_has_no_files_and_accepts_no_output() {
     let directory = tempfile::tempdir().unwrap();
     let store = SegmentStore::new(directory.path().into(), 0);
     let folder = store.folder(JobId(7), IDENTITY).unwrap();
@@ -150,7 +150,7 @@ fn a_released_job_leaves_nothing_and_takes_nothing_more() {
 }
 
 #[test]
-fn an_attempt_of_a_released_job_cannot_leave_a_segment_in_a_later_job_of_that_number() {
+fn an_attempt_of_a_released_job_cannot_write_to_a_later_job_of_that_number() {
     let directory = tempfile::tempdir().unwrap();
     let store = SegmentStore::new(directory.path().into(), 0);
     let old = store.folder(JobId(1), IDENTITY).unwrap();
@@ -163,7 +163,7 @@ fn an_attempt_of_a_released_job_cannot_leave_a_segment_in_a_later_job_of_that_nu
 }
 
 #[test]
-fn a_released_partition_cannot_be_read_where_it_was_read_before() {
+fn a_freed_partition_cannot_be_read_again() {
     let directory = tempfile::tempdir().unwrap();
     let store = SegmentStore::new(directory.path().into(), 0);
     let folder = store.folder(JobId(1), IDENTITY).unwrap();
@@ -181,7 +181,7 @@ fn a_released_partition_cannot_be_read_where_it_was_read_before() {
     store.release_partition(JobId(2), 0);
     for task in 0..3 {
         let zero = read(&store, (task, 1), 0);
-        assert_eq!(zero.is_err(), task == was_read, "in a file, and its index is known: {zero:?}");
+        assert_eq!(zero.is_err(), task == was_read, "in a file, and its index is cached: {zero:?}");
         assert_eq!(read(&store, (task, 1), 3).unwrap().len(), 1);
     }
 }

@@ -1,5 +1,5 @@
-//! Segment files that were damaged after they had been finished, as their readers see them:
-//! whatever happens to which byte, the right pairs or a failure that names the output.
+//! ! Segment files that were damaged after they had been finished: at any damage to any byte,
+//! readers get the right pairs or a failure that names the output.
 
 use std::path::{Path, PathBuf};
 
@@ -19,14 +19,14 @@ use crate::testing::{IDENTITY, owner};
 
 const PARTITIONS: u32 = 3;
 
-/// What may become of a file.
+/// Damage to a file.
 #[derive(Clone, Copy, Debug)]
 enum Damage {
     FlippedBit(u8),
     Truncated,
-    /// From a byte on, so many.
+    /// So many bytes from a position on.
     Zeroed(usize),
-    /// So many bytes in front of those from there on again.
+    /// So many bytes repeated at a position.
     Doubled(usize),
     Deleted,
 }
@@ -62,7 +62,7 @@ impl Damage {
     }
 }
 
-/// A worker's folder with one output of several runs, in blocks of any kind.
+/// A worker's folder with one output of several runs, in blocks of all kinds.
 struct Output {
     store: SegmentStore,
     path: PathBuf,
@@ -98,7 +98,7 @@ impl Output {
         Self { store, path, pairs, _folder: folder }
     }
 
-    /// A partition as the holder reads it, or as another worker on the same host does.
+    /// A partition as read by the holder, or by another worker on the same host.
     fn read(&self, is_holder: bool, partition: u32) -> Result<Vec<Pair>, FailureCause> {
         let origin = Origin { map_task: 7, map_attempt: 3, worker: WorkerId(5) };
         let sources = if is_holder {
@@ -118,7 +118,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(200))]
 
     #[test]
-    fn damage_anywhere_gives_the_right_pairs_or_names_the_output(
+    fn damage_anywhere_leaves_the_right_pairs_or_names_the_output(
         codec in codec(), damage in damage(), at: prop::sample::Index, is_holder: bool, is_known: bool,
     ) {
         let output = Output::new(codec);
@@ -139,7 +139,7 @@ proptest! {
                 Err(other) => prop_assert!(false, "{}", other),
             }
         }
-        // With an index that was known before, nobody needs the one in the file.
+        // A reader with a cached index does not need the one in the file.
         prop_assert!(whole < PARTITIONS || is_known && is_holder, "{damage:?} was not noticed");
     }
 }

@@ -1,6 +1,6 @@
-//! What the processes of each job show each other in a secured cluster: the coordinator certifies a
-//! key for a worker that has to do with the job. The worker's own key stays with the worker, and
-//! opens no data of any job.
+//! ! The certificates by which the processes of a job identify themselves to each other in a
+//! secured cluster: the coordinator certifies a key for each worker that takes part in the job. The
+//! worker's own key stays with the worker, and gives access to no job's data.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -18,26 +18,26 @@ use windrow_security::{Credentials, FreshKey, SecurityError, Tls, explain, limit
 use crate::connector::Connector;
 use crate::sync::lock;
 
-/// How long the coordinator is asked that is not there: it may be replaced by another one.
+/// How long to retry while the coordinator is unreachable: it may be replaced by another one.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// Before it is asked again.
+/// Pause before it is asked again.
 const PAUSE: Duration = Duration::from_millis(200);
 /// How long one answer may take.
 const ANSWER_TIME_MAX: Duration = Duration::from_secs(10);
-/// Longest sleep between two looks at the clock, which may be set meanwhile.
+/// Longest sleep between two looks at the clock, which may be changed meanwhile.
 const LOOK_EVERY: Duration = Duration::from_secs(60);
-/// Shortest pause before a job's credentials that were not renewed are tried to be renewed again.
+/// Shortest pause before another try to renew a job's credentials.
 const RENEWAL_PAUSE: Duration = Duration::from_secs(1);
 
 /// A job's credentials.
 #[derive(Default)]
 struct Slot {
     tls: Mutex<Option<Tls>>,
-    /// Locked by who asks for them.
+    /// Locked while they are being requested.
     asking: tokio::sync::Mutex<()>,
 }
 
-/// The credentials of all jobs that a worker has to do with.
+/// The credentials of all jobs that a worker takes part in.
 pub struct JobCertificates {
     connector: Connector,
     authority: CertificateDer<'static>,
@@ -51,15 +51,15 @@ impl fmt::Debug for JobCertificates {
 }
 
 impl JobCertificates {
-    /// None yet. Asks the coordinator of `connector`, whose cluster's authority this is.
+    /// No credentials yet. Requests go to the coordinator of `connector`, whose cluster has this
+    /// authority.
     pub(crate) fn new(connector: Connector, authority: CertificateDer<'static>) -> Self {
         Self { connector, authority, jobs: Mutex::default() }
     }
 
-    /// Those of a job: such as are there, unless they grow old, or others.
+    /// The credentials of a job: the present ones, unless they are about to expire, or new ones.
     ///
-    /// # Errors
-    /// When there are none, and the coordinator does not give any.
+    /// # Errors When there are none, and the coordinator does not give any.
     pub(crate) async fn of(&self, job: JobIdentity) -> Result<Tls, SecurityError> {
         let slot = Arc::clone(lock(&self.jobs).entry(job).or_default());
         let _only_one_asks = slot.asking.lock().await;
@@ -74,13 +74,13 @@ impl JobCertificates {
         Ok(tls)
     }
 
-    /// Those of a job, where it has any: for strangers, none are asked for.
+    /// The present credentials of a job: none are requested on behalf of strangers.
     pub(crate) fn known(&self, job: JobIdentity) -> Option<Tls> {
         let slot = lock(&self.jobs).get(&job).cloned()?;
         lock(&slot.tls).clone()
     }
 
-    /// Waits until those of a job, which are there, have been renewed, and returns them.
+    /// Waits until a job's present credentials have been renewed, and returns the new ones.
     pub(crate) async fn renewed(&self, job: JobIdentity, old: &Credentials) -> Arc<Credentials> {
         loop {
             let now = SystemTime::now();
@@ -97,27 +97,27 @@ impl JobCertificates {
         }
     }
 
-    /// Forgets those of a job.
+    /// Drops the credentials of a job.
     pub(crate) fn forget(&self, job: JobIdentity) {
         lock(&self.jobs).remove(&job);
     }
 
-    /// Forgets all.
+    /// Drops all credentials.
     pub(crate) fn forget_all(&self) {
         lock(&self.jobs).clear();
     }
 
-    /// Old ones that still count are better than none.
+    /// Old credentials that are still valid are better than none.
     async fn renew(&self, job: JobIdentity, tls: &Tls) -> Result<(), SecurityError> {
         match self.ask_once(job).await {
             Ok(credentials) => {
                 tls.replace(credentials)?;
-                tracing::info!(%job, "a job's credentials were renewed");
+                tracing::info!(%job, "renewed a job's credentials");
                 Ok(())
             }
             Err(status) => {
                 let reason = explain(&status);
-                tracing::warn!(%job, reason, "a job's credentials could not be renewed");
+                tracing::warn!(%job, reason, "cannot renew a job's credentials yet");
                 tls.certified().check(SystemTime::now())
             }
         }

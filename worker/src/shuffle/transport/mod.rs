@@ -1,6 +1,5 @@
-//! How the data of a job goes from one worker to another: who connects to whom, as whom, and the
-//! call by which blocks come. What is fetched, and whether it makes sense, is the business of the
-//! rest of `shuffle`.
+//! The transport of a job's data between workers: connections, their identities, and the call that
+//! carries blocks. The content of a fetch is the business of the rest of `shuffle`.
 //!
 //! ```text
 //!  reader   Peers -- preamble: which job -- ShuffleTls: a process of that job -- call::FetchStream

@@ -1,4 +1,4 @@
-//! Connections to other workers: one for each address and job, made when first needed and kept.
+//! ! Connections to other workers: one for each address and job, made when first needed and kept.
 
 use std::collections::HashMap;
 use std::io;
@@ -14,29 +14,29 @@ use windrow_security::Dialed;
 use crate::shuffle::transport::{ShuffleTls, preamble};
 use crate::sync::lock;
 
-/// More than the workers of a cluster, for some jobs: beyond it, all are forgotten, and made again
-/// where needed.
+/// More channels than the workers of a cluster need for some jobs: beyond it, all are dropped, and
+/// made again on demand.
 const CHANNELS_MAX: usize = 1 << 14;
 
-/// The number of channels that tests have made.
+/// The number of channels made by tests.
 const FIXED: u64 = 0;
 
 /// How often an idle connection is checked, and how long its answer may take.
 const KEEP_ALIVE: Duration = Duration::from_secs(10);
 
-/// What a stream may hold that has arrived and not been read, which it is at once: the bound that
-/// matters is its credit.
+/// Most bytes of a stream that have arrived and not been read. They are read at once: the effective
+/// bound is the stream's credit.
 const STREAM_WINDOW_BYTES: u32 = 4 << 20;
 
-/// Largest piece in which data arrives: most blocks come in one.
+/// Largest HTTP/2 frame: most blocks arrive in one.
 const FRAME_BYTES: u32 = 1 << 20;
 
-/// What all streams of a connection may hold together: as much as the protocol allows. A merge
-/// takes from its streams in the order of their keys, so one stream must never wait for room that
-/// others take up.
+/// Most bytes of all streams of a connection that have arrived and not been read: the largest
+/// window of the protocol. A merge reads its streams in the order of their keys, so one stream must
+/// never wait for room that others take up.
 const CONNECTION_WINDOW_BYTES: u32 = (1 << 31) - 1;
 
-/// A channel, and which one it is of all.
+/// A channel, with its serial number.
 #[derive(Clone)]
 pub struct Peer {
     pub channel: Channel,
@@ -58,8 +58,8 @@ impl Peers {
         Self { channels, last_number, tls, connect_timeout }
     }
 
-    /// The channel to what the worker at `host:port` has of a job. It connects, and connects again,
-    /// by itself.
+    /// The channel to the process of a job on the worker at `host:port`. It connects, and
+    /// reconnects, by itself.
     pub fn peer(&self, address: &str, job: JobIdentity) -> Result<Peer, tonic::transport::Error> {
         let mut channels = lock(&self.channels);
         let peer = (address.to_string(), job);
@@ -86,7 +86,7 @@ impl Peers {
     }
 
     /// A stream over this channel has broken off. The next one gets another connection: this one
-    /// may be about to end, and not know it yet.
+    /// may be broken without having noticed.
     pub fn avoid(&self, address: &str, job: JobIdentity, broken: &Peer) {
         let is_broken = |known: &Peer| known.number == broken.number && known.number != FIXED;
         let mut channels = lock(&self.channels);
@@ -101,7 +101,7 @@ impl Peers {
         lock(&self.channels).retain(|(_, of), _| *of != job);
     }
 
-    /// Uses `channel` for `address` and `job`, and no other.
+    /// Uses `channel` for `address` and `job`.
     #[cfg(test)]
     pub fn insert(&self, address: &str, job: JobIdentity, channel: Channel) {
         let peer = Peer { channel, number: FIXED };

@@ -1,19 +1,19 @@
-//! The line that opens a connection between workers: which job it is for, so that it can be handed
-//! to the process of that job before a byte of gRPC has been read. It names the job's identity: the
-//! number of a job is given again by another coordinator.
+//! ! The line that opens a connection between workers. It names the job by its identity, so that
+//! the connection can be handed to the job's process before a byte of gRPC has been read. A job's
+//! number would not do: another coordinator may give it again.
 
 use std::io;
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use windrow_jobs::{JobIdentity, JobName};
 
-/// Names the protocol and its version.
+/// The protocol and its version.
 const GREETING: &str = "windrow-shuffle/2 job ";
 
-/// More than the longest line has.
+/// Longer than any valid line.
 const LINE_BYTES_MAX: usize = 64;
 
-/// Says which job's outputs are wanted.
+/// Writes the line for a job.
 pub(crate) async fn write(
     stream: &mut (impl AsyncWrite + Unpin),
     job: JobIdentity,
@@ -21,7 +21,7 @@ pub(crate) async fn write(
     stream.write_all(format!("{GREETING}{job}\n").as_bytes()).await
 }
 
-/// Reads the line, and not a byte that comes after it.
+/// Reads the line, and not a byte after it.
 pub(crate) async fn read(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<JobIdentity> {
     let mut line = Vec::with_capacity(LINE_BYTES_MAX);
     while line.len() < LINE_BYTES_MAX {

@@ -1,5 +1,5 @@
-//! Serves the segments of this process on connections that others have accepted: in a secured
-//! cluster, to processes of the same job alone.
+//! ! Serves the segments of this process on connections that others have accepted; in a secured
+//! cluster, only to processes of the same job.
 
 use std::convert::Infallible;
 use std::io;
@@ -27,13 +27,13 @@ use super::ShuffleTls;
 use super::call::FetchServer;
 use crate::shuffle::ShuffleService;
 
-/// How often a connection is checked on which nothing comes.
+/// How often an idle connection is checked.
 const KEEP_ALIVE: Duration = Duration::from_secs(20);
 
 /// Connections that wait to be served.
 const WAITING_MAX: usize = 64;
 
-/// How long a connection lasts on which there is only a refusal to be heard.
+/// How long a connection lasts that only gets a refusal.
 const REFUSAL_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// A running server. It ends with the runtime, or when this is dropped and the last connection is
@@ -42,13 +42,13 @@ pub(crate) struct ShuffleServer {
     connections: mpsc::Sender<Connection>,
     tls: ShuffleTls,
     handshakes: WaitingList<IpAddr>,
-    /// Those whose handshake is done.
+    /// Permits for connections after their handshake.
     open: Arc<Semaphore>,
     refusals: Refusals,
 }
 
 impl ShuffleServer {
-    /// Serves from now on what it is given. Must be called on a runtime.
+    /// Serves the connections that it is given. Must be called on a runtime.
     pub(crate) fn start(service: ShuffleService, tls: ShuffleTls) -> Self {
         let (connections, incoming) = mpsc::channel(WAITING_MAX);
         let incoming = ReceiverStream::new(incoming).map(Ok::<_, io::Error>);
@@ -73,10 +73,9 @@ impl ShuffleServer {
         }
     }
 
-    /// Serves a connection that is for this job, too, once its handshake is done. Does not wait for
-    /// that.
+    /// Serves a connection for this job, once its handshake is done. Returns before that.
     pub(crate) fn serve(&self, job: JobIdentity, stream: TcpStream) {
-        // One that is gone already belongs to nobody.
+        // A peer that is already gone has no address.
         let Ok(peer) = stream.peer_addr() else { return };
         let (tls, connections) = (self.tls.clone(), self.connections.clone());
         let (handshakes, open) = (self.handshakes.clone(), Arc::clone(&self.open));
@@ -95,7 +94,7 @@ impl ShuffleServer {
                 Err(_) => Err(SecurityError::Refused("too many connections are open".to_string())),
             });
             match accepted {
-                // A server that has ended has said so.
+                // A server that has ended has logged it.
                 Ok(connection) => drop(connections.send(connection).await),
                 Err(error) => {
                     let reason = error.to_string();
@@ -106,22 +105,22 @@ impl ShuffleServer {
     }
 }
 
-/// Answers what comes first on a connection, and ends it: who asks again must connect again, for by
-/// then another process may have what is wanted.
+/// Answers the first request on a connection, and closes it: the caller must reconnect, since by
+/// then another process may have the output.
 pub(crate) async fn answer_once(service: ShuffleService, connection: TcpStream) {
     let answered = CancellationToken::new();
     let once = Once { server: FetchServer::new(service), answered: answered.clone() };
     let incoming = tokio_stream::once(Ok::<_, io::Error>(connection));
     let serving = Server::builder().add_service(once).serve_with_incoming_shutdown(
-        // Without an end of its own: that of the server is when it has answered.
+        // Without an end of its own: the server ends when it has answered.
         incoming.chain(tokio_stream::pending()),
         answered.cancelled(),
     );
-    // Whether the refusal could be told does not matter to anybody else.
+    // Whether the caller received the refusal does not matter here.
     let _ = timeout(REFUSAL_TIMEOUT, serving).await;
 }
 
-/// A server that says when it has been asked.
+/// A server that signals when it has been called.
 #[derive(Clone)]
 struct Once {
     server: FetchServer,
@@ -142,7 +141,7 @@ impl Service<http::Request<Body>> for Once {
     }
 
     fn call(&mut self, request: http::Request<Body>) -> Self::Future {
-        // What has been begun is finished before the connection is closed.
+        // A request in progress is finished before the connection is closed.
         self.answered.cancel();
         self.server.call(request)
     }

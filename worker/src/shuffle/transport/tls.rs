@@ -1,4 +1,4 @@
-//! Both ends of a connection between processes of one job, after the line that names the job.
+//! ! Both ends of a connection between processes of one job, after the line that names the job.
 
 use std::io;
 use std::net::IpAddr;
@@ -13,25 +13,24 @@ use windrow_security::{Connection, Dialed, LocalUsers, SecurityError, Tls};
 
 use super::job_certificates::JobCertificates;
 
-/// How connections about a job's data are secured.
+/// How connections for a job's data are secured.
 #[derive(Clone, Debug, Default)]
 pub enum ShuffleTls {
-    /// They are not: there is nobody else.
+    /// Not at all: there is no other process.
     #[default]
     Off,
-    /// They are not: the cluster is open, on this machine to these users.
+    /// By user: the cluster is open, on this machine to these users.
     OfUsers(LocalUsers),
     /// With the credentials of the one job that runs in this process.
     OfJob(JobIdentity, Tls),
-    /// With those of each job, which the coordinator gives to this worker.
+    /// With the credentials of each job, which the coordinator gives to this worker.
     OfEachJob(Arc<JobCertificates>),
 }
 
 impl ShuffleTls {
-    /// Must come before a job's data is asked for, and before its attempts run.
+    /// To be called before a job's data is fetched, and before its attempts run.
     ///
-    /// # Errors
-    /// When there are no credentials for the job.
+    /// # Errors When there are no credentials for the job.
     pub(crate) async fn of(&self, job: JobIdentity) -> Result<Option<Tls>, SecurityError> {
         match self {
             Self::Off | Self::OfUsers(_) => Ok(None),
@@ -43,7 +42,7 @@ impl ShuffleTls {
         }
     }
 
-    /// Refuses a connection with a user of this machine who has no part in an open cluster.
+    /// Refuses a peer whose user on this machine has no access to an open cluster.
     pub(crate) async fn check(&self, stream: &TcpStream) -> io::Result<()> {
         match self {
             Self::OfUsers(users) => users.check(stream).await,
@@ -51,7 +50,7 @@ impl ShuffleTls {
         }
     }
 
-    /// The same, for one who has called.
+    /// Likewise, on the accepting side.
     pub(crate) async fn check_server(&self, stream: &TcpStream) -> io::Result<()> {
         match self {
             Self::OfUsers(users) => users.check_server(stream).await,
@@ -59,7 +58,7 @@ impl ShuffleTls {
         }
     }
 
-    /// Goes on as the client, on a connection that stands.
+    /// Makes the handshake as the client, on an open connection.
     pub(crate) async fn connect(
         &self,
         job: JobIdentity,
@@ -71,7 +70,7 @@ impl ShuffleTls {
         }))
     }
 
-    /// Goes on as the server. For a job that is not known here, nothing is asked of anybody.
+    /// Makes the handshake as the server. No credentials are requested for an unknown job.
     pub(crate) async fn accept(
         &self,
         job: JobIdentity,

@@ -8,8 +8,8 @@
 //!                                                 when the last one is long
 //! ```
 //!
-//! A file that is not what the job was planned for, or changes while it is read, is an error. There
-//! is no memory mapping: a file that is truncated must not be a signal.
+//! A file that differs from the planned version, or changes while it is read, is an error. Files are
+//! not memory-mapped: truncating a mapped file would raise a signal.
 
 mod source;
 mod window;
@@ -23,10 +23,10 @@ use self::source::Source;
 use self::window::Window;
 use super::plan::InputPlan;
 
-/// Read beyond the chunk at first: most records end within.
+/// Bytes read beyond the chunk at first: most records end within them.
 const LOOKAHEAD_BYTES: u64 = 4 << 10;
 
-/// One thread's reader. It keeps its input open from chunk to chunk.
+/// The reader of one thread. It keeps its input open from chunk to chunk.
 pub struct ChunkReader<'a> {
     plan: &'a InputPlan,
     source: Option<(usize, Source)>,
@@ -61,13 +61,12 @@ impl<'a> ChunkReader<'a> {
         Ok(chunk)
     }
 
-    /// Gives memory back that an unusually long record took. To be called when the chunk has been
-    /// mapped.
+    /// Frees the memory of an unusually long record. To be called when the chunk has been mapped.
     pub fn forget_large(&mut self) {
         self.window.limit_memory(usual_bytes(self.plan));
     }
 
-    /// Makes sure that what was read last has not changed in the meantime.
+    /// Checks that the input last read has not changed meanwhile.
     pub fn finish(self) -> Result<(), FailureCause> {
         self.source.map_or(Ok(()), |(_, source)| source.check())
     }
@@ -78,12 +77,12 @@ impl<'a> ChunkReader<'a> {
     }
 }
 
-/// Most that is read at once but for long records.
+/// Most bytes that are read at once, except for long records.
 fn usual_bytes(plan: &InputPlan) -> u64 {
     4 * plan.chunk_bytes.max(LOOKAHEAD_BYTES)
 }
 
-/// The source of a range: the one that is open already, or a new one.
+/// The source of a range: the open one, or a new one.
 fn open<'s>(
     current: &'s mut Option<(usize, Source)>,
     index: usize,

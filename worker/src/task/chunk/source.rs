@@ -36,7 +36,7 @@ impl Source {
         self.input.read_at(buffer, offset)
     }
 
-    /// Makes sure that what was read is what was planned.
+    /// Checks that the version read is the planned one.
     pub(super) fn check(&self) -> Result<(), FailureCause> {
         self.input.check()
     }

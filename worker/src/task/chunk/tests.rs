@@ -10,8 +10,8 @@ use crate::testing::{file_range, whole_file};
 
 const LINES: InputFormat = InputFormat { framing: Framing::Lines, has_header: false };
 
-/// Reads `ranges` of a file chunk by chunk, and returns the records with their offsets, and
-/// what was read.
+/// Reads `ranges` of a file chunk by chunk, and returns the records with their offsets, and the
+/// bytes read.
 fn read_all(ranges: Vec<InputRange>, chunk_bytes: u64, framing: Framing) -> Vec<(u64, Vec<u8>)> {
     let format = InputFormat { framing, has_header: false };
     let plan = InputPlan::new(ranges, chunk_bytes, format, false);
@@ -27,7 +27,7 @@ fn read_all(ranges: Vec<InputRange>, chunk_bytes: u64, framing: Framing) -> Vec<
                     rest.iter().position(|byte| *byte == b'\n').map_or(rest.len(), |at| at + 1)
                 }
                 Framing::Fixed { bytes } => bytes.min(rest.len()),
-                // Where each ends is not looked at here.
+                // The ends of other records are not checked here.
                 _ => rest.len(),
             };
             records.push((offset, rest[..len].to_vec()));
@@ -64,7 +64,7 @@ proptest! {
     fn each_line_is_read_exactly_once(
         text in text(), split_bytes in 1u64..9000, chunk_bytes in 1u64..5000
     ) {
-        // Few chunks of a byte: enough to find borders, and quick.
+        // Few chunks of one byte: enough to find borders, and fast.
         let chunk_bytes = chunk_bytes.max(text.len() as u64 / 64);
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("input");
@@ -92,14 +92,14 @@ proptest! {
         let chunks = read_all(split(&path, split_bytes), chunk_bytes, csv);
         let read: Vec<u8> = chunks.iter().flat_map(|(_, bytes)| bytes).copied().collect();
         prop_assert_eq!(read, text.as_bytes());
-        // Who reads from the start finds the same borders.
+        // A reader from the start finds the same borders.
         for (offset, _) in chunks {
             prop_assert_eq!(csv.record_start(text.as_bytes(), 0, offset), Some(offset));
         }
     }
 
     #[test]
-    fn a_file_that_is_not_cut_is_read_exactly_once(
+    fn an_undivided_file_is_read_exactly_once(
         len in 0usize..30_000, split_bytes in 1u64..9_000, chunk_bytes in 1u64..9_000
     ) {
         let folder = tempfile::tempdir().unwrap();
@@ -150,7 +150,7 @@ fn a_stray_quote_makes_no_record_longer() {
 }
 
 #[test]
-fn a_record_above_the_limit_is_named_and_not_read_to_its_end() {
+fn an_overlong_record_is_named_and_not_read_to_its_end() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("input");
     let mut text = "short\n".repeat(100);
@@ -198,13 +198,13 @@ fn refusal(text: &[u8]) -> (u64, String) {
 }
 
 #[test]
-fn a_limit_below_a_chunk_is_kept_by_every_record_of_it() {
+fn a_limit_below_the_chunk_size_applies_to_every_record() {
     assert_eq!(refusal(b"a\nb\nmuch longer than that\nc\n").0, 4);
     assert_eq!(refusal(b"a\nb\nc\nmuch longer than that").0, 6);
 }
 
 #[test]
-fn line_ends_of_other_systems_are_named() {
+fn foreign_line_ends_are_named() {
     let (_, message) = refusal(b"one\rtwo\rthree\rfour\r");
     assert!(message.ends_with("convert it first (tr '\\r' '\\n')"), "{message}");
     let text: Vec<u8> = "one two three".encode_utf16().flat_map(u16::to_le_bytes).collect();
@@ -241,7 +241,7 @@ fn a_file_that_differs_from_the_plan_is_refused() {
 }
 
 #[test]
-fn a_file_that_changes_while_it_is_read_is_noticed_at_the_end() {
+fn a_change_during_a_read_is_noticed_at_the_end() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("input");
     std::fs::write(&path, "one\ntwo\n").unwrap();
@@ -253,7 +253,7 @@ fn a_file_that_changes_while_it_is_read_is_noticed_at_the_end() {
 }
 
 #[test]
-fn a_file_that_is_larger_than_a_record_may_be_is_not_read() {
+fn a_whole_file_above_the_record_limit_is_not_read() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("input");
     std::fs::write(&path, vec![b'x'; 100_000]).unwrap();

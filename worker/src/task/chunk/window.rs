@@ -1,4 +1,4 @@
-//! What of a file is in memory, and where records begin and end in it.
+//! ! The part of a file that is in memory, and where records begin and end in it.
 
 use std::ops::Range;
 
@@ -9,7 +9,7 @@ use super::LOOKAHEAD_BYTES;
 use super::source::Source;
 use crate::task::plan::InputPlan;
 
-/// So much of a record that is too long is looked at for the reason.
+/// Bytes of an overlong record that are examined for the cause.
 const HINT_BYTES: usize = 4 << 10;
 
 /// A window grows by one part in this many.
@@ -18,16 +18,16 @@ const GROWTH_PARTS: u64 = 4;
 /// Part of a file in memory.
 #[derive(Default)]
 pub(super) struct Window {
-    /// As long as it ever was; the bytes of the file come first.
+    /// Never shrinks below its largest use; the bytes of the file come first.
     buffer: Vec<u8>,
     offset: u64,
     filled: usize,
 }
 
 impl Window {
-    /// Where the records that start in `chunk` begin and end. Reads as much as it takes to know and
-    /// to have them, but no further than the largest record may be. Tells `admit` how much it wants
-    /// to have in memory.
+    /// Where the records that start in `chunk` begin and end. Reads as far as the last of them
+    /// takes, but no further than the largest record may be. Tells `admit` how much memory it
+    /// needs.
     pub(super) fn find(
         &mut self,
         source: &Source,
@@ -49,9 +49,9 @@ impl Window {
             let at_end_of_file = self.end() == source.bytes;
             let end =
                 next.or(at_end_of_file.then_some(source.bytes)).map(|end| end.min(source.bytes));
-            // All that is known of the last record, which may be less than all of it.
+            // The known part of the last record, which may not be all of it.
             let known = end.unwrap_or(self.end());
-            // Only then is it worth knowing where it starts.
+            // Only then does its start matter.
             let mut last = start;
             if end.is_none() || known - start > most {
                 last = framing.last_record_start(self.filled(), self.offset, start, chunk.end);
@@ -68,9 +68,8 @@ impl Window {
                     admit(end - self.offset)?;
                     self.extend(source, end)?;
                 }
-                // Ever larger steps: a long record is read once and searched a few times, and not
-                // much is read beyond it. A byte more than is allowed tells that a record is too
-                // long.
+                // Growing steps: a long record is read once and searched a few times, and not much
+                // is read beyond it. One byte more than allowed shows that a record is too long.
                 None => {
                     let step = match framing.cuts_files() {
                         true => (self.filled as u64 / GROWTH_PARTS).max(LOOKAHEAD_BYTES),
@@ -86,7 +85,7 @@ impl Window {
     }
 
     /// The first record that starts at `at` or after it; `None` if it starts beyond the window.
-    /// Reads on as far as it may take to be sure of that.
+    /// Reads on as far as needed to be sure.
     fn record_start(
         &mut self,
         source: &Source,
@@ -103,7 +102,7 @@ impl Window {
     }
 
     /// Where a record of more than `most` bytes starts, of those that start in this range and end
-    /// within it. Records are looked at one by one only where chunks are larger than they may be.
+    /// within it. Records are checked one by one only where chunks are larger than the limit.
     fn too_long(&self, framing: Framing, range: Range<u64>, most: u64) -> Option<u64> {
         let mut at = range.start;
         while range.end - at > most {
@@ -117,7 +116,7 @@ impl Window {
         None
     }
 
-    /// Why there may be no ends of lines where they are looked for, in what begins at `start`.
+    /// A likely reason why no line ends are found in the bytes from `start` on.
     fn hint(&self, start: u64) -> &'static str {
         let window = self.filled();
         let at = usize::try_from(start - self.offset).unwrap_or(usize::MAX).min(window.len());
@@ -137,7 +136,7 @@ impl Window {
         let wanted = (to.min(source.bytes).saturating_sub(self.offset)) as usize;
         if wanted > self.filled {
             if wanted > self.buffer.len() {
-                // No more than that: a limit that is kept is worth more than a spare half.
+                // Exact: keeping the memory limit matters more than spare capacity.
                 self.buffer.reserve_exact(wanted - self.buffer.len());
                 self.buffer.resize(wanted, 0);
             }
@@ -163,7 +162,7 @@ impl Window {
         &self.buffer[(range.start - self.offset) as usize..(range.end - self.offset) as usize]
     }
 
-    /// Gives memory back that an unusually long record took.
+    /// Frees the memory of an unusually long record.
     pub(super) fn limit_memory(&mut self, bytes: u64) {
         if self.buffer.len() as u64 > bytes {
             self.buffer = Vec::new();

@@ -1,4 +1,4 @@
-//! A file that is as it was when the job was planned.
+//! ! A file in the version for which the job was planned.
 
 use std::fs::{File, Metadata};
 use std::io;
@@ -17,8 +17,8 @@ pub(super) struct LocalFile {
 }
 
 impl LocalFile {
-    /// Opened again if it seems to have changed: by that, clients of network file systems learn
-    /// what their cache did not know.
+    /// Reopened if it seems to have changed: that makes clients of network file systems refresh
+    /// their caches.
     pub(super) fn open(path: &Path, version: &Version) -> Result<Self, FailureCause> {
         match Self::open_once(path, version) {
             Err(FailureCause::InputChanged { .. }) => Self::open_once(path, version),
@@ -66,7 +66,7 @@ impl Input for LocalFile {
         })
     }
 
-    /// Where the open file seems to have changed, the same one is asked once more, opened anew.
+    /// If the open file seems to have changed, the check is repeated on a newly opened one.
     fn check(&self) -> Result<(), FailureCause> {
         let Err(changed) = self.compare(&self.file) else { return Ok(()) };
         let identity = |metadata: Metadata| (metadata.dev(), metadata.ino());

@@ -1,8 +1,8 @@
-//! Where inputs are read: one version of a file or an object, by position.
+//! ! Inputs: one version of a file or an object, read by position.
 //!
-//! All that a map task reads comes through [`Input`]; a store is added by implementing it, and in
-//! [`open`]. A version that is not there, or not there any more, is
-//! [`InputChanged`](FailureCause::InputChanged), whatever the store.
+//! Everything that a map task reads comes through [`Input`]; a store is added by implementing it,
+//! and in [`open`]. A version that does not exist, or not any more, is
+//! [`InputChanged`](FailureCause::InputChanged) in every store.
 
 mod local;
 
@@ -10,15 +10,15 @@ use windrow_jobs::{FailureCause, Location, Version};
 
 /// One version of a file or an object, open for reading.
 pub trait Input: Send {
-    /// Fills the buffer with what begins at this offset. What is read ends within the version.
+    /// Fills the buffer with the bytes at this offset. They must lie within the version.
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> Result<(), FailureCause>;
 
-    /// Makes sure that all that was read is of this version: a store that checks each read has
-    /// nothing to do.
+    /// Checks that everything that was read is of this version; a store that checks each read does
+    /// nothing here.
     fn check(&self) -> Result<(), FailureCause>;
 }
 
-/// Opens this version of what lies there.
+/// Opens this version of the input.
 pub fn open(location: &Location, version: &Version) -> Result<Box<dyn Input>, FailureCause> {
     match location.to_local() {
         Ok(path) => Ok(Box::new(local::LocalFile::open(path, version)?)),
@@ -31,7 +31,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_in_no_store_is_not_opened() {
+    fn a_location_of_an_unknown_store_is_refused() {
         let location = Location::parse("s3://bucket/key").unwrap();
         let version = Version::Object { bytes: 1, etag: "e".into() };
         let cause = open(&location, &version).err().unwrap();

@@ -1,5 +1,5 @@
-//! Disks that are full: the attempt fails with the name of the file, leaves nothing, and others go
-//! on.
+//! ! Full disks: the attempt fails with the name of the file and removes its files, and other
+//! attempts go on.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -16,7 +16,7 @@ use crate::testing::{Words, attempt, whole_file};
 struct SmallDisk(PathBuf);
 
 impl SmallDisk {
-    /// `None` where this user may not mount.
+    /// `None` if this user may not mount.
     fn mount(folder: PathBuf, bytes: u32) -> Option<Self> {
         std::fs::create_dir_all(&folder).unwrap();
         let size = format!("size={bytes}");
@@ -61,7 +61,7 @@ fn assert_full(cause: &FailureCause, on: &Path) {
 }
 
 #[test]
-fn a_map_that_fills_the_disk_by_spilling_frees_it_and_others_go_on() {
+fn a_map_that_fills_the_disk_by_spilling_frees_it_for_other_attempts() {
     let folder = tempfile::tempdir().unwrap();
     let Some(disk) = SmallDisk::mount(folder.path().join("disk"), 512 << 10) else { return };
     let store = Arc::new(SegmentStore::new(disk.0.clone(), 0));

@@ -1,4 +1,4 @@
-//! Map and reduce attempts one after the other, without executor or network.
+//! ! Map and reduce attempts one after the other, without executor or network.
 
 mod disk;
 
@@ -21,8 +21,8 @@ fn path(part: &PartHandle) -> &Path {
     part.location.to_local().unwrap()
 }
 
-/// Reduces all partitions of the map outputs numbered `maps`, and returns the parts and what was
-/// read.
+/// Reduces all partitions of the map outputs numbered `maps`, and returns the parts and the counts
+/// of what was read.
 fn reduce_all(
     words: Words,
     store: &Arc<SegmentStore>,
@@ -50,7 +50,7 @@ fn words(lines: usize) -> String {
     (0..lines).map(|n| format!("w{} x{} the\r\n", n % 97, n % 1013)).collect()
 }
 
-/// Lines of all parts, sorted: what counting in memory gives.
+/// Lines of all parts, sorted: counted in memory.
 fn counted(text: &str) -> Vec<String> {
     let mut counts = BTreeMap::new();
     for word in text.split_ascii_whitespace() {
@@ -90,7 +90,7 @@ fn run(
     match &mapped.left {
         Left::File(file) => {
             assert_eq!(std::fs::metadata(file.path()).unwrap().len(), stats.output_bytes);
-            assert_eq!(attempt.memory.used_bytes(), 0, "all memory is given back");
+            assert_eq!(attempt.memory.used_bytes(), 0, "all memory is released");
             assert_eq!(entries, 1, "all runs are in one file");
         }
         Left::Held(_) => {
@@ -108,7 +108,7 @@ fn run(
 }
 
 #[test]
-fn a_job_counts_what_counting_in_memory_gives() {
+fn a_job_counts_as_a_count_in_memory_does() {
     let text = words(3000);
     let (parts, stats) = run(&text, Words::default(), 1 << 30, 2, 8);
     assert_eq!(lines(&parts), counted(&text));
@@ -157,7 +157,7 @@ fn combined(input: &Path, memory_bytes: u64, threads: usize) -> (String, Stats) 
 }
 
 #[test]
-fn a_map_that_spills_elsewhere_has_emitted_the_same() {
+fn a_map_emits_the_same_wherever_it_spills() {
     let folder = tempfile::tempdir().unwrap();
     let input = folder.path().join("input");
     let line = |n: usize| format!("w{} x{}\n", n * 7919 % 50_000, n % 1013);
@@ -181,7 +181,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(24))]
 
     #[test]
-    fn however_the_input_is_cut_the_parts_are_the_same(
+    fn the_parts_do_not_depend_on_how_the_input_is_cut(
         text in "([a-d ]{0,6}\r?\n){0,30}[a-d ]{0,6}", cuts in prop::collection::vec(0.0..1.0f64, 0..4)
     ) {
         let folder = tempfile::tempdir().unwrap();
@@ -222,11 +222,11 @@ fn a_map_only_part_is_in_input_order() {
     assert_eq!((part.records, part.bytes), (60_001, expected.len() as u64));
     assert_eq!(outcome.finished.stats.input_bytes, text.len() as u64 + 4);
     drop(outcome);
-    assert!(!path(&part).exists(), "an outcome that nobody wants leaves nothing");
+    assert!(!path(&part).exists(), "a dropped outcome leaves no file");
 }
 
 #[test]
-fn a_cancelled_attempt_stops_and_leaves_nothing() {
+fn a_cancelled_attempt_stops_and_leaves_no_file() {
     let folder = tempfile::tempdir().unwrap();
     let input = folder.path().join("input");
     std::fs::write(&input, words(1000)).unwrap();
@@ -345,7 +345,7 @@ fn bad_records_are_in_quarantine_in_the_order_of_the_input() {
 }
 
 #[test]
-fn an_attempt_that_skips_too_many_by_itself_stops() {
+fn an_attempt_that_exceeds_the_budget_by_itself_stops() {
     let job = Job::new("pairs", Fragile).reduce(Sum);
     let failed = quarantined(&job, &fragile_text(), BadRecordBudget::Records(3), 1).unwrap_err();
     let FailureCause::BadRecords { skipped: 4, place, message } = failed else {
@@ -356,6 +356,6 @@ fn an_attempt_that_skips_too_many_by_itself_stops() {
     let share = "0.01%".parse().unwrap();
     assert!(
         quarantined(&job, &fragile_text(), share, 2).is_ok(),
-        "a share is for the job to judge"
+        "a share of all records is for the job to judge"
     );
 }

@@ -1,11 +1,11 @@
-//! What of the file system the process of a job may touch, enforced by Landlock: it reads
-//! everything but its worker's folder, of which it sees no more than what is its job's; it writes
-//! to its job's folder, to where its parts go, and to what the submitter has declared.
+//! ! Access of a job's process to files, enforced by Landlock: it reads everything except its
+//! worker's folder, of which it sees only its job's files; it writes to its job's folder, to the
+//! folder of its parts, and to the paths that the submitter has declared.
 //!
 //! The rules are made here, and bind the process before its program begins: no code of the
-//! submitter's runs without them. They say nothing of what is not the content or the name of a
-//! file, such as its permissions, and of the network only who may wait for connections: a process
-//! gets its own from its worker, and connects to other workers at ports of any number.
+//! submitter runs without them. They cover contents and names of files, but not, for example,
+//! permissions; and of the network only listening: a process gets its connections from its worker,
+//! and connects to other workers at any port.
 
 use std::fs::File;
 use std::io;
@@ -27,20 +27,21 @@ mod writable;
 pub(crate) use surroundings::surroundings;
 pub(super) use writable::Writable;
 
-/// The newest that is made use of. A kernel that knows less enforces what it knows.
+/// The newest Landlock version that is used. An older kernel enforces what it supports.
 const NEWEST: ABI = ABI::V7;
 
-/// The oldest that is worth the name: before, files could be cut off that could not be written to.
+/// The oldest version that is accepted: earlier ones let a process truncate files that it could not
+/// write to.
 const OLDEST: ABI = ABI::V3;
 
-/// What takes and gives nothing.
+/// Devices that leak nothing.
 const DEVICES: [&str; 5] = ["/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom"];
 
-/// What one process may touch besides what surrounds the hidden folders.
+/// The access of one process beyond the surroundings of the hidden folders.
 pub(super) struct Needs<'a> {
     /// The job's own folder in the worker's, for reading and writing.
     pub(super) folder: &'a Path,
-    /// What else it writes to.
+    /// The other paths that it may write to.
     pub(super) writable: &'a Writable,
     /// The job's executable, in the worker's folder or elsewhere.
     pub(super) program: &'a File,
@@ -48,16 +49,16 @@ pub(super) struct Needs<'a> {
     pub(super) side_files: Vec<&'a Path>,
 }
 
-/// Why a process would be bound by rules that are not what they should be.
+/// Why a process cannot be confined as it should be.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum ConfineError {
-    /// A path that was named for writing, and is not there or must not be written to.
+    /// A path declared for writing does not exist or must not be written to.
     #[error("{} cannot be opened to the job for writing: {error}", .path.display())]
     Writable { path: PathBuf, error: io::Error },
-    /// Where parts go, which was there when the job began.
+    /// The folder for parts, which existed when the job began.
     #[error("{}: {error}", .path.display())]
     Output { path: PathBuf, error: io::Error },
-    /// The system refuses something.
+    /// The system refuses an operation.
     #[error("its access to files cannot be limited: {0}")]
     System(#[from] io::Error),
     /// The system refuses a rule, or does not know it.
@@ -66,7 +67,7 @@ pub(super) enum ConfineError {
 }
 
 impl ConfineError {
-    /// What the attempt fails with. A path that was named says nothing against the machine.
+    /// The failure of the attempt. An invalid declared path is not the machine's fault.
     pub(super) fn cause(&self, job: JobId) -> FailureCause {
         match self {
             Self::Writable { .. } => {
@@ -83,23 +84,23 @@ impl ConfineError {
     }
 }
 
-/// Whether the kernel can enforce what is asked for here.
+/// Whether the kernel supports the rules.
 pub(crate) fn is_enforced() -> bool {
     let ruleset = Ruleset::default().set_compatibility(CompatLevel::HardRequirement);
     let handled = ruleset.handle_access(AccessFs::from_all(OLDEST));
     handled.and_then(Ruleset::create).is_ok()
 }
 
-/// Whether the kernel can keep a process from signalling others, and from their sockets that have
-/// no file.
+/// Whether the kernel can keep a process from signalling others, and from connecting to their
+/// abstract sockets.
 pub(crate) fn knows_scopes() -> bool {
     let ruleset = Ruleset::default().set_compatibility(CompatLevel::HardRequirement);
     let scoped = ruleset.scope(Scope::Signal).and_then(|it| it.scope(Scope::AbstractUnixSocket));
     scoped.and_then(Ruleset::create).is_ok()
 }
 
-/// Has this thread, and all that it starts from now on, signal nothing else. False where the kernel
-/// does not know of that.
+/// Keeps this thread, and all that it starts from now on, from signalling others. False if the
+/// kernel does not support it.
 pub(super) fn enter_scope() -> bool {
     let ruleset = Ruleset::default().set_compatibility(CompatLevel::HardRequirement);
     let scoped = ruleset.scope(Scope::Signal).and_then(Ruleset::create);
@@ -108,13 +109,13 @@ pub(super) fn enter_scope() -> bool {
         .is_ok_and(|status| status.ruleset == RulesetStatus::FullyEnforced)
 }
 
-/// The rules for a process of the worker that has these folders `hidden`. May block for a moment.
+/// The rules for a process of a worker with these folders `hidden`. May block for a moment.
 pub(super) fn rules(hidden: &[PathBuf], needs: &Needs<'_>) -> Result<RulesetCreated, ConfineError> {
     let mut rules = Ruleset::default()
         .handle_access(AccessFs::from_all(NEWEST))?
-        // Else it could wait in the place of a coordinator that is started again.
+        // Otherwise it could listen in place of a coordinator that is being restarted.
         .handle_access(AccessNet::BindTcp)?
-        // Else it could kill its worker, which is of the same user.
+        // Otherwise it could kill its worker, which has the same user.
         .scope(Scope::Signal)?
         .scope(Scope::AbstractUnixSocket)?
         .create()?;
@@ -137,23 +138,23 @@ pub(super) fn rules(hidden: &[PathBuf], needs: &Needs<'_>) -> Result<RulesetCrea
     Ok(rules)
 }
 
-/// Has the process of `command` bound by these rules before its program begins.
+/// Binds the process of `command` by these rules before its program begins.
 pub(super) fn bind(command: &mut Command, rules: RulesetCreated) {
     let mut rules = Some(rules);
     let restrict = move || match rules.take() {
         Some(rules) => rules.restrict_self().map(drop).map_err(|_| io::Error::last_os_error()),
         None => Ok(()),
     };
-    // SAFETY: between fork and exec, only what is safe in a signal handler may be done: this makes
-    // two system calls and closes a descriptor. It takes no lock and no memory, and neither do its
-    // errors.
+    // SAFETY: between fork and exec, only async-signal-safe operations are allowed: this makes two
+    // system calls and closes a descriptor. It takes no lock and allocates nothing, and neither do
+    // its errors.
     #[allow(unsafe_code)]
     unsafe {
         command.pre_exec(restrict);
     }
 }
 
-/// Allows `access`, as far as it makes sense for what this is, to it and to all below it.
+/// Allows `access` to a file or folder and all below it, as far as it applies to its type.
 fn allow(
     rules: &mut RulesetCreated,
     file: impl AsFd,

@@ -1,11 +1,10 @@
-//! All that a job may read. Landlock knows rules that allow, for a folder and all below it, and no
-//! exceptions: so what hides a folder is that everything beside it, and beside each of the folders
-//! above it, is allowed by itself.
+//! ! All that a job may read. Landlock has only rules that allow a folder and all below it, and no
+//! exceptions: so a folder is hidden by allowing, one by one, everything beside it and beside each
+//! of the folders above it.
 //!
-//! What lies beside may be somebody else's secret: another worker's folder, an authority's, a
-//! coordinator's. A job that has the same user can make such a folder unreadable, and must gain
-//! nothing by it. So a folder is allowed only where it is *known* to be nobody's secret: where it
-//! cannot be looked into, there is no rule.
+//! A neighbour may be secret, too: another worker's folder, an authority's, a coordinator's. A job
+//! of the same user can make such a folder unreadable, and must gain nothing by that. So a folder
+//! is allowed only if it is *known* to be no secret; a folder that cannot be examined gets no rule.
 
 use std::fs;
 use std::io;
@@ -19,28 +18,27 @@ use rustix::process::geteuid;
 use crate::executor::{JOBS_FOLDER, WORKER_LOCK_FILE};
 use crate::files::is_exhausted;
 
-/// Files by which a folder is known that no job should see: it is one where all files of a line are
-/// there, or may be.
+/// Files that mark a folder which no job should see: a folder is hidden if all files of one list
+/// exist, or may exist.
 const OF_OTHER_ROLES: [&[&str]; 2] = [
     // The authority of a cluster.
     &["ca-key.pem"],
-    // What a coordinator remembers.
+    // The state folder of a coordinator.
     &["home", "journal", "lock"],
 ];
 
-/// Calls `found` with all that surrounds the folders `hidden`, which must be absolute and without
-/// links, and need not be there. What is found is open, so that nobody can put something else in
-/// its place meanwhile; `found` is to close it, since there may be any number of things.
+/// Calls `found` with everything around the folders `hidden`, whose paths must be absolute and
+/// canonical, and need not exist. Each entry is passed open, so that nobody can replace it
+/// meanwhile; `found` should close it, since there may be any number of entries.
 ///
-/// # Errors
-/// When a folder above one of them cannot be listed, and those of `found`.
+/// # Errors When a folder above one of them cannot be listed, and the errors of `found`.
 pub(crate) fn surroundings<E: From<io::Error>>(
     hidden: &[PathBuf],
     mut found: impl FnMut(&Path, OwnedFd) -> Result<(), E>,
 ) -> Result<(), E> {
     debug_assert!(
         hidden.iter().all(|path| path.is_absolute() && path.parent().is_some()),
-        "the root cannot be hidden, and a relative path is nowhere"
+        "the root or a relative path cannot be hidden"
     );
     let mut ways = vec![PathBuf::from("/")];
     while let Some(way) = ways.pop() {
@@ -67,8 +65,8 @@ pub(crate) fn surroundings<E: From<io::Error>>(
     Ok(())
 }
 
-/// What of this may be read; `None` for nothing of it. What is gone by now needs no rule, and a
-/// link is followed to what has a rule of its own, or has none for a reason.
+/// The readable part of a neighbour; `None` if nothing of it may be read. An entry that is gone
+/// needs no rule, and the target of a link has a rule of its own, or deliberately none.
 fn open_readable(path: &Path) -> io::Result<Option<OwnedFd>> {
     let opened = open(path, OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty());
     let Some(file) = unless_closed(path, opened)? else { return Ok(None) };
@@ -90,18 +88,17 @@ fn open_readable(path: &Path) -> io::Result<Option<OwnedFd>> {
     if is_absent(&file, WORKER_LOCK_FILE) {
         return Ok(Some(file));
     }
-    // Of another worker's folder, what its jobs have: reducers read each other's map outputs.
+    // Of another worker's folder, its jobs' folders: reducers read each other's map outputs.
     tracing::info!(
-        "of {}, jobs can read the folder '{JOBS_FOLDER}' only: it may be another worker's ({WORKER_LOCK_FILE} may be there)",
+        "jobs can read only the folder '{JOBS_FOLDER}' of {}: it may be another worker's ({WORKER_LOCK_FILE} may be there)",
         path.display()
     );
     let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::DIRECTORY | OFlags::CLOEXEC;
     unless_closed(path, openat(&file, JOBS_FOLDER, flags, Mode::empty()))
 }
 
-/// `None` where the file is gone, or where its file system or its owner lets nobody look at it:
-/// then there is nothing to be read. That this process has run out of something says nothing of the
-/// file.
+/// `None` if the file is gone, or its file system or owner lets nobody examine it: then it cannot
+/// be read either. This process's own lack of resources says nothing of the file, and is an error.
 fn unless_closed<T>(path: &Path, result: rustix::io::Result<T>) -> io::Result<Option<T>> {
     match result.map_err(io::Error::from) {
         Ok(found) => Ok(Some(found)),
@@ -116,8 +113,8 @@ fn unless_closed<T>(path: &Path, result: rustix::io::Result<T>) -> io::Result<Op
 }
 
 /// Whether it is certain that no role has a file of this name in the folder, or that this is no
-/// folder. What another user has put there says nothing: that user could keep this user's jobs from
-/// any folder by it, and closes secrets by permissions.
+/// folder. Files of other users do not count: any user could hide any folder from this user's jobs
+/// with them; and another user's secrets are protected by permissions.
 fn is_absent(folder: &OwnedFd, name: &str) -> bool {
     match statat(folder, name, AtFlags::SYMLINK_NOFOLLOW) {
         Ok(found) => found.st_uid != 0 && found.st_uid != geteuid().as_raw(),
@@ -125,8 +122,8 @@ fn is_absent(folder: &OwnedFd, name: &str) -> bool {
     }
 }
 
-/// Whether it is certain that this is no worker's folder. It is asked of a path that somebody wants
-/// to write to, and of the folders above it.
+/// Whether it is certain that this is no worker's folder. Checked for a path that is to be written
+/// to, and for the folders above it.
 pub(super) fn is_no_workers(path: &Path) -> bool {
     let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     open(path, flags, Mode::empty()).is_ok_and(|folder| is_absent(&folder, WORKER_LOCK_FILE))

@@ -7,11 +7,11 @@ use tempfile::TempDir;
 use super::*;
 use crate::files::testing::without_privileges;
 
-/// Where parts go.
+/// The folder for parts.
 const STAGING: &str = "out/_temporary/attempts-1";
 
-/// A worker's folder with two jobs, a side file and a secret, another one's, and things beside
-/// them.
+/// A worker's folder with two jobs, a side file and a secret; another worker's folder; and files
+/// beside them.
 struct Bench {
     dir: TempDir,
     worker: PathBuf,
@@ -76,7 +76,7 @@ impl Bench {
         rules(&self.hidden(), &needs).unwrap()
     }
 
-    /// Tries something on a thread that is bound by the rules.
+    /// Runs `try_it` on a thread that is bound by the rules.
     fn bound<T: Send>(&self, writable: &[&str], try_it: impl Fn(&Self) -> T + Send + Sync) -> T {
         let writable: Vec<_> = writable.iter().map(|name| self.at(name)).collect();
         self.bound_by(self.rules(&writable), try_it)
@@ -98,7 +98,7 @@ impl Bench {
 }
 
 #[test]
-fn the_workers_folder_is_hidden_but_for_what_is_the_jobs() {
+fn the_workers_folder_is_hidden_except_for_the_jobs_files() {
     if !is_enforced() {
         return;
     }
@@ -126,7 +126,7 @@ fn the_workers_folder_is_hidden_but_for_what_is_the_jobs() {
 }
 
 #[test]
-fn nothing_is_written_but_where_that_was_said() {
+fn only_declared_paths_are_written() {
     if !is_enforced() {
         return;
     }
@@ -150,18 +150,18 @@ fn nothing_is_written_but_where_that_was_said() {
         assert!(fs::remove_dir_all(bench.at("worker/jobs/job-2")).is_err());
         assert!(fs::rename(bench.at("in/a"), bench.at("notes/a")).is_err());
         assert!(fs::hard_link(bench.at("worker/credentials/key"), bench.at("notes/key")).is_err());
-        assert_eq!(fs::read(bench.at("in/a")).unwrap(), b"x", "it was not cut off either");
+        assert_eq!(fs::read(bench.at("in/a")).unwrap(), b"x", "it was not truncated either");
     });
 }
 
 #[test]
-fn of_another_workers_folder_only_what_its_jobs_have_is_read() {
+fn another_workers_folder_is_hidden_except_for_its_jobs() {
     if !is_enforced() {
         return;
     }
     let bench = Bench::new();
     let rules = bench.rules(&[]);
-    // A job that begins there later than the process.
+    // A job that begins there after the process was started.
     fs::create_dir(bench.at("other/jobs/job-1")).unwrap();
     fs::write(bench.at("other/jobs/job-1/segment"), "x").unwrap();
     bench.bound_by(rules, |bench| {
@@ -176,7 +176,7 @@ fn of_another_workers_folder_only_what_its_jobs_have_is_read() {
 }
 
 #[test]
-fn no_declaration_opens_the_workers_folder() {
+fn declared_paths_cannot_open_the_workers_folder() {
     let bench = Bench::new();
     for refused in [
         "worker",
@@ -194,7 +194,7 @@ fn no_declaration_opens_the_workers_folder() {
     }
     for refused in ["/proc", "/proc/1/oom_score_adj", "/sys/fs/cgroup", "/dev", "/dev/full"] {
         let error = bench.writable(&[refused.into()]).err().unwrap();
-        assert!(error.to_string().contains("the kernel's"), "{refused}: {error}");
+        assert!(error.to_string().contains("belongs to the kernel"), "{refused}: {error}");
     }
     let shared = Path::new("/dev/shm");
     let shared = shared.is_dir().then(|| shared.to_path_buf());
@@ -204,7 +204,7 @@ fn no_declaration_opens_the_workers_folder() {
 }
 
 #[test]
-fn the_surroundings_are_all_but_the_way() {
+fn the_surroundings_are_everything_but_the_path_itself() {
     let bench = Bench::new();
     let hidden = bench.hidden();
     let all = surrounding(&hidden);
@@ -225,9 +225,10 @@ fn surrounding(hidden: &[PathBuf]) -> Vec<PathBuf> {
     all
 }
 
-/// Anybody can make files in a folder of everybody's, and so can a job where its submitter said so.
+/// Anybody can create files in a shared folder, and so can a job where its submitter has declared
+/// it.
 #[test]
-fn what_another_user_has_made_hides_and_closes_nothing() {
+fn files_of_another_user_hide_nothing() {
     let bench = Bench::new();
     for name in ["in/ca-key.pem", "notes/windrow-worker.lock"] {
         fs::write(bench.at(name), "").unwrap();
@@ -248,9 +249,9 @@ fn what_another_user_has_made_hides_and_closes_nothing() {
     bench.writable(&[bench.at("notes")]).unwrap();
 }
 
-/// No descriptor is kept of any.
+/// No descriptor is kept.
 #[test]
-fn there_may_be_any_number_of_things_beside() {
+fn any_number_of_neighbours_is_allowed() {
     let bench = Bench::new();
     for n in 0..3_000 {
         fs::write(bench.at(&format!("beside-{n}")), "").unwrap();
@@ -259,7 +260,7 @@ fn there_may_be_any_number_of_things_beside() {
     let (before, mut count) = (open_files(), 0);
     let note = |path: &Path, _| {
         count += u32::from(path.to_string_lossy().contains("/beside-"));
-        // Other tests of this process have some, too.
+        // Other tests of this process have some open, too.
         assert!(count < 2_990 || open_files() < before + 1_000);
         Ok::<_, io::Error>(())
     };
@@ -268,7 +269,7 @@ fn there_may_be_any_number_of_things_beside() {
 }
 
 #[test]
-fn what_other_roles_keep_is_hidden() {
+fn state_of_other_roles_is_hidden() {
     if !is_enforced() {
         return;
     }
@@ -283,9 +284,9 @@ fn what_other_roles_keep_is_hidden() {
     });
 }
 
-/// Root looks into every folder, so that only others can be deceived by its permissions.
+/// Root can examine every folder, so permissions deceive only other users.
 #[test]
-fn what_cannot_be_looked_into_is_not_read() {
+fn a_folder_that_cannot_be_examined_is_not_read() {
     if !is_enforced() {
         return;
     }
@@ -307,10 +308,10 @@ fn what_cannot_be_looked_into_is_not_read() {
     });
 }
 
-/// As a job would do it: a declared folder, or a folder on the way to its parts, is exchanged
-/// between two of its processes.
+/// As a job would do it: two of its processes exchange a declared folder, or a folder on the path
+/// of its parts, for a link.
 #[test]
-fn a_link_in_the_place_of_what_was_declared_is_not_followed() {
+fn a_link_in_place_of_a_declared_path_is_not_followed() {
     let bench = Bench::new();
     let home = bench.at("home");
     fs::create_dir(&home).unwrap();
@@ -325,7 +326,7 @@ fn a_link_in_the_place_of_what_was_declared_is_not_followed() {
     fs::remove_file(&staging).unwrap();
     fs::rename(staging.with_extension("moved"), &staging).unwrap();
     let error = bench.writable(&[bench.at("notes")]).unwrap_err();
-    assert!(error.to_string().contains("a link in it by now"), "{error}");
+    assert!(error.to_string().contains("replaced by a link meanwhile"), "{error}");
     if !is_enforced() {
         return;
     }
@@ -337,9 +338,9 @@ fn a_link_in_the_place_of_what_was_declared_is_not_followed() {
     assert!(!home.join("planted").exists());
 }
 
-/// The submitter's own name for the output may have links in it.
+/// The submitter's own name of the output may contain links.
 #[test]
-fn the_output_itself_may_be_named_by_a_link() {
+fn the_output_itself_may_be_reached_through_a_link() {
     let bench = Bench::new();
     symlink(bench.at("out"), bench.at("results")).unwrap();
     let staging = bench.at(&STAGING.replace("out", "results"));

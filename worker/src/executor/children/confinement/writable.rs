@@ -1,8 +1,9 @@
-//! Where the code of a job may write besides its own folder: opened once, for all of its processes.
+//! ! The paths, besides its own folder, to which a job's code may write: opened once, for all its
+//! processes.
 //!
-//! The coordinator sends declared paths as they really are. Whoever may write to one of them can
-//! put a link in its place while the job runs: so no link is followed, and what one process was
-//! allowed is what the next one is.
+//! The coordinator sends canonical paths. Whoever may write to one of them can replace it by a link
+//! while the job runs: so no link is followed, and all processes of a job write to the same
+//! folders.
 
 use std::fs;
 use std::io;
@@ -16,24 +17,24 @@ use super::surroundings::is_no_workers;
 use crate::files::open_beneath;
 use crate::parts::open_staging;
 
-/// Where files are not files: processes, control groups, devices.
+/// File systems of the kernel: processes, control groups, devices.
 const KERNELS: [&str; 3] = ["/proc", "/sys", "/dev"];
 
-/// What lies there and is files all the same.
+/// The exception, which holds ordinary files.
 const SHARED_MEMORY: &str = "/dev/shm";
 
-/// What was opened. It is not opened again.
+/// The opened paths. They are not opened again.
 #[derive(Debug)]
 pub(crate) struct Writable {
-    /// Where parts go.
+    /// The folder for parts.
     pub(in super::super) staging: OwnedFd,
-    /// What the submitter has declared.
+    /// The declared paths.
     pub(super) declared: Vec<OwnedFd>,
 }
 
 impl Writable {
-    /// Opens the folder for parts, and what was declared; nothing of which may lie in a folder that
-    /// is `hidden` from jobs, or have one in it. May block for a moment.
+    /// Opens the folder for parts, and the declared paths. None of them may be `hidden` from jobs,
+    /// below a hidden folder, or above one. May block for a moment.
     pub(in super::super) fn open(
         staging: &Path,
         declared: &[PathBuf],
@@ -65,27 +66,27 @@ fn open_without_links(path: &Path) -> io::Result<OwnedFd> {
     open_beneath(root, path.strip_prefix("/").unwrap_or(path))
 }
 
-/// Refuses a folder that is hidden from jobs, what is in it, and what has it in it; what is the
-/// kernel's; and another worker's folder, and what is in that.
+/// Refuses a folder that is hidden from jobs, and any path below or above one; the kernel's file
+/// systems; and another worker's folder, with all below it.
 fn refuse_hidden(file: &OwnedFd, hidden: &[PathBuf]) -> io::Result<()> {
-    // The path of what is open, so that nobody can exchange it meanwhile.
+    // The path of the opened file, which nobody can exchange meanwhile.
     let real = fs::read_link(format!("/proc/self/fd/{}", file.as_raw_fd()))?;
     if hidden.first().is_some_and(|own| overlap(&real, own)) {
-        let reason = "this worker's folder, or part of it, lies there; jobs must not write to that";
+        let reason = "it overlaps with this worker's folder, to which jobs must not write";
         return Err(io::Error::other(reason));
     }
     if let Some(hidden) = hidden.iter().find(|hidden| overlap(&real, hidden)) {
-        let reason = format!("{} is hidden from jobs, and lies there", hidden.display());
+        let reason = format!("it overlaps with {}, which is hidden from jobs", hidden.display());
         return Err(io::Error::other(reason));
     }
     if let Some(system) = KERNELS.iter().find(|system| real.starts_with(system))
         && !real.starts_with(SHARED_MEMORY)
     {
-        let reason = format!("what lies in {system} is the kernel's, and other processes'");
+        let reason = format!("{system} belongs to the kernel and to other processes");
         return Err(io::Error::other(reason));
     }
     if !real.ancestors().all(is_no_workers) {
-        let reason = "it is another worker's folder, or lies in it, or that cannot be known; jobs must not write to that";
+        let reason = "it is, or may be, in another worker's folder, to which jobs must not write";
         return Err(io::Error::other(reason));
     }
     Ok(())

@@ -1,13 +1,13 @@
-//! Of the calls that open, make and change files, those that Landlock does not judge.
+//! ! Calls that open, change and create files, as far as Landlock does not cover them.
 
 use super::numbers::{FCHMODAT2, FILE_SETATTR, REMOVEXATTRAT, SETXATTRAT};
 use super::{Condition, has_flag};
 
-/// Bits of a mode by which a program runs as its file's owner or group, whoever starts it: anybody
-/// who finds one that a job has made would be the worker's user, without any rule.
+/// Mode bits by which a program runs as its file's owner or group (setuid, setgid): anybody who
+/// finds such a program of a job would become the worker's user, without any restriction.
 const RUNS_AS_ITS_OWNER: [u32; 2] = [libc::S_ISUID, libc::S_ISGID];
 
-/// Calls that give a file the mode that is the argument of this number.
+/// Calls that set a file's mode, and the number of the argument that holds the mode.
 const WITH_MODE: &[(i64, u8)] = &[
     (libc::SYS_fchmod, 1),
     (libc::SYS_fchmodat, 2),
@@ -24,17 +24,18 @@ const WITH_MODE: &[(i64, u8)] = &[
     (libc::SYS_mknod, 1),
 ];
 
-/// Calls that open a file, and the number of the argument that has the flags; the mode comes next.
+/// Calls that open a file, and the number of the argument that holds the flags; the mode comes
+/// next.
 const THAT_OPEN: &[(i64, u8)] = &[
     (libc::SYS_openat, 2),
     #[cfg(target_arch = "x86_64")]
     (libc::SYS_open, 1),
 ];
 
-/// Flags by which the mode of a call that opens counts.
+/// Flags with which an opening call uses its mode.
 const MAKES: [i32; 2] = [libc::O_CREAT, libc::O_TMPFILE];
 
-/// Changes of what Landlock does not know of, where the file is named by a path.
+/// Changes that Landlock does not cover, of files named by a path.
 pub(super) const BY_NAME: &[i64] = &[
     libc::SYS_fchmodat,
     FCHMODAT2,
@@ -60,14 +61,14 @@ pub(super) const BY_NAME: &[i64] = &[
     libc::SYS_futimesat,
 ];
 
-/// Each is a list of what must all be true.
+/// Each inner list is a conjunction.
 pub(super) fn by_arguments() -> Vec<(i64, Vec<Vec<Condition>>)> {
     let with_mode = WITH_MODE.iter().map(|(call, mode)| {
         (*call, RUNS_AS_ITS_OWNER.map(|bit| vec![has_flag(*mode, bit)]).into())
     });
     let that_open = THAT_OPEN.iter().map(|(call, flags)| {
-        // Neither to read nor to write: Landlock asks for no right then, and by the descriptor,
-        // permissions and times are changed all the same.
+        // Neither for reading nor for writing: Landlock then checks no right, and permissions and
+        // times can still be changed through the descriptor.
         let mut cases = vec![vec![has_flag(*flags, libc::O_ACCMODE as u32)]];
         for bit in RUNS_AS_ITS_OWNER {
             let made = |flag: i32| vec![has_flag(*flags, flag as u32), has_flag(*flags + 1, bit)];

@@ -1,5 +1,5 @@
-//! Numbers of calls, as far as libc does not have them for all processors. From 424 on, they are
-//! the same on all.
+//! ! Numbers of calls that libc does not define for all processors. From 424 on, they are the same
+//! everywhere.
 
 pub(super) const FCHMODAT2: i64 = 452;
 pub(super) const SETXATTRAT: i64 = 463;

@@ -3,13 +3,13 @@
 use super::numbers::OPEN_TREE_ATTR;
 use super::{Condition, has_flag, is, is_not};
 
-/// Whatever their arguments are.
+/// Refused whatever their arguments.
 pub(super) const ALWAYS: &[i64] = &[
-    // What a ring is asked for, no filter sees, and the code behind it has had many holes.
+    // No filter sees the requests in a ring, and io_uring has had many vulnerabilities.
     libc::SYS_io_uring_setup,
     libc::SYS_io_uring_enter,
     libc::SYS_io_uring_register,
-    // Tools of those who attack kernels.
+    // Tools for attacks on the kernel.
     libc::SYS_userfaultfd,
     libc::SYS_bpf,
     libc::SYS_perf_event_open,
@@ -27,7 +27,8 @@ pub(super) const ALWAYS: &[i64] = &[
     libc::SYS_kcmp,
     libc::SYS_migrate_pages,
     libc::SYS_move_pages,
-    // What stays when its process is gone, is counted for nobody, and is everybody's of the user.
+    // Objects that outlive their process, count for nobody's limits, and are shared by all
+    // processes of the user.
     libc::SYS_shmget,
     libc::SYS_shmat,
     libc::SYS_shmctl,
@@ -58,10 +59,10 @@ pub(super) const ALWAYS: &[i64] = &[
     libc::SYS_mount_setattr,
     libc::SYS_open_by_handle_at,
     libc::SYS_fanotify_init,
-    // Jobs get connections from their workers. Without a port of one's own (which Landlock
-    // refuses), this takes any that is free.
+    // Jobs get connections from their workers. Without a bound port (which Landlock refuses),
+    // `listen` takes any free one.
     libc::SYS_listen,
-    // The machine as a whole: for root, which a worker should not be.
+    // Effects on the whole machine: for root, which a worker should not be.
     libc::SYS_kexec_load,
     libc::SYS_kexec_file_load,
     libc::SYS_init_module,
@@ -95,25 +96,26 @@ pub(super) const ALWAYS: &[i64] = &[
     libc::SYS__sysctl,
 ];
 
-/// Of `setpriority` and `ioprio_set`: all processes of a user.
+/// Argument of `setpriority` and `ioprio_set`: all processes of a user.
 const PRIO_USER: u32 = 2;
 const IOPRIO_WHO_USER: u32 = 3;
 
-/// In some cases: each is a list of what must all be true.
+/// Calls refused in some cases; each inner list is a conjunction.
 pub(super) fn by_arguments() -> Vec<(i64, Vec<Vec<Condition>>)> {
     let mut calls = vec![
-        // To ask is no harm, to set is.
+        // Reading is harmless, setting is not.
         (libc::SYS_prlimit64, vec![vec![is_not(0, 0), is_not(2, 0).wide()]]),
         (libc::SYS_setpriority, vec![vec![is(0, PRIO_USER)], vec![is_not(1, 0)]]),
         (libc::SYS_ioprio_set, vec![vec![is(0, IOPRIO_WHO_USER)], vec![is_not(1, 0)]]),
-        // All processes of the user: fatal where Landlock does not know of signals.
+        // A signal to all processes of the user: fatal on kernels whose Landlock has no signal
+        // scope.
         (libc::SYS_kill, vec![vec![is(0, -1i32 as u32)]]),
-        // Its worker counts and ends what descends from it.
+        // Its worker counts and ends its descendants by this setting.
         (libc::SYS_prctl, vec![vec![is(0, libc::PR_SET_CHILD_SUBREAPER as u32)]]),
         (libc::SYS_clone, CLONE_FLAGS.iter().map(|flag| vec![has_flag(0, *flag as u32)]).collect()),
-        // Other executable domains; to ask which it is, is no harm.
+        // Other execution domains; querying is harmless.
         (libc::SYS_personality, vec![vec![is_not(0, u32::MAX)]]),
-        // To type what the user of the terminal has not typed.
+        // Injects input into the user's terminal.
         (
             libc::SYS_ioctl,
             vec![vec![is(1, libc::TIOCSTI as u32)], vec![is(1, libc::TIOCLINUX as u32)]],
@@ -127,8 +129,8 @@ pub(super) fn by_arguments() -> Vec<(i64, Vec<Vec<Condition>>)> {
     calls
 }
 
-/// New namespaces, and a process that becomes its parent's sibling, so that it is not counted with
-/// it.
+/// New namespaces; and a process that becomes its parent's sibling, so that it would not be counted
+/// as a descendant.
 const CLONE_FLAGS: [i32; 8] = [
     libc::CLONE_PARENT,
     libc::CLONE_NEWNS,

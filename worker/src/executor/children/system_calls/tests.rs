@@ -1,4 +1,4 @@
-//! Real calls, on threads that are bound by the filter.
+//! ! Real calls, on threads that are bound by the filter.
 
 use std::io::Error;
 use std::os::unix::fs::PermissionsExt;
@@ -6,7 +6,7 @@ use std::process::Stdio;
 
 use super::*;
 
-/// What a call answers on a thread that is bound by the filter.
+/// The result of a call on a thread that is bound by the filter.
 fn bound(by_name: bool, call: impl FnOnce() -> i64 + Send) -> Result<i64, i32> {
     let filter = CallFilter::compile(by_name).unwrap();
     std::thread::scope(|scope| {
@@ -26,8 +26,7 @@ fn bound(by_name: bool, call: impl FnOnce() -> i64 + Send) -> Result<i64, i32> {
 /// Any call, by number.
 fn call(number: i64, arguments: [usize; 6]) -> i64 {
     let [a, b, c, d, e, f] = arguments;
-    // SAFETY: nothing here is given a pointer to memory that it might write to but what lives
-    // longer.
+    // SAFETY: pointers among the arguments lead only to memory that outlives the call.
     #[allow(unsafe_code)]
     unsafe {
         libc::syscall(number, a, b, c, d, e, f)
@@ -38,16 +37,16 @@ fn refused(what: &str, number: i64, arguments: [usize; 6]) {
     assert_eq!(bound(true, || call(number, arguments)), Err(libc::EPERM), "{what}");
 }
 
-/// With arguments for which the system has another answer: that it is EPERM is the filter's doing.
+/// The arguments would otherwise give another error: EPERM can only come from the filter.
 #[test]
-fn what_is_refused_always_is_refused() {
+fn unconditionally_refused_calls_fail() {
     for number in refused::ALWAYS {
         refused(&number.to_string(), *number, [usize::MAX; 6]);
     }
 }
 
 #[test]
-fn other_processes_are_left_alone() {
+fn other_processes_cannot_be_changed() {
     let limit = libc::rlimit { rlim_cur: 4, rlim_max: 4 };
     let (other, limit) = (std::process::id() as usize, std::ptr::from_ref(&limit).addr());
     let nofile = libc::RLIMIT_NOFILE as usize;
@@ -60,16 +59,16 @@ fn other_processes_are_left_alone() {
     refused("disk priority", libc::SYS_ioprio_set, [1, other, 0, 0, 0, 0]);
     refused("disk priority of all", libc::SYS_ioprio_set, [3, 0, 0, 0, 0, 0]);
     refused("all processes", libc::SYS_kill, [-1isize as usize, 0, 0, 0, 0, 0]);
-    // The kernel looks at 32 bits only.
+    // The kernel reads 32 bits only.
     let same = 0xffff_ffff_0000_0000 | u32::MAX as usize;
     refused("all processes by other bits", libc::SYS_kill, [same, 0, 0, 0, 0, 0]);
     refused("other parents of orphans", libc::SYS_prctl, [36, 0, 0, 0, 0, 0]);
 }
 
-/// The wish to be bound to certain cores is heard by nobody where it names a number: some process
-/// that does not exist would be an error, and so would the address.
+/// Pinning by number is ignored: the number of a process that does not exist, and the invalid
+/// address, would be errors.
 #[test]
-fn cores_are_chosen_for_oneself_only() {
+fn only_the_own_thread_can_be_pinned() {
     let choose = |process| move || call(libc::SYS_sched_setaffinity, [process, 8, 1, 0, 0, 0]);
     assert_eq!(bound(true, choose(std::process::id() as usize)), Ok(0));
     assert_eq!(bound(true, choose(usize::MAX >> 40)), Ok(0));
@@ -77,7 +76,7 @@ fn cores_are_chosen_for_oneself_only() {
 }
 
 #[test]
-fn ways_around_are_closed() {
+fn ways_around_confinement_are_refused() {
     let newuser = libc::CLONE_NEWUSER as usize;
     refused("a user namespace", libc::SYS_clone, [newuser, 0, 0, 0, 0, 0]);
     refused("a sister", libc::SYS_clone, [libc::CLONE_PARENT as usize, 0, 0, 0, 0, 0]);
@@ -90,7 +89,7 @@ fn ways_around_are_closed() {
 }
 
 #[test]
-fn sockets_are_of_tcp_and_udp_and_of_pairs() {
+fn only_tcp_udp_and_pairs_are_allowed() {
     let socket = |family, kind, protocol: i32| {
         move || call(libc::SYS_socket, [family as usize, kind as usize, protocol as usize, 0, 0, 0])
     };
@@ -114,7 +113,7 @@ fn sockets_are_of_tcp_and_udp_and_of_pairs() {
         }
         let own = [(stream, 0), (stream, libc::IPPROTO_TCP), (datagram, libc::IPPROTO_UDP)];
         for (kind, protocol) in own {
-            // Not every machine has version 6.
+            // Not every machine has IPv6.
             assert_ne!(bound(true, socket(family, kind, protocol)), Err(libc::EPERM));
         }
     }
@@ -130,9 +129,9 @@ fn sockets_are_of_tcp_and_udp_and_of_pairs() {
     bound(true, socket(libc::AF_NETLINK, libc::SOCK_RAW, libc::NETLINK_ROUTE)).unwrap();
 }
 
-/// A pair of datagrams is one of sockets that send to whom they like.
+/// A pair of datagram sockets could send to any other socket.
 #[test]
-fn pairs_stay_with_each_other() {
+fn only_stream_pairs_are_allowed() {
     let mut ends = [0i32; 2];
     let ends = ends.as_mut_ptr().addr();
     let pair = |family: i32, kind: i32| {
@@ -149,7 +148,7 @@ fn pairs_stay_with_each_other() {
     for kind in [libc::SOCK_STREAM, libc::SOCK_SEQPACKET] {
         assert_eq!(pair(libc::AF_UNIX, kind | libc::SOCK_CLOEXEC), Ok(0));
     }
-    // Connected as it is, it stays so, also when the other end is gone.
+    // A connected pair stays connected, even when the other end is gone.
     let (one, other) = std::os::unix::net::UnixStream::pair().unwrap();
     drop(other);
     for path in [&at, &of_packets] {
@@ -159,7 +158,7 @@ fn pairs_stay_with_each_other() {
 }
 
 #[test]
-fn nobody_waits_for_connections_or_takes_ports() {
+fn listening_and_choosing_ports_are_refused() {
     let socket = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let of = |socket: &dyn std::os::fd::AsRawFd| socket.as_raw_fd() as usize;
@@ -172,10 +171,9 @@ fn nobody_waits_for_connections_or_takes_ports() {
     }
 }
 
-/// Each call that makes or changes a file, with what it does and would do to one that runs as its
-/// owner.
+/// Each call that creates or changes a file, with its usual arguments and with a setuid mode.
 #[test]
-fn no_file_runs_as_its_owner() {
+fn setuid_files_cannot_be_made() {
     let folder = tempfile::tempdir().unwrap();
     let name = |name: &str| {
         let path = folder.path().join(name);
@@ -220,13 +218,13 @@ fn no_file_runs_as_its_owner() {
     assert!(!folder.path().join("new").exists());
     let usual = [at, new, makes, 0o1755, 0, 0];
     assert!(bound(true, || call(libc::SYS_openat, usual)).is_ok());
-    // Where nothing is made, nobody looks at the mode.
+    // Without creation, the mode is ignored.
     assert!(bound(true, || call(libc::SYS_openat, [at, new, 0, 0o6000, 0, 0])).is_ok());
 }
 
-/// By such a descriptor, permissions and times of any file could be changed.
+/// Through such a descriptor, permissions and times of any file could be changed.
 #[test]
-fn no_descriptor_is_for_neither_reading_nor_writing() {
+fn descriptors_for_neither_reading_nor_writing_are_refused() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("file");
     std::fs::write(&path, "x").unwrap();
@@ -245,7 +243,7 @@ fn no_descriptor_is_for_neither_reading_nor_writing() {
 }
 
 #[test]
-fn permissions_are_changed_by_descriptor_only() {
+fn permissions_can_be_changed_by_descriptor_only() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("file");
     let file = std::fs::File::create(&path).unwrap();
@@ -267,7 +265,7 @@ fn permissions_are_changed_by_descriptor_only() {
 }
 
 #[test]
-fn what_programs_need_is_allowed() {
+fn ordinary_calls_are_allowed() {
     let answer = bound(true, || {
         let pair = std::os::unix::net::UnixStream::pair();
         let socket = std::net::UdpSocket::bind("127.0.0.1:0");
@@ -288,9 +286,9 @@ fn what_programs_need_is_allowed() {
     assert_eq!(bound(true, || call(libc::SYS_setpriority, priority)), Ok(0));
 }
 
-/// What the filter is told before it is there is not refused.
+/// Calls made before the filter is installed are not refused.
 #[test]
-fn it_binds_what_a_command_starts() {
+fn the_filter_binds_a_commands_process() {
     let filter = CallFilter::compile(true).unwrap();
     let folder = tempfile::tempdir().unwrap();
     let mut command = Command::new("chmod");

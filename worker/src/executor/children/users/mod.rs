@@ -1,16 +1,16 @@
-//! A user of the system for each job, for as long as it is here: then no permission of a file, no
-//! signal and no limit of another job's, or of the worker's own, is the job's to change.
+//! A user of the system for each job, for as long as the job is here: then a job cannot change
+//! permissions of files, send signals, or change limits of other jobs or of the worker.
 //!
 //! ```text
 //!  Users 2000000000..=2000000999 -- give --> JobUser 2000000003, in the groups of all jobs
 //!                                              |-- bind:  its processes run as that user
-//!                                              |-- own:   its folder is that user's
-//!                                              |-- end_all: what runs as that user ends
-//!                                              +-- dropped: the number is free again
+//!                                              |-- own:   that user owns its folder
+//!                                              |-- end_all: all processes of that user end
+//!                                              +-- dropped: the id is free again
 //! ```
 //!
-//! A number that has no name is enough for that. A claimed number is held by a lock in a folder
-//! that no job can write to, so that no two workers of a machine give one to two jobs.
+//! A user id without an account is enough for that. A claimed id is held by a lock in a folder to
+//! which no job can write, so that no two workers of a machine give one id to two jobs.
 
 mod numbers;
 mod rights;
@@ -54,15 +54,17 @@ use crate::files::{PASSES, share};
 use crate::model::Finished;
 use crate::sync::lock;
 
-/// Rights that a finished file keeps: no other user, nor jobs by their group, may write to it.
+/// Permissions that a finished file may keep: neither other users, nor jobs through their group,
+/// may write to it.
 const OF_FINISHED: u32 = 0o755;
-/// The coordinator reads it by the group.
+/// The coordinator reads it through the group.
 const OF_FINISHED_AT_LEAST: u32 = 0o640;
 
-/// Where numbers are locked: root's, and gone with the machine's start.
+/// The folder of the locks on user ids: owned by root, and empty after a boot.
 const LOCKS: &str = "/run/windrow-job-users";
 
-/// For others to give back a number. Those of this worker say so.
+/// Pause before looking again for an id that another worker has released. Releases in this worker
+/// notify at once.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
 const NO_CAPABILITIES: CapabilitySets = CapabilitySets {
@@ -76,12 +78,12 @@ const NO_CAPABILITIES: CapabilitySets = CapabilitySets {
 pub(crate) struct Users {
     of: JobUsers,
     groups: Arc<[Gid]>,
-    /// The one to look at first.
+    /// The id to try first.
     next: Mutex<u32>,
     given_back: Arc<Notify>,
 }
 
-/// One of a job, until this is dropped.
+/// The user of one job, until this is dropped.
 #[derive(Debug)]
 pub(crate) struct JobUser {
     number: Uid,
@@ -92,31 +94,29 @@ pub(crate) struct JobUser {
 
 impl Drop for JobUser {
     fn drop(&mut self) {
-        // Before anybody hears of it.
+        // Unlocked before the release is announced.
         drop(self.lock.take());
         self.given_back.notify_waiters();
     }
 }
 
 impl Users {
-    /// To be made where there is no [`refusal`](JobUsers::refusal).
+    /// To be called only where there is no [`refusal`](JobUsers::refusal).
     ///
-    /// # Errors
-    /// When there is no folder for locks to be had.
+    /// # Errors When the folder for locks cannot be made.
     pub(crate) fn new(of: JobUsers) -> io::Result<Self> {
         make_private_folder(Path::new(LOCKS))?;
         let groups: Arc<[Gid]> = of.groups.iter().map(|group| Gid::from_raw(*group)).collect();
         debug_assert!(!groups.is_empty(), "jobs would keep the worker's groups");
-        // Anywhere: a worker that starts again would give the same ones again.
+        // Begins at a random id: a restarted worker would otherwise reuse the same ids.
         let count = u64::from(*of.numbers.end() - *of.numbers.start()) + 1;
         let next = *of.numbers.start() + (RandomState::new().hash_one(LOCKS) % count) as u32;
         Ok(Self { next: Mutex::new(next), of, groups, given_back: Arc::default() })
     }
 
-    /// A user that no job has, as soon as there is one; `None` when it is not wanted any more.
+    /// A user that no other job has, as soon as one is free; `None` when it is not wanted any more.
     ///
-    /// # Errors
-    /// When the system refuses something.
+    /// # Errors When a system call fails.
     async fn claim(self: &Arc<Self>, unwanted: &CancellationToken) -> io::Result<Option<JobUser>> {
         let mut is_said = false;
         while !unwanted.is_cancelled() {
@@ -129,7 +129,7 @@ impl Users {
             if !std::mem::replace(&mut is_said, true) {
                 let (first, last) = (self.of.numbers.start(), self.of.numbers.end());
                 tracing::warn!(
-                    "a job waits: all users of jobs ({first} to {last}) are taken (--job-users)"
+                    "a job is waiting for a user: all users for jobs ({first} to {last}) are taken (--job-users)"
                 );
             }
             tokio::select! {
@@ -141,12 +141,12 @@ impl Users {
         Ok(None)
     }
 
-    /// A user that no job has; `None` if all are taken. May block for a moment.
+    /// A user that no other job has; `None` if all are taken. May block for a moment.
     fn claim_if_free(&self) -> io::Result<Option<JobUser>> {
         let mut next = lock(&self.next);
         let (first, last) = (*self.of.numbers.start(), *self.of.numbers.end());
-        // The one that was given back last comes last: the files that a job has left somewhere do
-        // not become the next one's.
+        // The most recently released id comes last, so that files left behind by one job do not
+        // belong to the next.
         let mut in_turn = (*next..=last).chain(first..*next);
         let claimed = in_turn.find_map(|number| self.try_claim(number).transpose()).transpose()?;
         if let Some(user) = &claimed {
@@ -168,7 +168,7 @@ impl Users {
         if runs_anything(number)? {
             tracing::warn!(
                 user = number,
-                "a process runs as this user, which is not given to a job"
+                "a process runs as this user; not giving the user to a job"
             );
             return Ok(None);
         }
@@ -177,11 +177,11 @@ impl Users {
         Ok(Some(JobUser { number, groups, lock: Some(file), given_back }))
     }
 
-    /// Ends what the jobs of a former worker have left running, whose folders these are: whatever
-    /// numbers that worker had, their owners are users of jobs, unless somebody has them.
+    /// Ends processes that the jobs of a former worker, the owners of these folders, have left
+    /// running: whatever ids that worker used, the owners are users of jobs, unless an account has
+    /// the id.
     ///
-    /// # Errors
-    /// When the system says so.
+    /// # Errors When a system call fails.
     pub(crate) fn end_those_of(folders: &[PathBuf]) -> io::Result<()> {
         let owner = |path: &PathBuf| fs::symlink_metadata(path).ok().map(|found| found.uid());
         let mut owners: BTreeSet<_> = folders.iter().filter_map(owner).collect();
@@ -194,16 +194,15 @@ impl Users {
         Ok(())
     }
 
-    /// Lets jobs pass through a folder of the worker's, in which they see nothing by that.
+    /// Lets jobs pass through a folder of the worker's, without letting them list it.
     ///
-    /// # Errors
-    /// When the system says so, and when a folder above it is closed to jobs.
+    /// # Errors When a system call fails, or a folder above it is closed to jobs.
     pub(crate) fn open_way(&self, folder: &Path) -> io::Result<()> {
         let opened = File::open(folder)?;
         share(&opened, self.group(), PASSES)?;
         let first = Uid::from_raw(*self.of.numbers.start());
         let mut all: Vec<_> = folder.ancestors().collect();
-        // The first that is closed is the one to open.
+        // The topmost closed folder is the one to open.
         all.reverse();
         for above in all {
             let may = as_user(None, first, &self.groups, || may_pass(above))?;
@@ -218,14 +217,14 @@ impl Users {
         Ok(())
     }
 
-    /// The group by which all jobs read what the worker has for them.
+    /// The group through which all jobs read the worker's files for them.
     pub(crate) fn group(&self) -> Gid {
         self.groups[0]
     }
 }
 
 impl JobUser {
-    /// Has the process of `command` run as this user, with no other right than its groups give it.
+    /// Makes the process of `command` run as this user, with no rights beyond its groups.
     pub(super) fn bind(&self, command: &mut Command) {
         let (number, groups) = (self.number, Arc::clone(&self.groups));
         let become_user = move || {
@@ -233,21 +232,21 @@ impl JobUser {
             let group = Some(groups[0]);
             set_thread_res_gid(group, group, group)?;
             set_thread_res_uid(Some(number), Some(number), Some(number))?;
-            // Root has lost them by that, and nobody else.
+            // Setting the user clears these for root only.
             let _ = clear_ambient_capability_set();
             set_capabilities(None, NO_CAPABILITIES)?;
             Ok(set_no_new_privs(true)?)
         };
-        // SAFETY: between fork and exec, only what is safe in a signal handler may be done: this
-        // makes a few system calls, for the one thread that there is then, and takes no lock and no
-        // memory, and neither do its errors.
+        // SAFETY: between fork and exec, only async-signal-safe operations are allowed: this makes
+        // a few system calls, for the only thread that then exists, takes no lock and allocates
+        // nothing, and neither do its errors.
         #[allow(unsafe_code)]
         unsafe {
             command.pre_exec(become_user);
         }
     }
 
-    /// Gives the user what this worker has just made for it.
+    /// Makes the user the owner of a file that this worker has just made.
     pub(super) fn own(&self, file: impl AsFd) -> io::Result<()> {
         Ok(fchown(file, Some(self.number), None)?)
     }
@@ -260,16 +259,16 @@ impl JobUser {
         })?
     }
 
-    /// Takes a finished file in the staging folder from the user, who could go on to write to it by
-    /// its name, and so could later jobs whose user has the same number. The worker's user and the
-    /// group can read it, whatever the job has done to it.
+    /// Takes a finished file in the staging folder from the user, who could still write to it by
+    /// name, and so could later jobs with the same user id. The worker's user and the group can
+    /// then read it, whatever permissions the job had set.
     fn give_up(&self, staging: impl AsFd, name: &OsStr) -> io::Result<()> {
         let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
         let file = openat(staging, name, flags, Mode::empty())?;
         let found = fstat(&file)?;
         let is_its_own = found.st_uid == self.number.as_raw() && found.st_nlink == 1;
         if !is_its_own || FileType::from_raw_mode(found.st_mode) != FileType::RegularFile {
-            // The coordinator looks at what it is.
+            // The coordinator checks the file's type.
             return Ok(());
         }
         fchown(&file, Some(geteuid()), None)?;
@@ -277,14 +276,14 @@ impl JobUser {
         Ok(fchmod(&file, Mode::from_raw_mode(mode))?)
     }
 
-    /// Ends all that runs as this user, whatever it has done to be hard to find.
+    /// Ends all processes of this user, however they hide.
     pub(super) fn end_all(&self) -> io::Result<()> {
         kill_all(self.number)
     }
 }
 
-/// Gives a job a user, if it has none yet, and that user the job's folder: it is not touched by
-/// name after that, since the job can put anything in its place.
+/// Gives a job a user, if it has none yet, and makes that user the owner of the job's folder: after
+/// that, the folder is not touched by name, since the job can replace its contents.
 pub(super) async fn give(
     users: &Arc<Users>,
     job: &Arc<ChildrenOfJob>,
@@ -308,8 +307,7 @@ pub(super) async fn give(
     Ok(())
 }
 
-/// Has what an attempt of the job has written be this worker's, as it is where jobs have no users
-/// of their own.
+/// Makes this worker the owner of an attempt's files, as where jobs have no users of their own.
 pub(super) async fn take_over(
     job: &ChildrenOfJob,
     finished: Finished,

@@ -1,4 +1,4 @@
-//! Which users a worker may give to jobs, and what speaks against them.
+//! ! The users that a worker may give to jobs, and what speaks against them.
 
 use std::fs;
 use std::ops::RangeInclusive;
@@ -9,7 +9,7 @@ use rustix::thread::{CapabilitySet, capabilities};
 
 use super::rights::NOBODYS;
 
-/// What a worker must be allowed to do that gives its jobs users: what root may.
+/// The capabilities that a worker needs to give its jobs users; root has them.
 const NEEDED: [(CapabilitySet, &str); 6] = [
     (CapabilitySet::SETUID, "CAP_SETUID"),
     (CapabilitySet::SETGID, "CAP_SETGID"),
@@ -22,9 +22,9 @@ const NEEDED: [(CapabilitySet, &str); 6] = [
 /// Users that a worker may give to jobs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct JobUsers {
-    /// Their numbers, which nobody else has on the worker's machine.
+    /// Their ids, which no account on the worker's machine has.
     pub numbers: RangeInclusive<u32>,
-    /// The groups of each: jobs read inputs and write outputs by their rights.
+    /// The groups of each user: jobs read inputs and write outputs with their rights.
     pub groups: Vec<u32>,
 }
 
@@ -48,9 +48,9 @@ impl JobUsers {
                 "the numbers of jobs' users must be above 0, and below {NOBODYS}"
             ));
         }
-        // The first process is somebody else's for a worker that is not root.
+        // A worker that is not root does not own the first process.
         if !Path::new("/proc/1").exists() {
-            return Some("/proc does not show the processes of other users here (hidepid=, ProtectProc=), so that it cannot be known whether a user is somebody's".into());
+            return Some("/proc does not show the processes of other users here (hidepid=, ProtectProc=), so it is not known whether a user is in use".into());
         }
         if self.numbers.contains(&geteuid().as_raw()) {
             return Some("this worker's own user cannot be a job's".into());
@@ -59,22 +59,22 @@ impl JobUsers {
     }
 }
 
-/// Says whose some of these numbers are, where that is known.
+/// Names the owner of some of these ids, if one is known.
 pub(super) fn whose(numbers: &RangeInclusive<u32>) -> Option<String> {
     let read = |list| fs::read_to_string(list).unwrap_or_default();
     if let Some((name, first, last)) = somebodys_own(&read("/etc/subuid"), numbers) {
         return Some(format!(
-            "/etc/subuid gives {name} the users {first} to {last}, who could become a job's; choose numbers that nobody has (--job-users)"
+            "/etc/subuid gives {name} the users {first} to {last}, which jobs could get; choose numbers that nobody has (--job-users)"
         ));
     }
     somebody(&read("/etc/passwd"), numbers).map(|(number, name)| {
         format!(
-            "user {number} is {name}'s, and all that runs as a job's user is killed with the job; choose numbers that nobody has (--job-users)"
+            "user {number} is {name}, and all processes of a job's user are killed with the job; choose numbers that nobody has (--job-users)"
         )
     })
 }
 
-/// The first whose number is among these.
+/// The first account whose id is among these.
 fn somebody<'a>(known: &'a str, numbers: &RangeInclusive<u32>) -> Option<(u32, &'a str)> {
     known.lines().find_map(|line| {
         let mut fields = line.split(':');
@@ -83,7 +83,7 @@ fn somebody<'a>(known: &'a str, numbers: &RangeInclusive<u32>) -> Option<(u32, &
     })
 }
 
-/// The first to whom users are given among whom some of these are, for namespaces of their own.
+/// The first owner of subordinate ids that overlap with these.
 fn somebodys_own<'a>(list: &'a str, numbers: &RangeInclusive<u32>) -> Option<(&'a str, u64, u64)> {
     list.lines().find_map(|line| {
         let mut fields = line.split(':');
@@ -108,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn users_that_are_somebodys_are_refused() {
+    fn ids_with_an_owner_are_refused() {
         let list = "root:x:0:0::/root:/bin/sh\nann:x:1000:1000::/home/ann:/bin/sh\n";
         assert_eq!(somebody(list, &(1_000..=1_999)), Some((1_000, "ann")));
         assert_eq!(somebody(list, &(2_000..=2_999)), None);

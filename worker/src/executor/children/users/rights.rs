@@ -1,7 +1,7 @@
-//! Doing something with the rights of a job's user, and to all that runs as it.
+//! ! Acts with the rights of a job's user, and on all its processes.
 //!
-//! The kernel keeps users by thread. A thread that is somebody else for a moment can be signalled
-//! by no job: its saved user is the worker's, and its real one the worker's or nobody's.
+//! The kernel keeps user ids by thread. No job can signal a thread that briefly acts as another
+//! user: its saved user id is the worker's, and its real one the worker's or nobody's.
 
 use std::fs;
 use std::io;
@@ -13,17 +13,18 @@ use rustix::thread::{
     set_thread_res_gid, set_thread_res_uid,
 };
 
-/// A real user that no process has: whoever has it can be signalled by nobody's processes.
+/// A real user id that no process has: the processes of no user can signal a thread with it.
 pub(super) const NOBODYS: u32 = u32::MAX - 1;
 
-/// Kills all processes of a user, none of which can evade it by starting another one.
+/// Kills all processes of a user at once: none can escape by starting another.
 pub(super) fn kill_all(number: Uid) -> io::Result<()> {
     as_user(Some(Uid::from_raw(NOBODYS)), number, &[], || {
-        // It would be fatal to be wrong about that: whoever has started this process is no job's.
+        // A mistake about the user would be fatal, so it is checked: no job owns the parent of this
+        // process.
         if getppid().is_some_and(|parent| test_kill_process(parent).is_ok()) {
             return Err(io::Error::other("a bug in the engine: a thread has kept its rights"));
         }
-        // SAFETY: it is given numbers only. It fails where there is no process besides.
+        // SAFETY: all arguments are integers. The call fails if there is no other process.
         #[allow(unsafe_code)]
         unsafe {
             libc::kill(-1, libc::SIGKILL);
@@ -32,7 +33,7 @@ pub(super) fn kill_all(number: Uid) -> io::Result<()> {
     })?
 }
 
-/// Whether a process runs as this user, as its real, effective or saved one.
+/// Whether a process has this user as its real, effective or saved one.
 pub(super) fn runs_anything(number: u32) -> io::Result<bool> {
     let number = number.to_string();
     let is_its = |status: &str| {
@@ -47,7 +48,8 @@ pub(super) fn runs_anything(number: u32) -> io::Result<bool> {
         match fs::read_to_string(entry.path().join("status")) {
             Ok(status) if is_its(&status) => return Ok(true),
             Ok(_) => {}
-            // It has ended meanwhile. What cannot be read for another reason may be anybody's.
+            // The process has ended meanwhile. If it cannot be read for another reason, it may be
+            // anybody's.
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) if error.raw_os_error() == Some(libc::ESRCH) => {}
             Err(error) => return Err(error),
@@ -56,8 +58,8 @@ pub(super) fn runs_anything(number: u32) -> io::Result<bool> {
     Ok(false)
 }
 
-/// Does something with the rights of a user, on a thread of its own. Its saved user stays this
-/// worker's, and its real one too unless it is said: so no process of that user can signal it.
+/// Acts with the rights of a user, on a thread of its own. Its saved user stays this worker's, and
+/// so does its real one unless `real` is given: so no process of that user can signal it.
 pub(super) fn as_user<T: Send>(
     real: Option<Uid>,
     number: Uid,

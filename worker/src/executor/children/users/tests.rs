@@ -10,7 +10,7 @@ fn of(count: u32) -> JobUsers {
     JobUsers { numbers: FIRST..=FIRST + count - 1, groups: vec![GROUP] }
 }
 
-/// Only root can be somebody else.
+/// Only root can change users.
 fn users(count: u32) -> Option<Users> {
     geteuid().is_root().then(|| {
         assert_eq!(of(count).refusal(), None);
@@ -23,8 +23,8 @@ fn claim(users: &Users) -> JobUser {
 }
 
 #[tokio::test]
-async fn no_two_jobs_have_one_user_and_numbers_come_back_late() {
-    // Numbers that no other test of this process claims.
+async fn jobs_get_distinct_users_and_ids_are_reused_last() {
+    // Ids that no other test of this process claims.
     let mine = JobUsers { numbers: FIRST + 100..=FIRST + 102, groups: vec![GROUP] };
     if !geteuid().is_root() {
         return;
@@ -41,7 +41,7 @@ async fn no_two_jobs_have_one_user_and_numbers_come_back_late() {
     let fourth = claim(&users);
     assert_eq!(number(&fourth), 100);
     assert!(users.claim_if_free().unwrap().is_none());
-    // A job waits for one that is given back, by whichever worker, and not for ever.
+    // A job waits until any worker releases an id, but not after its cancellation.
     let wanted = CancellationToken::new();
     let (waiting, unwanted) = (Arc::clone(&users), wanted.clone());
     let waits = tokio::spawn(async move { waiting.claim(&unwanted).await });
@@ -54,7 +54,7 @@ async fn no_two_jobs_have_one_user_and_numbers_come_back_late() {
 }
 
 #[test]
-fn a_worker_does_not_begin_with_the_same_user_again() {
+fn a_restarted_worker_begins_with_another_user() {
     let of = JobUsers { numbers: FIRST..=FIRST + 9_999, groups: vec![GROUP] };
     if !geteuid().is_root() {
         return;
@@ -73,7 +73,7 @@ fn sleeper(user: &JobUser) -> std::process::Child {
 }
 
 #[test]
-fn a_process_is_its_users_and_ends_with_all_of_that_user() {
+fn a_process_runs_as_its_user_and_ends_with_that_users_processes() {
     let Some(users) = users(10) else { return };
     let (user, other) = (claim(&users), claim(&users));
     let mut command = Command::new("grep");
@@ -93,7 +93,7 @@ fn a_process_is_its_users_and_ends_with_all_of_that_user() {
     user.end_all().unwrap();
     assert!(!first.wait().unwrap().success() && !second.wait().unwrap().success());
     assert!(stays.try_wait().unwrap().is_none());
-    // A user of whom something runs is given to nobody.
+    // A user with a running process is not given to a job.
     let number = other.number.as_raw();
     drop(other);
     assert!(users.try_claim(number).unwrap().is_none());
@@ -107,7 +107,7 @@ fn a_process_is_its_users_and_ends_with_all_of_that_user() {
 }
 
 #[test]
-fn a_finished_file_is_the_workers() {
+fn a_finished_file_belongs_to_the_worker() {
     let Some(users) = users(20) else { return };
     let (user, dir) = (claim(&users), tempfile::tempdir().unwrap());
     let staging = File::open(dir.path()).unwrap();
@@ -128,7 +128,7 @@ fn a_finished_file_is_the_workers() {
     let closed = write("closed", 0);
     user.give_up(&staging, OsStr::new("closed")).unwrap();
     assert_eq!(looks(&closed), (true, 0o640));
-    // What is no file of its own is left to whoever publishes it.
+    // A file with several links is left to the coordinator, which refuses it.
     let twice = write("twice", 0o666);
     fs::hard_link(&twice, dir.path().join("again")).unwrap();
     user.give_up(&staging, OsStr::new("twice")).unwrap();
@@ -139,7 +139,7 @@ fn a_finished_file_is_the_workers() {
 }
 
 #[test]
-fn jobs_pass_through_a_folder_and_see_nothing_of_it() {
+fn jobs_pass_through_a_folder_that_they_cannot_list() {
     let Some(users) = users(30) else { return };
     let user = claim(&users);
     let dir = tempfile::tempdir().unwrap();

@@ -1,11 +1,11 @@
-//! What is missing, broken, or another one's than was meant: the failure names it.
+//! ! Outputs that are missing, broken, or another attempt's: the failure names them.
 
 use super::*;
 
-/// A sound file in the place of another one: nothing but its header tells. Whoever opens it finds
-/// out: a reader on the same host, or the holder, who tells the reader.
+/// A sound file in place of another: only its header shows the difference. A reader on the same
+/// host finds out, or the holder, which tells the reader.
 #[tokio::test(flavor = "multi_thread")]
-async fn the_output_of_another_map_or_job_is_not_read_in_the_place_of_the_right_one() {
+async fn the_output_of_another_map_or_job_is_refused() {
     let other_job = tempfile::tempdir().unwrap();
     let store = SegmentStore::new(other_job.path().into(), 0);
     let folder = store.folder(JobId(1), JobIdentity(5)).unwrap();
@@ -32,7 +32,7 @@ async fn the_output_of_another_map_or_job_is_not_read_in_the_place_of_the_right_
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_job_that_has_nothing_there_is_named() {
+async fn a_job_without_outputs_on_the_peer_is_named() {
     let (client, peer) = (Client::new(), Peer::new(2, 10));
     let other = JobIdentity(5);
     client.fetcher.peers.insert(ADDRESS, other, connect(peer.service()));
@@ -42,7 +42,7 @@ async fn a_job_that_has_nothing_there_is_named() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_missing_or_broken_output_is_named_near_and_far() {
+async fn a_missing_or_broken_output_is_named_whether_local_or_remote() {
     for host in ["here", "elsewhere"] {
         let (client, peer) = (Client::new(), Peer::new(3, 100));
         client.fetcher.peers.insert(ADDRESS, IDENTITY, connect(peer.service()));
@@ -63,7 +63,7 @@ async fn a_missing_or_broken_output_is_named_near_and_far() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_worker_refuses_fetches_that_mean_another_one() {
+async fn a_worker_refuses_fetches_meant_for_another() {
     let (client, peer) = (Client::new(), Peer::new(2, 10));
     client.fetcher.peers.insert(
         ADDRESS,
@@ -80,7 +80,7 @@ async fn a_worker_refuses_fetches_that_mean_another_one() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_worker_that_cannot_be_reached_fails_its_first_output() {
+async fn an_unreachable_worker_fails_its_first_output() {
     let client = Client::new();
     let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let gone = WorkerOutputs {

@@ -1,5 +1,5 @@
-//! More streams than a sender has memory and descriptors for: it stays within both, all of them end
-//! right, and whoever waits is told so.
+//! ! More streams than a sender has memory and descriptors for: it stays within both, all streams
+//! end well, and waiting callers are told so.
 
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -40,7 +40,7 @@ impl Sender {
         Self { service, store, memory, folder }
     }
 
-    /// Leaves all outputs, and returns their pairs.
+    /// Writes all outputs, and returns their pairs.
     fn leave_outputs(&self, seed: u32) -> Vec<Pair> {
         let folder = self.store.folder(JobId(1), IDENTITY).unwrap();
         let mut all = Vec::new();
@@ -76,17 +76,17 @@ fn open_below(folder: &Path) -> usize {
     open.filter(|path| path.starts_with(folder)).count()
 }
 
-/// Every reader merges streams of all senders, each of which can serve one reader at a time: held
-/// fast, they would wait for each other for ever.
+/// Every reader merges streams of all senders, each of which can serve one reader at a time: if
+/// turns were never given up, this would deadlock.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn more_streams_than_memory_and_files_stay_within_both_and_all_end_right() {
+async fn more_streams_than_resources_stay_within_bounds_and_all_complete() {
     const SENDERS: u32 = 2;
     const READERS: usize = 3;
     const FILES: usize = 8;
     const MEMORY_BYTES: u64 = 4 << 20;
     let mut client = Client::new();
     client.fetcher.timeouts.stall = Duration::from_secs(60);
-    // As little credit as there is: many turns.
+    // The least credit there is: many turns.
     client.memory = Account::new(1 << 20);
     let (mut senders, mut all, mut expected) = (Vec::new(), Vec::new(), Vec::new());
     for number in 0..SENDERS {
@@ -126,7 +126,7 @@ async fn more_streams_than_memory_and_files_stay_within_both_and_all_end_right()
     for sender in &senders {
         let (files, bytes) = sender.service.admission().most_granted();
         assert!(files <= FILES && files > 4, "{files} files were granted");
-        // A stream that is alone gets what it needs to merge at all.
+        // A stream that is alone gets the resources that it needs to merge at all.
         assert!(bytes <= 12 << 20, "{bytes} bytes were granted");
         assert_eq!((sender.memory.used_bytes(), open_below(sender.folder.path())), (0, 0));
     }
@@ -153,7 +153,7 @@ async fn join_all<T>(futures: impl Future<Output = Vec<impl Future<Output = T>>>
     done.into_iter().flatten().collect()
 }
 
-/// A reader of a sender on which somebody else has the only turn.
+/// A reader of a sender whose only turn belongs to somebody else.
 struct Queued {
     client: Client,
     sender: Sender,
@@ -178,13 +178,13 @@ impl Queued {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn who_waits_longer_than_its_patience_while_others_are_served_is_not_given_up() {
+async fn waiting_for_a_busy_sender_does_not_time_out() {
     let queued = Queued::new();
     let need = Need { files: 100, ..Need::default() };
     let turn = queued.sender.service.admission().try_turn(need).unwrap();
     let started = Instant::now();
     let others = async {
-        // Several times as long as the reader is patient.
+        // Several times the reader's timeout.
         while started.elapsed() < Duration::from_millis(1_500) {
             queued.sender.service.work().step();
             sleep(Duration::from_millis(5)).await;
@@ -197,7 +197,7 @@ async fn who_waits_longer_than_its_patience_while_others_are_served_is_not_given
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn who_waits_for_a_sender_that_does_nothing_gives_it_up() {
+async fn waiting_for_a_hanging_sender_times_out() {
     let queued = Queued::new();
     let need = Need { files: 100, ..Need::default() };
     let _turn = queued.sender.service.admission().try_turn(need).unwrap();

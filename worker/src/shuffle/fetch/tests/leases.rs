@@ -1,9 +1,9 @@
-//! Leases, of either end, that have run out.
+//! ! Expired leases, of either end.
 
 use super::*;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_peer_whose_lease_has_run_out_is_asked_until_it_has_one() {
+async fn a_peer_without_a_lease_is_asked_until_it_has_one() {
     let (mut client, peer) = (Client::new(), Peer::new(2, 10));
     client.fetcher.timeouts.stall = Duration::from_secs(600);
     let identity = Arc::new(Identity::default());
@@ -19,7 +19,7 @@ async fn a_peer_whose_lease_has_run_out_is_asked_until_it_has_one() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_peer_that_gets_no_lease_is_given_up() {
+async fn a_peer_that_gets_no_lease_times_out() {
     let (mut client, peer) = (Client::impatient(), Peer::new(2, 10));
     client.fetcher.timeouts.connect = Duration::from_millis(300);
     let identity = Arc::new(Identity::default());
@@ -47,10 +47,10 @@ async fn time_without_a_lease_of_its_own_does_not_count_against_a_peer() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn streams_that_break_while_it_has_no_lease_are_nobodys_fault() {
+async fn streams_that_break_while_this_worker_has_no_lease_blame_nobody() {
     let client = Client::impatient();
     client.fetcher.identity.renew(Instant::now());
-    // Both the first and the second break off: with a lease, that would be one too many.
+    // Both the first and the second stream break off: with a lease, that would be one too many.
     let end = Message::End(FetchEnd { records: 1, digest: 0 });
     let (whole, cut) = (vec![block(), end], vec![block()]);
     let fetch = fetch_scripted(&client, Scripted::new(vec![cut.clone(), cut, whole]));

@@ -1,4 +1,4 @@
-//! Fetching, from real servers over an in-memory transport, and from servers that misbehave.
+//! ! Fetches from real servers over an in-memory transport, and from servers that misbehave.
 
 mod blame;
 mod crowd;
@@ -55,7 +55,7 @@ pub(super) struct Client {
 }
 
 impl Client {
-    /// One that gives nobody up because this machine is slow.
+    /// A client whose timeouts are long enough for a slow machine.
     pub(super) fn new() -> Self {
         Self::with_patience(Duration::from_secs(20))
     }
@@ -169,9 +169,9 @@ pub(super) fn blamed(failure: FailureCause) -> (u32, String) {
     }
 }
 
-/// A server that sends these messages, and then ends or goes on for ever.
+/// A server that sends these messages, and then ends or hangs.
 struct Scripted {
-    /// At the first call, at the second and so on; the last ones at all further calls.
+    /// For the first call, the second and so on; the last list serves all further calls.
     messages: Vec<Vec<Message>>,
     ends: bool,
     calls: AtomicUsize,

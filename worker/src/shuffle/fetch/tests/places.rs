@@ -1,15 +1,15 @@
-//! Where outputs are read: on this machine from their files, elsewhere by streams.
+//! ! Where outputs are read: on this machine from their files, elsewhere by streams.
 
 use super::*;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn outputs_of_another_host_are_streamed_merged() {
-    // More outputs than one stream gives, and more pairs than one block holds.
+async fn outputs_of_another_host_are_streamed_and_merged() {
+    // More outputs than one stream serves, and more pairs than one block holds.
     let (client, peer) = (Client::new(), Peer::new(70, 1000));
     client.fetcher.peers.insert(ADDRESS, IDENTITY, connect(peer.service()));
     let fetched = client.fetch(&[peer.outputs(70, "elsewhere")]).await.unwrap();
     assert!(fetched == peer.pairs, "{} of {} pairs", fetched.len(), peer.pairs.len());
-    assert_eq!(client.memory.used_bytes(), 0, "all memory is given back");
+    assert_eq!(client.memory.used_bytes(), 0, "all memory is released");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -20,7 +20,7 @@ async fn outputs_of_the_same_host_are_read_directly() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn outputs_that_cannot_be_seen_on_the_same_host_are_streamed() {
+async fn invisible_outputs_of_the_same_host_are_streamed() {
     let (client, peer) = (Client::new(), Peer::new(3, 100));
     client.fetcher.peers.insert(ADDRESS, IDENTITY, connect(peer.service()));
     let hidden = outputs(Path::new("/nonexistent"), 3, "here");
@@ -28,11 +28,11 @@ async fn outputs_that_cannot_be_seen_on_the_same_host_are_streamed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn outputs_that_may_not_be_opened_on_the_same_host_are_streamed() {
+async fn unreadable_outputs_of_the_same_host_are_streamed() {
     let (client, peer) = (Client::new(), Peer::new(3, 100));
     client.fetcher.peers.insert(ADDRESS, IDENTITY, connect(peer.service()));
     let folder = tempfile::tempdir().unwrap();
-    // A socket is there, and cannot be opened by anybody.
+    // The file is a socket, which nobody can open.
     let path = segment_path(folder.path(), JobId(1), 0, 1);
     std::fs::create_dir_all(path.parent().unwrap()).unwrap();
     let _socket = std::os::unix::net::UnixListener::bind(path).unwrap();
@@ -41,7 +41,7 @@ async fn outputs_that_may_not_be_opened_on_the_same_host_are_streamed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn of_the_same_host_files_are_read_directly_and_what_is_in_memory_is_streamed() {
+async fn files_of_the_same_host_are_read_and_outputs_in_its_memory_streamed() {
     let (client, mut peer) = (Client::new(), Peer::new(2, 50));
     client.fetcher.peers.insert(ADDRESS, IDENTITY, connect(peer.service()));
     let pairs: Vec<Pair> = vec![(vec![0], vec![1]), (vec![0xff], vec![2])];
@@ -60,7 +60,7 @@ async fn of_the_same_host_files_are_read_directly_and_what_is_in_memory_is_strea
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_output_of_more_runs_than_a_stream_merges_at_once_is_streamed() {
+async fn an_output_of_more_runs_than_the_fan_in_is_streamed() {
     let (client, peer) = (Client::new(), Peer::new(0, 0));
     client.fetcher.peers.insert(ADDRESS, IDENTITY, connect(peer.service()));
     let folder = peer.store.folder(JobId(1), IDENTITY).unwrap();
@@ -81,7 +81,7 @@ async fn an_output_of_more_runs_than_a_stream_merges_at_once_is_streamed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_worker_reads_its_own_outputs_and_those_of_others_together() {
+async fn own_and_remote_outputs_are_read_together() {
     let (client, peer) = (Client::new(), Peer::new(2, 50));
     client.fetcher.peers.insert(ADDRESS, IDENTITY, connect(peer.service()));
     let mine = vec![(vec![0xff], vec![1]), (vec![0xff], vec![2])];

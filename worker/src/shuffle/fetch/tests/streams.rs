@@ -1,9 +1,9 @@
-//! Streams that break, stall, or are not whole.
+//! ! Streams that break, stall, or are incomplete.
 
 use super::*;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_stream_that_is_not_whole_is_never_taken_for_whole() {
+async fn an_incomplete_stream_is_never_taken_for_complete() {
     let end = |records| Message::End(FetchEnd { records, digest: 0 });
     let whole = Scripted::new(vec![vec![block(), end(1)]]);
     assert_eq!(fetch_scripted(&Client::new(), whole).await.unwrap().len(), 1);
@@ -12,7 +12,7 @@ async fn a_stream_that_is_not_whole_is_never_taken_for_whole() {
         (vec![block()], "cut short"),
         (vec![], "cut short"),
         (vec![block(), end(2)], "1 of 2 pairs arrived"),
-        (vec![broken, end(1)], "no sense"),
+        (vec![broken, end(1)], "malformed"),
     ];
     for (messages, expected) in scripts {
         let failure = fetch_scripted(&Client::new(), Scripted::new(vec![messages])).await;
@@ -32,7 +32,7 @@ fn block_of(pairs: &[Pair]) -> Message {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_stream_that_breaks_once_is_taken_up_where_it_was() {
+async fn a_stream_that_breaks_once_resumes() {
     let pairs: Vec<Pair> = (0..40u8).map(|n| (vec![n], vec![n])).collect();
     let end = || {
         let Audit { records, digest } = audit(&pairs);
@@ -64,7 +64,7 @@ async fn a_stream_that_breaks_once_is_taken_up_where_it_was() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_stream_that_stalls_is_given_up() {
+async fn a_stalled_stream_times_out() {
     let stalled = Scripted { ends: false, ..Scripted::new(vec![vec![block()]]) };
     let (task, message) = blamed(fetch_scripted(&Client::impatient(), stalled).await.unwrap_err());
     assert_eq!(task, 0);
@@ -72,7 +72,7 @@ async fn a_stream_that_stalls_is_given_up() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn cancellation_ends_a_fetch_that_waits() {
+async fn cancellation_ends_a_waiting_fetch() {
     let mut client = Client::new();
     client.fetcher.timeouts.stall = Duration::from_secs(600);
     let cancel = client.cancel.clone();

@@ -1,4 +1,4 @@
-//! The directory of an index: which of its pages has which partitions.
+//! ! The directory of an index: which partitions each of its pages has.
 
 use crc_fast::{CrcAlgorithm::Crc64Nvme, checksum};
 use windrow_jobs::varint;
@@ -8,17 +8,17 @@ use super::page::PAGE_BYTES;
 /// All pages of an index, which lie one after the other.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Directory {
-    /// Of the first page, from the start of the file.
+    /// Offset of the first page in the file.
     start: u64,
     pages: Vec<Page>,
 }
 
-/// Where a page lies.
+/// The place of a page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Page {
-    /// The first partition that it has.
+    /// The first partition on it.
     first: u32,
-    /// From the start of the file.
+    /// Offset in the file.
     pub(crate) offset: u64,
     /// Its size, at least 1.
     pub(crate) bytes: usize,
@@ -33,12 +33,12 @@ impl Page {
 }
 
 impl Directory {
-    /// Of no pages yet; the first one is to begin at `start`.
+    /// An empty directory, whose first page will begin at `start`.
     pub(crate) fn new(start: u64) -> Self {
         Self { start, pages: Vec::new() }
     }
 
-    /// Adds a page behind all others, whose first partition is `first`.
+    /// Adds a page after all others, whose first partition is `first`.
     pub(crate) fn push(&mut self, first: u32, bytes: &[u8]) {
         let (offset, crc64) = (self.end(), checksum(Crc64Nvme, bytes));
         self.pages.push(Page { first, offset, bytes: bytes.len(), crc64 });
@@ -71,7 +71,7 @@ impl Directory {
         self.pages.get(behind.checked_sub(1)?)
     }
 
-    /// Whether these bytes, which begin where the first page does, are those of all pages.
+    /// Whether these bytes, which begin at the first page, are those of all pages.
     pub(crate) fn are_pages(&self, bytes: &[u8]) -> bool {
         let mut left = bytes;
         let mut is_page = |page: &Page| {
@@ -81,17 +81,17 @@ impl Directory {
         self.pages.iter().all(&mut is_page) && left.is_empty()
     }
 
-    /// Most bytes that one takes up whose pages end at `offset`: so few wrong bytes do not make for
-    /// a large allocation.
+    /// Most bytes of a directory whose pages end at `offset`: so few wrong bytes cannot cause a
+    /// large allocation.
     pub(crate) fn bytes_max(offset: u64) -> usize {
         /// First partition, size, and checksum.
         const ENTRY_BYTES_MAX: usize = 5 + 10 + 8;
-        // Each but the last has its size.
+        // Each page but the last is full.
         let pages = offset as usize / PAGE_BYTES + 1;
         10 + pages * ENTRY_BYTES_MAX
     }
 
-    /// Appends it to `out`, which is behind its pages.
+    /// Appends it to `out`, after its pages.
     pub(crate) fn write(&self, out: &mut Vec<u8>) {
         varint::write(self.pages.len() as u64, out);
         for Page { first, bytes, crc64, .. } in &self.pages {
@@ -101,8 +101,8 @@ impl Directory {
         }
     }
 
-    /// The directory in `bytes`, which begin at `offset`; pages can lie behind `least`. `None`
-    /// unless all of it makes sense.
+    /// The directory in `bytes`, which begin at `offset`; pages can begin at `least` at the
+    /// earliest. `None` if it is malformed.
     pub(crate) fn read(mut bytes: &[u8], least: u64, offset: u64) -> Option<Self> {
         let mut pages: Vec<Page> = Vec::new();
         let mut pages_bytes = 0u64;
@@ -149,9 +149,9 @@ mod tests {
     }
 
     proptest! {
-        /// Each begins as a whole one, so that much of what is read makes sense.
+        /// Each begins as a valid directory, so that large parts of the input are well-formed.
         #[test]
-        fn a_directory_that_was_changed_is_refused_or_makes_sense(
+        fn a_modified_directory_is_refused_or_well_formed(
             pages in vec((1u32..5, vec(any::<u8>(), 1..9)), 0..6),
             changes in vec((any::<prop::sample::Index>(), any::<u8>()), 0..4),
             cut in any::<prop::sample::Index>(),
@@ -175,13 +175,13 @@ mod tests {
                 prop_assert!(directory.start() >= 8 && directory.end() == end);
                 let firsts: Vec<_> = directory.pages.iter().map(|page| page.first).collect();
                 prop_assert!(firsts.is_sorted_by(|a, b| a < b));
-                prop_assert_eq!(written(&directory), bytes, "there is one way to write it");
+                prop_assert_eq!(written(&directory), bytes, "the encoding is unique");
             }
         }
     }
 
     #[test]
-    fn a_partition_is_looked_for_in_one_page() {
+    fn a_partition_is_found_on_one_page() {
         let directory = directory(8, &[(2, b"one"), (3, b"other"), (9, b"last")]);
         assert_eq!(Directory::read(&written(&directory), 8, 20), Some(directory.clone()));
         let offset = |partition| directory.page_of(partition).map(|page| page.offset);
@@ -203,7 +203,7 @@ mod tests {
         assert!(read(&[(1, b"abc"), (1, b"def")]).is_none());
         assert!(read(&[(1, b""), (2, b"abcdef")]).is_none());
         assert!(read(&[(1, b"abcdefg")]).is_none());
-        // Fewer begin later, and what is between belongs to the blocks.
+        // A later start is valid, since the bytes between belong to the blocks.
         assert_eq!(read(&[(1, b"abcde")]).unwrap().start(), 9);
     }
 }

@@ -1,8 +1,8 @@
-//! The index of a segment: where the blocks of each partition of each run lie.
+//! ! The index of a segment: where the blocks of each partition of each run lie.
 //!
-//! It is as large as all partitions and runs together, and who reads a segment wants one partition
-//! of it. So it is cut into [pages](page), each of whole partitions, and a [directory](directory)
-//! says which page has which: readers keep that, and read a page when they need it, as in the
+//! An index is as large as all partitions and runs together, and a reader wants one partition of
+//! it. So it is cut into [pages](page), each of whole partitions, and a [directory](directory) says
+//! which page has which: readers keep the directory, and read a page when they need it, as with the
 //! blocks of an SSTable (Bigtable, OSDI 2006, 5.3 and 6).
 
 use windrow_jobs::Audit;
@@ -15,7 +15,7 @@ pub(super) use directory::{Directory, Page};
 /// Several whole blocks, one after the other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Extent {
-    /// From the start of the file.
+    /// Offset in the file.
     pub offset: u64,
     /// Size, at least 1.
     pub bytes: u64,
@@ -28,29 +28,30 @@ pub struct PartitionIndex {
     pub partition: u32,
     /// Number of the run.
     pub run: u32,
-    /// Their number, at least one, and their digest when they were collected.
+    /// Number of pairs, at least one, and their digest when they were collected.
     pub audit: Audit,
-    /// Most bytes of keys and values in one of their blocks, but for those of single large pairs:
-    /// at most 4 MiB.
+    /// Most bytes of keys and values in one of their blocks, except for blocks of single large
+    /// pairs: at most 4 MiB.
     pub block_bytes: u64,
     /// Their blocks.
     pub extents: Vec<Extent>,
 }
 
 impl PartitionIndex {
-    /// What an index is sorted by: all runs of a partition are neighbours.
+    /// The sort key of an index: all runs of a partition are neighbours.
     pub fn order(&self) -> (u32, u32) {
         (self.partition, self.run)
     }
 }
 
-/// Pages and their directory, of an index in any order.
+/// The pages of an index and their directory.
 pub(super) struct Encoded {
     pub(super) pages: Vec<u8>,
     pub(super) directory: Directory,
 }
 
-/// Cuts an index into pages that begin at `offset` in the file. Entries without pairs are left out.
+/// Cuts an index, in any order, into pages that begin at `offset` in the file. Entries without
+/// pairs are left out.
 pub(super) fn encode(mut index: Vec<PartitionIndex>, offset: u64) -> Encoded {
     index.retain(|entry| entry.audit.records > 0);
     index.sort_unstable_by_key(PartitionIndex::order);
@@ -81,7 +82,7 @@ mod tests {
     }
 
     #[test]
-    fn every_partition_is_whole_in_the_page_that_the_directory_names() {
+    fn every_partition_is_complete_on_the_page_in_the_directory() {
         // Some partitions are larger than a page, and some have no pairs.
         let runs = |partition: u32| if partition % 50 == 7 { 900 } else { partition % 5 };
         let has_pairs = |entry: &PartitionIndex| entry.audit.records > 0;

@@ -1,4 +1,4 @@
-//! A page of an index: entries, one after the other, sorted by partition and run.
+//! ! A page of an index: entries, one after the other, sorted by partition and run.
 
 use std::ops::Range;
 
@@ -7,8 +7,8 @@ use windrow_jobs::{Audit, varint};
 use super::{Extent, PartitionIndex};
 use crate::shuffle::segment::writer::LARGE_EXTENT_BYTES;
 
-/// Size from which on a page takes no further partition: some microseconds of work for who looks
-/// for one of them.
+/// Size from which on a page takes no further partition: finding one of its partitions takes some
+/// microseconds.
 pub(super) const PAGE_BYTES: usize = 4 << 10;
 
 /// Appends an entry to a page.
@@ -26,8 +26,8 @@ pub(crate) fn write(entry: &PartitionIndex, page: &mut Vec<u8>) {
     }
 }
 
-/// The entries of `partition` in a page of a file whose blocks lie in `blocks`. `None` where
-/// entries make no sense. O(n) of the page.
+/// The entries of `partition` on a page of a file whose blocks lie in `blocks`. `None` for
+/// malformed entries. O(n) of the page.
 pub(crate) fn read_partition(
     page: &[u8],
     partition: u32,
@@ -44,7 +44,7 @@ pub(crate) fn read(page: &[u8], blocks: &Range<u64>) -> Option<Vec<PartitionInde
     Entries { page, blocks, last: None }.collect()
 }
 
-/// Entries of a page in order; `None` for one that makes no sense.
+/// Entries of a page in order; `None` for a malformed one.
 struct Entries<'a> {
     page: &'a [u8],
     blocks: &'a Range<u64>,
@@ -97,9 +97,9 @@ mod tests {
     use super::*;
 
     proptest! {
-        /// Each begins as a whole one, so that much of what is read makes sense.
+        /// Each begins as a valid page, so that large parts of the input are well-formed.
         #[test]
-        fn a_page_that_was_changed_is_refused_or_makes_sense(
+        fn a_modified_page_is_refused_or_well_formed(
             entries in vec((1u32..3, 0u32..4, 2u64..10, 1u64..9), 0..6),
             changes in vec((any::<prop::sample::Index>(), any::<u8>()), 0..4),
         ) {
@@ -123,7 +123,7 @@ mod tests {
                 for extent in read.iter().flat_map(|entry| &entry.extents) {
                     prop_assert!(extent.offset >= 2 && extent.offset + extent.bytes <= 20);
                 }
-                prop_assert_eq!(page(&read), bytes, "there is one way to write it");
+                prop_assert_eq!(page(&read), bytes, "the encoding is unique");
             }
         }
     }
@@ -158,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn all_runs_of_a_partition_are_found_and_what_follows_is_not_looked_at() {
+    fn all_runs_of_a_partition_are_found_and_later_entries_are_not_read() {
         let entries = [entry(1, 0, 8, 1), entry(1, 2, 9, 1), entry(4, 1, 10, 1)];
         let mut page = page(&entries);
         page.extend([9, 9, 9]);

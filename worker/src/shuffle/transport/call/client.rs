@@ -1,4 +1,4 @@
-//! The caller's side: asks, gives credit, and takes messages out of what arrives.
+//! ! The caller's side: sends the request and credit, and parses messages from the received bytes.
 
 use std::convert::Infallible;
 use std::future::poll_fn;
@@ -19,7 +19,7 @@ use super::PATH;
 use super::messages::{Messages, check, framed};
 use crate::shuffle::serve::MESSAGE_BYTES_MAX;
 
-/// A fetch: a stream of messages, and the way back for credit.
+/// A fetch: a stream of messages, and the channel for credit.
 pub(crate) struct FetchStream {
     answer: Messages<FetchMessage>,
     calls: mpsc::UnboundedSender<FetchCall>,
@@ -31,7 +31,7 @@ impl FetchStream {
         let failed = |error: tonic::transport::Error| Status::from_error(error.into());
         poll_fn(|context| channel.poll_ready(context)).await.map_err(failed)?;
         let (calls, body) = mpsc::unbounded_channel();
-        // Its other end is in this function.
+        // Its receiver is in this function.
         let _ = calls.send(FetchCall { message: Some(Call::Request(request)) });
         let answer = channel.call(http_request(body)?).await.map_err(failed)?;
         let (head, body) = answer.into_parts();
@@ -42,7 +42,7 @@ impl FetchStream {
         Ok(Self { answer: Messages::of(body, MESSAGE_BYTES_MAX), calls })
     }
 
-    /// What `body` brings, of a fetch whose sender takes no credit.
+    /// The messages in `body`, of a fetch whose sender takes no credit.
     #[cfg(any(test, feature = "fuzzing"))]
     pub(crate) fn of(body: Body) -> Self {
         let (calls, _) = mpsc::unbounded_channel();
@@ -54,9 +54,9 @@ impl FetchStream {
         self.answer.next().await
     }
 
-    /// Lets the sender send so many bytes more.
+    /// Gives the sender credit for so many bytes more.
     pub(crate) fn give_credit(&self, bytes: u64) {
-        // Where the transport has dropped the request, the next message tells.
+        // If the transport has dropped the request, the next message is an error.
         let _ = self.calls.send(FetchCall { message: Some(Call::Credit(FetchCredit { bytes })) });
     }
 }

@@ -1,4 +1,4 @@
-//! gRPC messages out of a body, whichever side sends it.
+//! ! Parses gRPC messages from a body, on either side.
 
 use std::marker::PhantomData;
 
@@ -12,11 +12,11 @@ use tonic::{Code, Status};
 use super::PREFIX_BYTES;
 use super::pieces::Pieces;
 
-/// Takes messages of one kind out of a body as it arrives.
+/// Parses messages of one kind from a body as it arrives.
 pub(super) struct Messages<M> {
     body: Body,
     received: Pieces,
-    /// Length of the message whose prefix has been taken.
+    /// Length of the message whose prefix has been read.
     message_bytes: Option<usize>,
     /// A longer message is refused before any of it is kept.
     message_bytes_max: usize,
@@ -24,13 +24,13 @@ pub(super) struct Messages<M> {
 }
 
 impl<M: Message + Default> Messages<M> {
-    /// What `body` brings, in messages of at most so many bytes.
+    /// The messages in `body`, of at most so many bytes each.
     pub(super) fn of(body: Body, message_bytes_max: usize) -> Self {
         let received = Pieces::default();
         Self { body, received, message_bytes: None, message_bytes_max, _of: PhantomData }
     }
 
-    /// The next message; `None` at the end of the body. Cancel safe: what has arrived stays.
+    /// The next message; `None` at the end of the body. Cancel safe: received bytes are kept.
     pub(super) async fn next(&mut self) -> Result<Option<M>, Status> {
         loop {
             if let Some(message) = self.take_message()? {
@@ -48,7 +48,7 @@ impl<M: Message + Default> Messages<M> {
         Ok(None)
     }
 
-    /// The first message of what has been received, once all of it is there.
+    /// The first message in the received bytes, once it is complete.
     fn take_message(&mut self) -> Result<Option<M>, Status> {
         let bytes = match self.message_bytes {
             Some(bytes) => bytes,
@@ -65,16 +65,16 @@ impl<M: Message + Default> Messages<M> {
             .map_err(|error| Status::invalid_argument(error.to_string()))
     }
 
-    /// Takes a prefix, which is there, and returns the length of its message.
+    /// Takes a complete prefix, and returns the length of its message.
     fn prefix(&mut self) -> Result<usize, Status> {
         let is_compressed = self.received.get_u8() != 0;
         let bytes = self.received.get_u32() as usize;
         if is_compressed {
-            return Err(Status::internal("a message is compressed, which was not asked for"));
+            return Err(Status::internal("a message is compressed, which was not requested"));
         }
         if bytes > self.message_bytes_max {
             return Err(Status::out_of_range(format!(
-                "a message has {bytes} bytes, and {} is the most",
+                "a message has {bytes} bytes, more than {}",
                 self.message_bytes_max
             )));
         }
@@ -82,7 +82,7 @@ impl<M: Message + Default> Messages<M> {
     }
 }
 
-/// A message behind its prefix.
+/// A message with its prefix.
 pub(super) fn framed(message: &impl Message) -> Bytes {
     let message_bytes = message.encoded_len();
     let mut bytes = Vec::with_capacity(PREFIX_BYTES + message_bytes);
@@ -92,7 +92,7 @@ pub(super) fn framed(message: &impl Message) -> Bytes {
     bytes.into()
 }
 
-/// An error if these headers or trailers tell of one.
+/// An error if these headers or trailers report one.
 pub(super) fn check(headers: &http::HeaderMap) -> Result<(), Status> {
     match Status::from_header_map(headers) {
         Some(status) if status.code() != Code::Ok => Err(status),

@@ -1,10 +1,10 @@
-//! `Shuffle.Fetch` by hand: the gRPC call on both sides, in which a block is never copied.
+//! ! `Shuffle.Fetch` by hand: the gRPC call on both sides, in which a block is never copied.
 //!
-//! The generated code gathers each message in one buffer before it is sent, and again before it is
-//! decoded: two copies of all that is shuffled. Here the sender hands the transport a few bytes of
+//! The generated code collects each message in one buffer before it is sent, and again before it is
+//! decoded: two copies of all shuffled bytes. Here the sender hands the transport a few bytes of
 //! framing and then the block itself, and the receiver takes the block out of the frame in which it
-//! arrived. On the wire nothing is different. What is fetched, and whether it makes sense, is the
-//! business of `shuffle`.
+//! arrived. The bytes on the wire are the same. The content of a fetch is the business of the rest
+//! of `shuffle`.
 
 mod client;
 mod messages;
@@ -22,6 +22,6 @@ pub(crate) use server::{Credits, FetchServer};
 const SERVICE: &str = "windrow.v1.Shuffle";
 pub(crate) const PATH: &str = "/windrow.v1.Shuffle/Fetch";
 
-/// What precedes each message: whether it is compressed, which it never is, and its length, big
+/// The prefix of each message: a flag for compression, which is never used, and its length, big
 /// endian.
 pub(crate) const PREFIX_BYTES: usize = 5;

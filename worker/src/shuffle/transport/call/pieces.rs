@@ -1,10 +1,10 @@
-//! Bytes as they arrive: in pieces, read as one sequence.
+//! ! Received bytes: they arrive in pieces and are read as one sequence.
 
 use std::collections::VecDeque;
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 
-/// Received pieces, of which none is empty. What lies within one of them is taken without a copy.
+/// Received pieces, none of which is empty. Bytes within one piece are taken without a copy.
 #[derive(Default)]
 pub(super) struct Pieces {
     pieces: VecDeque<Bytes>,
@@ -12,7 +12,7 @@ pub(super) struct Pieces {
 }
 
 impl Pieces {
-    /// Appends what has arrived.
+    /// Appends a received piece.
     pub(super) fn push(&mut self, piece: Bytes) {
         if !piece.is_empty() {
             self.bytes += piece.len();
@@ -31,7 +31,7 @@ impl Buf for Pieces {
     }
 
     fn advance(&mut self, count: usize) {
-        assert!(count <= self.bytes, "only what has arrived can be taken");
+        assert!(count <= self.bytes, "only received bytes can be taken");
         self.bytes -= count;
         let mut rest = count;
         while let Some(piece) = self.pieces.front_mut()
@@ -54,7 +54,7 @@ impl Buf for Pieces {
                 taken
             }
             _ => {
-                assert!(count <= self.bytes, "only what has arrived can be taken");
+                assert!(count <= self.bytes, "only received bytes can be taken");
                 let mut copy = BytesMut::with_capacity(count);
                 copy.put(self.take(count));
                 copy.freeze()

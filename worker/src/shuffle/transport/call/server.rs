@@ -1,4 +1,4 @@
-//! The answering side: reads the request and the credit that follows, and frames messages for the
+//! ! The answering side: reads the request and the credit that follows, and frames messages for the
 //! transport.
 
 use std::convert::Infallible;
@@ -23,16 +23,16 @@ use super::messages::Messages;
 use super::{PATH, PREFIX_BYTES, SERVICE};
 use crate::shuffle::ShuffleService;
 
-/// Most bytes of a request, far above what the most outputs take.
+/// Most bytes of a request, far above the size of a request for the most outputs.
 const REQUEST_BYTES_MAX: usize = 64 << 10;
 
-/// Starts `FetchMessage.block`: field 1, of a length that follows.
+/// Tag of `FetchMessage.block`: field 1, length-delimited.
 const BLOCK_TAG: u8 = 1 << 3 | 2;
 
 /// Most bytes between a prefix and a block: the tag, and a length of ten digits.
 const BLOCK_HEAD_BYTES: usize = 11;
 
-/// Answers fetches. Clones answer the same.
+/// Answers fetches. Clones share the service.
 #[derive(Clone)]
 pub(crate) struct FetchServer(ShuffleService);
 
@@ -70,29 +70,31 @@ impl Service<http::Request<Body>> for FetchServer {
     }
 }
 
-/// Refuses who asks for the outputs of another job than they have shown to be of: where several
-/// jobs run in one process, a connection is for one of them all the same.
+/// Refuses a caller that asks for the outputs of another job than its certificate names: even in a
+/// process that runs several jobs, a connection is for one of them.
 fn check_job(caller: Option<&Caller>, request: &FetchRequest) -> Result<(), Status> {
-    // In an open cluster, nobody shows anything.
+    // In an open cluster, there are no certificates.
     let Some(own) = caller.and_then(Caller::identity) else { return Ok(()) };
     let asked = JobIdentity::from_bytes(&request.job);
     match asked.is_some_and(|job| own.name() == job.to_string()) {
         true => Ok(()),
-        false => Err(Status::permission_denied("the outputs of a job are for its own processes")),
+        false => {
+            Err(Status::permission_denied("the outputs of a job are only for its own processes"))
+        }
     }
 }
 
-/// The credit that comes behind a request.
+/// The credit that follows a request.
 pub(crate) struct Credits(Messages<FetchCall>);
 
 impl Credits {
-    /// None at all.
+    /// No credit at all.
     pub(crate) fn none() -> Self {
         Self(Messages::of(Body::empty(), 0))
     }
 
-    /// So many bytes more; `None` when the caller says nothing any more, or nothing that makes
-    /// sense. Cancel safe.
+    /// Credit for so many bytes more; `None` when the caller sends no more messages, or an invalid
+    /// one. Cancel safe.
     pub(crate) async fn next(&mut self) -> Option<u64> {
         match self.0.next().await {
             Ok(Some(FetchCall { message: Some(Call::Credit(credit)) })) => Some(credit.bytes),
@@ -101,17 +103,17 @@ impl Credits {
     }
 }
 
-/// The request that a call begins with, and the rest of it.
+/// The request at the beginning of a call, and the credit after it.
 pub(crate) async fn request_from(
     request: http::Request<Body>,
 ) -> Result<(FetchRequest, Credits), Status> {
     if request.uri().path() != PATH {
-        return Err(Status::unimplemented("there is no such call"));
+        return Err(Status::unimplemented("no such method"));
     }
     let mut calls = Messages::<FetchCall>::of(request.into_body(), REQUEST_BYTES_MAX);
     match calls.next().await? {
         Some(FetchCall { message: Some(Call::Request(request)) }) => Ok((request, Credits(calls))),
-        _ => Err(Status::invalid_argument("a call begins with what is wanted")),
+        _ => Err(Status::invalid_argument("a call must begin with a request")),
     }
 }
 
@@ -126,7 +128,7 @@ fn response(messages: mpsc::Receiver<Message>) -> http::Response<Body> {
 /// The body of an answer.
 struct Answer {
     messages: mpsc::Receiver<Message>,
-    /// Of the message that has been begun.
+    /// The block of the message that has been begun.
     block: Option<Bytes>,
     is_done: bool,
 }
@@ -164,7 +166,7 @@ impl http_body::Body for Answer {
     }
 }
 
-/// A message as it is sent: its beginning, and the block that it ends with, if it has one.
+/// A message as it is sent: its beginning, and the block at its end, if it has one.
 fn framed(message: Message) -> (Bytes, Option<Bytes>) {
     let mut head = BytesMut::with_capacity(PREFIX_BYTES + BLOCK_HEAD_BYTES);
     head.put_u8(0);
@@ -173,7 +175,7 @@ fn framed(message: Message) -> (Bytes, Option<Bytes>) {
             let bytes = 1 + length_delimiter_len(block.len()) + block.len();
             head.put_u32(bytes as u32);
             head.put_u8(BLOCK_TAG);
-            // Fails only where there is no room, and this grows.
+            // Fails only for want of room, and this buffer grows.
             let _ = encode_length_delimiter(block.len(), &mut head);
             (head.freeze(), Some(block))
         }
@@ -210,7 +212,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn messages_are_framed_as_protobuf_would(message in messages()) {
+        fn messages_are_framed_like_generated_ones(message in messages()) {
             let encoded = FetchMessage { message: Some(message.clone()) }.encode_to_vec();
             let (head, block) = framed(message);
             let sent = [head, block.unwrap_or_default()].concat();

@@ -1,4 +1,4 @@
-//! The two sides against each other and against the generated code: it is the same call on the
+//! ! The two sides against each other and against the generated code: the call is the same on the
 //! wire.
 
 use std::convert::Infallible;
@@ -32,7 +32,7 @@ use crate::testing::{IDENTITY, connect, leave_output};
 
 const PAIRS: u32 = 20_000;
 
-/// A server that has one output, of several blocks in partition 3, and a request for it.
+/// A server with one output, of several blocks in partition 3, and a request for it.
 fn server(folder: &std::path::Path) -> (FetchServer, FetchRequest) {
     let store = Arc::new(SegmentStore::new(folder.into(), 0));
     let pairs: Vec<_> = (0..PAIRS).map(|n| (n.to_be_bytes().to_vec(), vec![7; 50])).collect();
@@ -91,7 +91,7 @@ async fn refusals_have_their_code_and_message() {
 
 proptest! {
     #[test]
-    fn pieces_read_as_the_bytes_that_they_are_cut_from(
+    fn pieces_read_as_the_bytes_from_which_they_were_cut(
         pieces in vec(vec(any::<u8>(), 0..9), 0..9),
         steps in vec((0usize..20, any::<bool>()), 0..20),
     ) {
@@ -125,7 +125,7 @@ fn a_block_that_arrives_in_one_piece_is_not_copied() {
     assert_eq!(taken.as_ptr(), block.as_ptr());
 }
 
-/// As a server of processes in which several jobs run is asked by one of them.
+/// Behaves like the server of a process with several jobs, called by one of them.
 #[derive(Clone)]
 struct AskedBy(FetchServer, Caller);
 
@@ -149,7 +149,7 @@ impl Service<http::Request<Body>> for AskedBy {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_job_gets_no_outputs_of_another_one_from_the_process_that_has_both() {
+async fn a_job_gets_no_outputs_of_another_job_in_the_same_process() {
     let folder = tempfile::tempdir().unwrap();
     let (server, request) = server(folder.path());
     for (job, is_refused) in [(IDENTITY, false), (JobIdentity(IDENTITY.0 + 1), true)] {
