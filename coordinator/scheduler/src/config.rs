@@ -62,7 +62,7 @@ pub struct Config {
     /// How many ended jobs can still be seen, beside those of which something partial is left.
     pub ended_jobs_max: usize,
     /// So many tasks of a job are written to the journal together, when one of them has changed.
-    pub tasks_a_piece: NonZeroU32,
+    pub tasks_per_block: NonZeroU32,
     /// Varies the pauses before retries, so that tasks that failed together do not return together.
     pub seed: u64,
 }
@@ -92,7 +92,7 @@ impl Default for Config {
             starving_after: Duration::from_secs(600),
             ended_jobs_max: 1_000,
             // About 100 KB; a takeover reads 250 of them for a million tasks.
-            tasks_a_piece: const { NonZeroU32::new(4_096).unwrap() },
+            tasks_per_block: const { NonZeroU32::new(4_096).unwrap() },
             seed: 0,
         }
     }

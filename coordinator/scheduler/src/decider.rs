@@ -23,7 +23,7 @@ use serde::{Deserialize, Serialize};
 use crate::config::Config;
 use crate::effect::Effect;
 use crate::event::Event;
-use crate::job::stage::Piece;
+use crate::job::stage::CowBlock;
 use crate::journal::{
     Answer, Appender, Call, CallId, Content, Epoch, JournalError, Nonce, PartId, Recovered,
 };
@@ -76,7 +76,7 @@ pub trait Catalog: Clone {
 
 /// All that survives a coordinator.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct State<C> {
+pub struct JournaledState<C> {
     /// When it changed last.
     pub now: Time,
     /// What is decided.
@@ -102,20 +102,20 @@ pub enum Part<P> {
     /// The catalog's.
     Catalog(Arc<P>),
     /// The scheduler's.
-    Scheduler(Piece),
+    Scheduler(CowBlock),
 }
 
 /// What the journal of a decider with this catalog is asked for.
-type CallOf<C> = Call<Record<<C as Catalog>::Note>, State<C>, PartOf<C>>;
+type CallOf<C> = Call<Record<<C as Catalog>::Note>, JournaledState<C>, PartOf<C>>;
 type PartOf<C> = Part<<C as Catalog>::Part>;
-type AppenderOf<C> = Appender<Record<<C as Catalog>::Note>, State<C>, PartOf<C>>;
+type AppenderOf<C> = Appender<Record<<C as Catalog>::Note>, JournaledState<C>, PartOf<C>>;
 
 /// A journaled scheduler. It does nothing itself: its owner asks for calls and effects, carries
 /// them out, and answers.
 #[derive(Debug)]
 pub struct Decider<C: Catalog> {
-    state: State<C>,
-    appender: Appender<Record<C::Note>, State<C>, Part<C::Part>>,
+    state: JournaledState<C>,
+    appender: Appender<Record<C::Note>, JournaledState<C>, Part<C::Part>>,
     /// Effects that wait, with the number of the record that must be durable before.
     held: VecDeque<(u64, Effect)>,
     cut: Cut,
@@ -157,7 +157,7 @@ impl Default for Cut {
 impl<C: Catalog> Decider<C> {
     /// Goes on where the journal ends, or from the start with `new` when it is new.
     pub fn recover(
-        recovered: Recovered<Record<C::Note>, State<C>, PartOf<C>>,
+        recovered: Recovered<Record<C::Note>, JournaledState<C>, PartOf<C>>,
         config: Config,
         new: C,
     ) -> Self {
@@ -165,10 +165,10 @@ impl<C: Catalog> Decider<C> {
         let is_new = recovered.snapshot.is_none() && recovered.batches.is_empty();
         let mut state = match recovered.snapshot {
             Some(state) => Arc::unwrap_or_clone(state),
-            None => State::new(config.clone(), new),
+            None => JournaledState::new(config.clone(), new),
         };
-        let (catalogs, pieces) = separate(recovered.parts);
-        state.scheduler.take_pieces(&pieces);
+        let (catalogs, blocks) = separate(recovered.parts);
+        state.scheduler.take_blocks(&blocks);
         state.catalog.take_parts(&catalogs);
         // The state may be later than some of them: heartbeats move its time and leave no record,
         // and it may be that of a coordinator which was still writing it when these were made.
@@ -190,13 +190,13 @@ impl<C: Catalog> Decider<C> {
     /// Begins anew, with a journal that nobody could ever read: it is not written, and all is told
     /// at once.
     pub fn unshared(epoch: Epoch, nonce: Nonce, config: Config, new: C) -> Self {
-        let state = State::new(config.clone(), new);
+        let state = JournaledState::new(config.clone(), new);
         let mut decider = Self::of(state, Appender::unshared(epoch, nonce));
         decider.handle(Time::default(), Event::TookOver { config }, C::Note::default());
         decider
     }
 
-    fn of(state: State<C>, appender: AppenderOf<C>) -> Self {
+    fn of(state: JournaledState<C>, appender: AppenderOf<C>) -> Self {
         let (cut_at, cut) = (state.now, Cut::default());
         Self { state, appender, held: VecDeque::new(), cut, cut_at, cut_records: 0 }
     }
@@ -212,7 +212,7 @@ impl<C: Catalog> Decider<C> {
     }
 
     /// What is decided so far, durable or not.
-    pub fn state(&self) -> &State<C> {
+    pub fn state(&self) -> &JournaledState<C> {
         &self.state
     }
 
@@ -270,22 +270,22 @@ impl<C: Catalog> Decider<C> {
         &mut self,
         write: impl FnOnce(
             &mut AppenderOf<C>,
-            Arc<State<C>>,
+            Arc<JournaledState<C>>,
             BTreeSet<PartId>,
             Vec<(PartId, Arc<PartOf<C>>)>,
         ),
     ) {
-        let mut pieces = Vec::new();
-        self.state.scheduler.write_pieces(&mut |piece| {
+        let mut blocks = Vec::new();
+        self.state.scheduler.write_blocks(&mut |block| {
             let id = self.appender.name_part();
-            pieces.push((id, Arc::new(Part::Scheduler(piece))));
+            blocks.push((id, Arc::new(Part::Scheduler(block))));
             id
         });
         let mut named = BTreeSet::new();
         self.state.name_parts(&mut |part| {
             named.insert(part);
         });
-        write(&mut self.appender, Arc::new(self.state.clone()), named, pieces);
+        write(&mut self.appender, Arc::new(self.state.clone()), named, blocks);
         (self.cut_at, self.cut_records) = (self.state.now, self.appender.pushed());
     }
 
@@ -350,7 +350,7 @@ impl<C: Catalog> Decider<C> {
     pub fn answer(
         &mut self,
         id: CallId,
-        answer: Answer<Record<C::Note>, State<C>, PartOf<C>>,
+        answer: Answer<Record<C::Note>, JournaledState<C>, PartOf<C>>,
     ) -> Result<bool, JournalError> {
         let durable = self.appender.durable();
         let is_more = self.appender.answer(id, answer)?;
@@ -374,18 +374,18 @@ impl<C: Catalog> Decider<C> {
 /// The catalog's parts, and the scheduler's.
 fn separate<P>(
     parts: BTreeMap<PartId, Arc<Part<P>>>,
-) -> (BTreeMap<PartId, Arc<P>>, BTreeMap<PartId, Piece>) {
-    let (mut catalogs, mut pieces) = (BTreeMap::new(), BTreeMap::new());
+) -> (BTreeMap<PartId, Arc<P>>, BTreeMap<PartId, CowBlock>) {
+    let (mut catalogs, mut blocks) = (BTreeMap::new(), BTreeMap::new());
     for (id, part) in parts {
         match &*part {
             Part::Catalog(part) => drop(catalogs.insert(id, Arc::clone(part))),
-            Part::Scheduler(piece) => drop(pieces.insert(id, piece.clone())),
+            Part::Scheduler(block) => drop(blocks.insert(id, block.clone())),
         }
     }
-    (catalogs, pieces)
+    (catalogs, blocks)
 }
 
-impl<C: Catalog> State<C> {
+impl<C: Catalog> JournaledState<C> {
     fn new(config: Config, catalog: C) -> Self {
         Self { now: Time::default(), scheduler: Scheduler::new(config), catalog }
     }
@@ -399,7 +399,7 @@ impl<C: Catalog> State<C> {
     }
 }
 
-impl<C: Catalog> Content for State<C> {
+impl<C: Catalog> Content for JournaledState<C> {
     fn name_parts(&self, name: &mut dyn FnMut(PartId)) {
         self.scheduler.name_parts(name);
         self.catalog.name_parts(name);

@@ -10,7 +10,7 @@ use crate::job::{Job, Phase};
 use crate::placement::could_place;
 use crate::scheduler::Scheduler;
 use crate::time::Timer;
-use crate::worker::{Leaving, PACES, Pace, Workers};
+use crate::worker::{Leaving, SLOT_DEPTHS, SlotDepth, Workers};
 
 impl Scheduler {
     /// Checks all that must hold between two calls: queues, slots, timers and sums agree with the
@@ -47,10 +47,10 @@ impl Scheduler {
             assert_eq!(worker.running, attempts, "{id} runs what the tasks say");
             for stage in StageId::ALL {
                 let needs = PlatformNeeds::default();
-                for pace in PACES {
-                    let mut free = self.workers.free(stage, pace, &needs);
+                for depth in SLOT_DEPTHS {
+                    let mut free = self.workers.free(stage, depth, &needs);
                     let listed = free.any(|(free, _)| free == id);
-                    assert_eq!(listed, worker.takes(stage, pace), "slots of {id} for {stage}");
+                    assert_eq!(listed, worker.takes(stage, depth), "slots of {id} for {stage}");
                 }
             }
         }
@@ -95,7 +95,7 @@ impl Scheduler {
         for job in self.jobs.running() {
             let free = job
                 .placeable()
-                .is_some_and(|stage| could_place(job, stage, Pace::Usual, &self.workers));
+                .is_some_and(|stage| could_place(job, stage, SlotDepth::One, &self.workers));
             assert!(!free, "{} has a task queued while a slot is free", job.id);
         }
         for worker in self.workers.idle_draining() {
@@ -120,7 +120,7 @@ fn check_tasks(tasks: &Tasks, phase: Phase) {
         attempts += task.attempts;
         match &task.state {
             TaskState::Waiting => {}
-            TaskState::Queued => queue.insert(index, task.trouble().suspect),
+            TaskState::Queued => queue.insert(index, task.charges().suspect),
             TaskState::Running(race) => {
                 running += race.iter().count() as u32;
                 totals.count(&race.first);

@@ -49,8 +49,8 @@ mod membership;
 mod placement;
 mod quarantine;
 mod scheduler;
-mod step;
 mod time;
+mod transition;
 mod view;
 mod worker;
 
@@ -58,13 +58,13 @@ mod worker;
 mod tests;
 
 pub use config::Config;
-pub use decider::{Catalog, Decider, Part, Record, State};
+pub use decider::{Catalog, Decider, JournaledState, Part, Record};
 pub use effect::{Effect, JobFailure, MapOutputs, Outcome};
 pub use event::{
     AttemptProgress, AttemptStats, Event, Inventory, JobPlan, RequestId, SplitPlan, SubmissionId,
     Unpublished, WorkerOffer,
 };
-pub use job::stage::Piece;
+pub use job::stage::CowBlock;
 pub use scheduler::Scheduler;
 pub use time::{Clock, Time, Timer};
 pub use view::{JobState, JobView, SlowestTask, StageView, Waiting, WorkerView};

@@ -8,7 +8,7 @@ use windrow_model::{JobId, WorkerId};
 use crate::config::Config;
 use crate::effect::Effect;
 use crate::event::{AttemptProgress, Event};
-use crate::job::stage::Piece;
+use crate::job::stage::CowBlock;
 use crate::job::{Job, Jobs, publication};
 use crate::journal::PartId;
 use crate::membership::loss::lose_worker;
@@ -16,8 +16,8 @@ use crate::membership::{drain, session, takeover};
 use crate::placement::backup::{self, slow_attempts};
 use crate::placement::fill_slots;
 use crate::quarantine;
-use crate::step::Step;
 use crate::time::{Deadlines, Time, Timer};
+use crate::transition::Transition;
 use crate::view::{JobView, WorkerView};
 use crate::worker::{Worker, Workers};
 
@@ -71,10 +71,10 @@ impl Scheduler {
         let settles = !matches!(event, Event::Heartbeat { .. });
         let Self { config, jobs, workers, deadlines, turn, look_for_slow: _, now: _ } = self;
         let before = effects.len();
-        let mut step = Step { now, config, workers, deadlines, effects };
-        dispatch(jobs, event, &mut step);
+        let mut transition = Transition { now, config, workers, deadlines, effects };
+        dispatch(jobs, event, &mut transition);
         if settles {
-            follow_up(jobs, turn, &mut step);
+            follow_up(jobs, turn, &mut transition);
         }
         debug_assert!(
             *event != Event::Beat || effects.len() == before,
@@ -143,9 +143,9 @@ impl Scheduler {
     }
 
     /// Has written what has changed of splits and tasks since it was written last; `write` names
-    /// each piece.
-    pub(crate) fn write_pieces(&mut self, write: &mut dyn FnMut(Piece) -> PartId) {
-        self.jobs.running_mut().for_each(|job| job.write_pieces(write));
+    /// each block.
+    pub(crate) fn write_blocks(&mut self, write: &mut dyn FnMut(CowBlock) -> PartId) {
+        self.jobs.running_mut().for_each(|job| job.write_blocks(write));
     }
 
     /// Calls `name` with each part of the journal in which splits or tasks lie.
@@ -155,8 +155,8 @@ impl Scheduler {
 
     /// Takes splits and tasks from the parts that were read with the state, and forgets where they
     /// lay.
-    pub fn take_pieces(&mut self, parts: &BTreeMap<PartId, Piece>) {
-        self.jobs.running_mut().for_each(|job| job.take_pieces(parts));
+    pub fn take_blocks(&mut self, parts: &BTreeMap<PartId, CowBlock>) {
+        self.jobs.running_mut().for_each(|job| job.take_blocks(parts));
     }
 
     /// Tasks of all jobs that have not ended.
@@ -185,98 +185,104 @@ impl Scheduler {
 
 /// What follows from a transition for everybody: jobs wait for workers or not any more, slots are
 /// filled, and drained workers may go.
-fn follow_up(jobs: &mut Jobs, turn: &mut u64, step: &mut Step<'_>) {
-    quarantine::end_quarantines_if_nobody_is_left(step);
-    if step.workers.take_kinds_changed() {
-        jobs.look_for_workers(step);
+fn follow_up(jobs: &mut Jobs, turn: &mut u64, transition: &mut Transition<'_>) {
+    quarantine::lift_quarantines_if_all(transition);
+    if transition.workers.take_groups_changed() {
+        jobs.look_for_workers(transition);
     }
-    fill_slots(jobs, turn, step);
-    drain::let_go(jobs, step);
+    fill_slots(jobs, turn, transition);
+    drain::let_go(jobs, transition);
 }
 
-fn dispatch(jobs: &mut Jobs, event: &Event, step: &mut Step<'_>) {
-    if event.sender().is_some_and(|worker| !session::renew_lease(worker, step)) {
+fn dispatch(jobs: &mut Jobs, event: &Event, transition: &mut Transition<'_>) {
+    if event.sender().is_some_and(|worker| !session::renew_lease(worker, transition)) {
         // From a session that was given up: all that it did is lost already.
         return;
     }
     match *event {
         Event::Submit { request, submission, ref plan } => {
-            jobs.submit(request, submission, plan, step);
+            jobs.submit(request, submission, plan, transition);
         }
-        Event::Resubmit { request, submission } => jobs.resubmit(request, submission, step),
-        Event::Cancel { request, job } => jobs.cancel(request, job, step),
-        Event::WorkerJoined { request, ref offer } => session::join(request, offer.clone(), step),
+        Event::Resubmit { request, submission } => jobs.resubmit(request, submission, transition),
+        Event::Cancel { request, job } => jobs.cancel(request, job, transition),
+        Event::WorkerJoined { request, ref offer } => {
+            session::join(request, offer.clone(), transition)
+        }
         Event::WorkerReturned { request, worker, ref inventory } => {
-            session::resume(jobs, request, worker, inventory, step);
+            session::resume(jobs, request, worker, inventory, transition);
         }
         Event::WorkerDisconnected { worker, connection } => {
-            session::disconnect(worker, connection, step);
+            session::disconnect(worker, connection, transition);
         }
-        Event::WorkerLeft { worker, ref reason } => lose_worker(jobs, worker, reason, step),
-        Event::WorkerDraining { worker } => step.workers.drain(worker),
-        Event::Heartbeat { worker, ref running } => heartbeat(jobs, worker, running, step),
+        Event::WorkerLeft { worker, ref reason } => lose_worker(jobs, worker, reason, transition),
+        Event::WorkerDraining { worker } => transition.workers.drain(worker),
+        Event::Heartbeat { worker, ref running } => heartbeat(jobs, worker, running, transition),
         Event::AttemptDone { worker, attempt, ref stats } => {
             let job = jobs.get_mut(attempt.task.job);
             let won = job.is_some_and(|job| job.wins(attempt, worker));
-            step.effects.push(Effect::Noted { worker, attempt, won });
-            jobs.try_with(attempt.task.job, step, |job, step| {
-                job.attempt_done(worker, attempt, stats, step)
+            transition.effects.push(Effect::Noted { worker, attempt, won });
+            jobs.try_with(attempt.task.job, transition, |job, transition| {
+                job.attempt_done(worker, attempt, stats, transition)
             });
         }
         Event::AttemptFailed { worker, attempt, ref cause } => {
-            step.effects.push(Effect::Noted { worker, attempt, won: false });
-            jobs.try_with(attempt.task.job, step, |job, step| {
-                job.attempt_failed(worker, attempt, cause.clone(), step)
+            transition.effects.push(Effect::Noted { worker, attempt, won: false });
+            jobs.try_with(attempt.task.job, transition, |job, transition| {
+                job.attempt_failed(worker, attempt, cause.clone(), transition)
             });
         }
         Event::OutputsLost { worker, ref outputs } => {
-            jobs.try_each(step, |job, step| job.outputs_died(worker, outputs, step));
+            jobs.try_each(transition, |job, transition| {
+                job.outputs_died(worker, outputs, transition)
+            });
         }
         Event::Published { job, ref result } => {
-            publication::ended(jobs, job, result.clone(), step);
+            publication::ended(jobs, job, result.clone(), transition);
         }
-        Event::OutputLost { job, ref cause } => jobs.output_lost(job, cause.clone(), step),
+        Event::OutputLost { job, ref cause } => jobs.output_lost(job, cause.clone(), transition),
         Event::Elapsed { ref timers } => {
             for &timer in timers {
-                if step.deadlines.take(timer, step.now) {
-                    time_out(jobs, timer, step);
+                if transition.deadlines.take(timer, transition.now) {
+                    time_out(jobs, timer, transition);
                 }
             }
         }
         Event::BackUp { ref attempts } => {
             for &attempt in attempts {
-                backup::begin(jobs, attempt, step);
+                backup::begin(jobs, attempt, transition);
             }
         }
-        Event::CleanedUp { job } => jobs.settle(job, step),
-        Event::TookOver { .. } => takeover::begin(jobs, step),
+        Event::CleanedUp { job } => jobs.settle(job, transition),
+        Event::TookOver { .. } => takeover::begin(jobs, transition),
         Event::Beat => {}
     }
 }
 
-fn time_out(jobs: &mut Jobs, timer: Timer, step: &mut Step<'_>) {
+fn time_out(jobs: &mut Jobs, timer: Timer, transition: &mut Transition<'_>) {
     match timer {
         Timer::Lease(worker) => {
-            let away = step.workers.get(worker).is_some_and(Worker::is_away);
+            let away = transition.workers.get(worker).is_some_and(Worker::is_away);
             let reason = if away {
                 "its connection broke, and it did not come back".to_string()
             } else {
-                format!("silent for {:.0} s", step.config.lease.as_secs_f64())
+                format!("silent for {:.0} s", transition.config.lease.as_secs_f64())
             };
-            step.effects.push(Effect::EndSession { worker, reason: reason.clone() });
-            lose_worker(jobs, worker, &reason, step);
+            transition.effects.push(Effect::EndSession { worker, reason: reason.clone() });
+            lose_worker(jobs, worker, &reason, transition);
         }
         Timer::Stalled(attempt) => {
-            jobs.try_with(attempt.task.job, step, |job, step| job.attempt_stalled(attempt, step));
+            jobs.try_with(attempt.task.job, transition, |job, transition| {
+                job.attempt_stalled(attempt, transition)
+            });
         }
         Timer::Retry(task) => {
             if let Some(job) = jobs.get_mut(task.job) {
                 job.tasks_mut(task.stage).enqueue(task.index);
             }
         }
-        Timer::Quarantine(identity) => quarantine::quarantine_over(identity, step),
-        Timer::NoWorkers(job) => jobs.waited_for_workers(job, step),
-        Timer::Publish(job) => publication::again(jobs, job, step),
+        Timer::Quarantine(identity) => quarantine::quarantine_over(identity, transition),
+        Timer::NoWorkers(job) => jobs.waited_for_workers(job, transition),
+        Timer::Publish(job) => publication::again(jobs, job, transition),
         Timer::Avoided(job, worker) => {
             if let Some(job) = jobs.get_mut(job) {
                 job.avoidance.give_a_chance(worker);
@@ -286,12 +292,17 @@ fn time_out(jobs: &mut Jobs, timer: Timer, step: &mut Step<'_>) {
 }
 
 /// Attempts that the worker should not run (any more) are cancelled, again if need be.
-fn heartbeat(jobs: &mut Jobs, worker: WorkerId, running: &[AttemptProgress], step: &mut Step<'_>) {
+fn heartbeat(
+    jobs: &mut Jobs,
+    worker: WorkerId,
+    running: &[AttemptProgress],
+    transition: &mut Transition<'_>,
+) {
     for &progress in running {
         let attempt = progress.attempt;
         let job = jobs.get_mut(attempt.task.job);
-        if !job.is_some_and(|job| job.progress(worker, progress, step)) {
-            step.effects.push(Effect::CancelAttempt { worker, attempt });
+        if !job.is_some_and(|job| job.progress(worker, progress, transition)) {
+            transition.effects.push(Effect::CancelAttempt { worker, attempt });
         }
     }
 }

@@ -11,7 +11,8 @@ use windrow_jobs::{
 };
 use windrow_scheduler::journal::{Body, Epoch, Nonce, PartId, Recovered, Slot};
 use windrow_scheduler::{
-    Config, Decider, Event, JobPlan, Part, Record, RequestId, SplitPlan, State, SubmissionId, Time,
+    Config, Decider, Event, JobPlan, JournaledState, Part, Record, RequestId, SplitPlan,
+    SubmissionId, Time,
 };
 
 use super::catalog::{Catalog, JobRef, JobWork, Note};
@@ -24,7 +25,7 @@ use crate::plan::{ClusterSize, Plan};
 pub(crate) const JOURNAL: Target = Target {
     name: "journal",
     seeds,
-    check: fuzzing::check::<Record<Note>, State<Catalog>, Part<JobWork>>,
+    check: fuzzing::check::<Record<Note>, JournaledState<Catalog>, Part<JobWork>>,
     // A list may reserve memory for the number of elements that it claims to have, up to a
     // megabyte.
     heap: HeapBound { fixed: 16 << 20, times: 1 << 10 },
@@ -51,11 +52,13 @@ fn seeds() -> Vec<Vec<u8>> {
     seeds
 }
 
-fn encode(body: Body<Record<Note>, State<Catalog>, Part<JobWork>>) -> Vec<u8> {
+fn encode(body: Body<Record<Note>, JournaledState<Catalog>, Part<JobWork>>) -> Vec<u8> {
     fuzzing::encode(body)
 }
 
-fn records_of(records: Vec<Record<Note>>) -> Body<Record<Note>, State<Catalog>, Part<JobWork>> {
+fn records_of(
+    records: Vec<Record<Note>>,
+) -> Body<Record<Note>, JournaledState<Catalog>, Part<JobWork>> {
     Body::Records { holds: Slot(0), records: Arc::new(records) }
 }
 

@@ -54,7 +54,7 @@ use tokio::sync::oneshot;
 use windrow_jobs::JobId;
 use windrow_scheduler::journal::PartId;
 use windrow_scheduler::{
-    Clock, Decider, Event, Part, Record, RequestId, Scheduler, State, SubmissionId, Time,
+    Clock, Decider, Event, JournaledState, Part, Record, RequestId, Scheduler, SubmissionId, Time,
 };
 
 use crate::journal::WriteTotals;
@@ -89,7 +89,7 @@ use workers::JoinReply;
 /// The types of the journal: a record of one event, the state, and a part that is too large for
 /// both.
 pub(crate) type DriverRecord = Record<Note>;
-pub(crate) type DriverState = State<Catalog>;
+pub(crate) type DriverState = JournaledState<Catalog>;
 pub(crate) type DriverPart = Part<JobWork>;
 
 /// A caller that waits for the scheduler's answer.

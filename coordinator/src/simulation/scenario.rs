@@ -102,7 +102,7 @@ impl Scenario {
             ended_jobs_max: if rng.chance(300) { rng.between(1, 3) as usize } else { 1_000 },
             seed: rng.next(),
             quick_task: rng.millis(0, 3_000),
-            tasks_a_piece: NonZeroU32::MIN.saturating_add(rng.between(0, 5) as u32),
+            tasks_per_block: NonZeroU32::MIN.saturating_add(rng.between(0, 5) as u32),
             ..Config::default()
         };
         // Now and then, it is larger.

@@ -1,16 +1,16 @@
-//! Whether reducers have read what the maps wrote.
+//! Checks that reducers have read what the maps wrote.
 //!
-//! A map's output may be lost after some reducers have read it, and is then made anew. As long as
-//! maps are deterministic, nobody can tell the difference. Where one is not, some reducers would
-//! have read its first output and others its second, and a pair could be missed or counted twice.
-//! The digest of what a map wrote, which is kept for as long as the job runs, tells; then all
-//! reducers that have read anything older are run again.
+//! A map's output may be lost after some reducers have read it, and is then made again. As long as
+//! the map is deterministic, that makes no difference. If it is not, some reducers would have read
+//! its first output and others its second, and a pair could be missed or counted twice. The digest
+//! of what a map wrote, kept as long as the job runs, detects that; all reducers that have read an
+//! older output then run again.
 //!
-//! A map with a combiner that had to write before it had combined all writes other pairs each time,
-//! out of the same ones. So where that has happened, what its mapper has emitted is compared
-//! instead, by its keys.
+//! A map with a combiner that spills before it has combined all pairs writes other pairs each time,
+//! though from the same input. In that case, the keys that its mapper has emitted are compared
+//! instead.
 //!
-//! At the end, what all winning reducers have read must be what all winning maps wrote, pair for
+//! At the end, what all winning reducers have read must equal what all winning maps wrote, pair for
 //! pair.
 
 use serde::{Deserialize, Serialize};
@@ -20,10 +20,9 @@ use crate::effect::JobFailure;
 use crate::event::AttemptStats;
 use crate::job::stage::{Task, TaskState};
 use crate::job::{Job, JobResult};
-use crate::step::Step;
+use crate::transition::Transition;
 
-/// What an attempt at a map task has written for the shuffle, or one at a reduce task has read of
-/// it.
+/// What a map attempt has written for the shuffle, or what a reduce attempt has read of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct ShuffleDigest {
     audit: Audit,
@@ -31,12 +30,12 @@ pub(crate) struct ShuffleDigest {
 }
 
 impl ShuffleDigest {
-    /// As the attempt says.
+    /// The digest that the attempt reports.
     pub(crate) fn of(stats: &AttemptStats) -> Self {
         Self { audit: stats.audit, emitted: stats.emitted }
     }
 
-    /// Whether it says the same as what another attempt at the task has written.
+    /// Whether another attempt at the task has written the same.
     fn means_the_same(self, other: Self) -> bool {
         match (self.emitted, other.emitted) {
             (Some(ours), Some(theirs)) if ours.is_partial || theirs.is_partial => {
@@ -48,29 +47,28 @@ impl ShuffleDigest {
 }
 
 impl Job {
-    /// A map has won. If it had won before, and has written something else now, reducers that may
-    /// have read that are run again.
+    /// Compares a map's new output with its former one. If they differ, reducers that may have read
+    /// the former one run again.
     pub(crate) fn compare_with_former(
         &mut self,
         map: u32,
         former: Option<ShuffleDigest>,
         written: ShuffleDigest,
-        step: &mut Step<'_>,
+        transition: &mut Transition<'_>,
     ) {
         let Some(former) = former else { return };
         if !former.means_the_same(written) {
             self.nondeterministic.get_or_insert(map);
             self.mixed_outputs = false;
             for index in 0..self.reduce.len() {
-                self.redo_if_older(index, step);
+                self.redo_if_older(index, transition);
             }
         } else if former.audit != written.audit {
             self.mixed_outputs |= self.reduce.iter().any(|task| self.has_read_older(task));
         }
     }
 
-    /// Whether it has read, or may have read, another version of the map outputs than that in
-    /// force.
+    /// Whether a reducer has read, or may have read, an outdated version of the map outputs.
     fn has_read_older(&self, reduce: &Task) -> bool {
         let newest = match &reduce.state {
             TaskState::Running(race) => race.iter().map(|running| running.outputs_version).max(),
@@ -79,7 +77,7 @@ impl Job {
         };
         debug_assert!(
             newest.is_none_or(|newest| newest <= self.outputs_version),
-            "nobody reads outputs that are still to be made"
+            "no reducer is ahead of the current version"
         );
         match &reduce.state {
             TaskState::Running(race) => {
@@ -90,10 +88,13 @@ impl Job {
         }
     }
 
-    /// Runs a reduce again that has read, or may have read, another version of the map outputs than
-    /// that in force. Nobody is to blame.
-    fn redo_if_older(&mut self, index: u32, step: &mut Step<'_>) {
-        debug_assert!(self.nondeterministic.is_some(), "else what was read is as good as what is");
+    /// Runs a reduce again that has read, or may have read, an outdated version of the map outputs.
+    /// The task is charged with nothing.
+    fn redo_if_older(&mut self, index: u32, transition: &mut Transition<'_>) {
+        debug_assert!(
+            self.nondeterministic.is_some(),
+            "a reduce runs again only after a map has differed"
+        );
         let task = self.reduce.id(index);
         let version = self.outputs_version;
         match &self.reduce.task(index).state {
@@ -104,7 +105,7 @@ impl Job {
                     .map(|running| AttemptId { task, number: running.number })
                     .collect();
                 for attempt in older {
-                    self.give_up(attempt, step);
+                    self.give_up(attempt, transition);
                     self.reduce.overtaken += 1;
                 }
                 self.reduce.enqueue_if_waiting(index);
@@ -119,10 +120,10 @@ impl Job {
         }
     }
 
-    /// Fails the job if the winning reducers have not read what the winning maps wrote. Where
-    /// reducers have read different outputs of one map (`mixed_outputs`), the sums differ although
-    /// nothing was lost, and say nothing: each reducer has compared what it read with the output
-    /// from which it read.
+    /// Fails the job if the winning reducers have not read what the winning maps wrote. If reducers
+    /// have read different outputs of one map (`mixed_outputs`), the sums differ although nothing
+    /// was lost, so they are not compared: each reducer has checked what it read against the output
+    /// it came from.
     pub(crate) fn check_conservation(&self) -> JobResult {
         if self.is_map_only() || self.mixed_outputs {
             return Ok(());
@@ -132,10 +133,10 @@ impl Job {
             audits.for_each(|audit| sum.merge(audit));
             sum
         };
-        // Of the maps' tasks, not of their winners: one that is being run again may have been read
-        // before it was lost.
+        // Sums over the tasks, not over their winners: the output of a map that is running again
+        // may have been read before it was lost.
         let written = sum(&mut self.map.iter().filter_map(|task| Some(task.written?.audit)));
-        debug_assert!(self.reduce.all_done(), "what is read is known when all have read it");
+        debug_assert!(self.reduce.all_done(), "the sum is known when all reducers are done");
         let read = sum(&mut self.reduce.iter().filter_map(|task| Some(task.written?.audit)));
         if read == written { Ok(()) } else { Err(Box::new(JobFailure::Audit { written, read })) }
     }

@@ -1,8 +1,8 @@
-//! How many bad records a job may skip.
+//! The budget of bad records that a job may skip.
 //!
-//! Winners alone count, so that a task that is run twice does not pay twice. A budget that is a
-//! count holds for the whole job, and is looked at with each winner; one that is a share is looked
-//! at when a stage is done, for only then is it known of how many.
+//! Only winners count, so that a task that runs twice is not counted twice. A budget that is a
+//! count applies to the whole job, and is checked with each winner. A budget that is a share is
+//! checked when a stage is done, since only then the number of its records is known.
 
 use windrow_model::{BadRecordBudget, FailureCause, StageId};
 
@@ -16,14 +16,14 @@ impl Job {
         map.skipped_records.saturating_add(reduce.skipped_records)
     }
 
-    /// Fails the job if its winners have skipped too much. `example` is what the last of them has
-    /// met in `stage`.
+    /// Fails the job if its winners have skipped more than the budget. `example` is a failure that
+    /// the latest of them has met in `stage`.
     pub(crate) fn check_bad_records(
         &self,
         stage: StageId,
         example: Option<&FailureCause>,
     ) -> JobResult {
-        // Workers skip nothing unless they are told to.
+        // Without a budget, workers skip nothing.
         let Some(budget) = self.plan.skip_bad_records else { return Ok(()) };
         let totals = &self.tasks(stage).totals;
         let (skipped, of) = match budget {
@@ -36,12 +36,12 @@ impl Job {
         if budget.covers(skipped, of.unwrap_or_default()) {
             return Ok(());
         }
-        debug_assert!(skipped > 0, "every budget covers nothing");
+        debug_assert!(skipped > 0, "every budget covers zero records");
         let example = example.or(self.tasks(stage).skipped_example.as_deref()).cloned();
         Err(Box::new(JobFailure::BadRecords { skipped, of, budget, example }))
     }
 
-    /// Fails the job if an attempt has stopped because it skipped too much all by itself.
+    /// Fails the job if one attempt has exceeded the budget by itself.
     pub(crate) fn check_attempt_alone(&self, cause: &FailureCause) -> JobResult {
         let (Some(budget), FailureCause::BadRecords { skipped, place, message }) =
             (self.plan.skip_bad_records, cause)

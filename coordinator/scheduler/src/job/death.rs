@@ -1,4 +1,5 @@
-//! Processes that die while they run user code: who is to blame, and what is left out for it.
+//! Processes that die while they run user code: which task is at fault, and which record is left
+//! out.
 //!
 //! ```text
 //!                     died, others ran beside it              succeeded
@@ -10,40 +11,39 @@
 //!                                                    +--+ left out from then on
 //! ```
 //!
-//! Where somebody else may have killed the process, or it ran out of memory, the record that it had
-//! come to is only under suspicion. The record is poison when the next process dies at the same
-//! place.
+//! If another attempt may have killed the process, or it ran out of memory, the record that it had
+//! reached is only suspected. It is poison when the next process dies at the same record.
 //!
-//! When a process dies, all that ran in it is suspect, and runs alone from then on, each in a
-//! process of its own. So the culprit is found, and the innocent do not pay: a death in company
-//! accuses nobody, and counts against a cap of its own. It says nothing against the machine either.
+//! When a process dies, all attempts in it become suspects, and run alone from then on, each in a
+//! process of its own. That finds the culprit at no cost to the others: a death in company accuses
+//! no task, and counts against a limit of its own. It counts nothing against the machine either.
 //!
-//! Poison is not counted as skipped here: the attempt that leaves it out counts it, like every bad
-//! record.
+//! Poison is not counted as skipped here: the attempt that leaves it out counts it, as with every
+//! bad record.
 
 use windrow_model::{AttemptId, BadRecord, BadRecordBudget, FailureCause, RecordPlace, TaskId};
 
 use crate::effect::JobFailure;
-use crate::job::blame::Trouble;
+use crate::job::blame::Charges;
 use crate::job::stage::TaskState;
 use crate::job::{Job, JobResult};
-use crate::step::Step;
+use crate::transition::Transition;
 
-/// Whom a failure is charged to.
+/// What a failure is charged to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Blame {
-    /// One record, or group, which is left out by the next attempt.
+    /// One record or group, which the next attempt leaves out.
     Record,
-    /// Whatever the cause says.
+    /// The task or the machine, as the cause says.
     Cause,
 }
 
-impl Trouble {
-    /// Puts this place under suspicion, for which the task is charged; or finds that it was
-    /// already, and gives that back. Returns whether the suspicion is confirmed.
+impl Charges {
+    /// Suspects this record and charges the task, or, if it was suspected already, takes that
+    /// charge back. Returns whether the suspicion is confirmed.
     fn suspect_place(&mut self, place: &RecordPlace) -> bool {
         let is_confirmed = self.suspected_place.as_ref() == Some(place);
-        debug_assert!(self.suspect, "a place is suspected because its task has killed a process");
+        debug_assert!(self.suspect, "a record is suspected after its task's process has died");
         if is_confirmed {
             self.failures = self.failures.saturating_sub(1);
         } else {
@@ -54,56 +54,68 @@ impl Trouble {
 }
 
 impl Job {
-    /// Draws the conclusions from a cause that says that the attempt's process has died, if it says
-    /// so.
+    /// Draws the conclusions from a death of the attempt's process, if the cause is one.
     pub(crate) fn note_death(
         &mut self,
         attempt: AttemptId,
         cause: &FailureCause,
-        step: &Step<'_>,
+        transition: &Transition<'_>,
     ) -> JobResult<Blame> {
         let Some(alone) = cause.died_alone() else { return Ok(Blame::Cause) };
         let may_skip = alone && self.plan.skip_bad_records.is_some();
         let poison = may_skip.then(|| BadRecord::of_death(cause)).flatten();
         let task = self.tasks_mut(attempt.task.stage).task_mut(attempt.task.index);
-        let trouble = task.trouble_mut();
-        trouble.suspect = true;
-        debug_assert!(poison.is_none() || alone, "in company, nobody knows whose record it was");
+        let charges = task.charges_mut();
+        charges.suspect = true;
+        debug_assert!(
+            poison.is_none() || alone,
+            "in a shared process, the record at fault is unknown"
+        );
         match poison {
-            // One that it was told to leave out is not to blame again.
-            Some(poison) if !trouble.poison.iter().any(|known| known.place == poison.place) => {
-                if !cause.is_own_doing() && !trouble.suspect_place(&poison.place) {
+            // A record that it was told to leave out is not at fault again.
+            Some(poison) if !charges.poison.iter().any(|known| known.place == poison.place) => {
+                if !cause.is_own_doing() && !charges.suspect_place(&poison.place) {
                     return Ok(Blame::Cause);
                 }
-                trouble.poison.push(poison);
-                self.check_poison(attempt, cause, step)?;
+                charges.poison.push(poison);
+                self.check_poison(attempt, cause, transition)?;
                 Ok(Blame::Record)
             }
             _ => Ok(Blame::Cause),
         }
     }
 
-    /// Has a task tried again without its poison. Another attempt of it would die of that, too.
-    pub(crate) fn try_without(&mut self, task: TaskId, step: &mut Step<'_>) {
+    /// Retries a task without its poison. Its other attempt, if there is one, is stopped: it would
+    /// die of the same record.
+    pub(crate) fn try_without(&mut self, task: TaskId, transition: &mut Transition<'_>) {
         let tasks = self.tasks_mut(task.stage);
         if let TaskState::Running(race) = &tasks.task(task.index).state {
-            debug_assert!(race.backup.is_none(), "one of the two has just died");
+            debug_assert!(race.backup.is_none(), "one of the two attempts has just died");
             let number = race.first.number;
             tasks.overtaken += 1;
-            self.give_up(AttemptId { task, number }, step);
+            self.give_up(AttemptId { task, number }, transition);
         }
         self.tasks_mut(task.stage).enqueue(task.index);
     }
 
-    /// Fails the job if this task alone has more poison than the job may skip, or than is worth the
-    /// processes that it takes to find it.
-    fn check_poison(&self, attempt: AttemptId, cause: &FailureCause, step: &Step<'_>) -> JobResult {
+    /// Fails the job if this task alone has more poison than the job may skip, or than is worth a
+    /// process each to find.
+    fn check_poison(
+        &self,
+        attempt: AttemptId,
+        cause: &FailureCause,
+        transition: &Transition<'_>,
+    ) -> JobResult {
         let records =
-            self.tasks(attempt.task.stage).task(attempt.task.index).trouble().poison.len() as u32;
-        debug_assert!(records > 0, "some was just found");
-        debug_assert!(self.plan.skip_bad_records.is_some(), "else nothing may be left out");
+            self.tasks(attempt.task.stage).task(attempt.task.index).charges().poison.len() as u32;
+        debug_assert!(records > 0, "a poison record was just found");
+        debug_assert!(
+            self.plan.skip_bad_records.is_some(),
+            "records are left out only if the job may skip them"
+        );
         if let Some(budget @ BadRecordBudget::Records(_)) = self.plan.skip_bad_records {
-            // The task has not won, so that its poison is not among what winners have skipped.
+            // The task has not won, so its poison is not yet counted with what winners have
+            // skipped.
             let skipped = self.skipped_records().saturating_add(u64::from(records));
             if !budget.covers(skipped, 0) {
                 let example = Some(cause.clone());
@@ -115,7 +127,7 @@ impl Job {
                 }));
             }
         }
-        if records > step.config.poison_max {
+        if records > transition.config.poison_max {
             let (task, cause) = (attempt.task, cause.clone());
             return Err(Box::new(JobFailure::Poison { task, records, cause }));
         }

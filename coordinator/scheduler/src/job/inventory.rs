@@ -1,4 +1,4 @@
-//! What a worker that returns has kept of a job, compared with what it should have.
+//! Compares what a returning worker has kept of a job with what it should have.
 
 use std::collections::BTreeSet;
 
@@ -8,41 +8,42 @@ use super::attempt::Again;
 use super::stage::TaskState;
 use super::{Job, JobResult};
 use crate::event::Inventory;
-use crate::step::Step;
+use crate::transition::Transition;
 
 impl Job {
-    /// Compares what a returning worker has of this job with what it should have.
+    /// Compares what a returning worker has of this job with what it should have: missing outputs
+    /// are lost, unknown attempts are assigned again.
     pub(crate) fn compare(
         &mut self,
         worker: WorkerId,
         inventory: &Inventory,
-        step: &mut Step<'_>,
+        transition: &mut Transition<'_>,
     ) -> JobResult {
         let cause = FailureCause::WorkerLost {
             worker,
-            reason: "it came back without what it had".to_string(),
+            reason: "it came back without its outputs or attempts".to_string(),
         };
         let missing = self.missing_outputs(worker, inventory);
         if let Some(holder) = self.holders.get_mut(&worker) {
             holder.lose(&missing);
         }
         if self.needs_map_outputs() {
-            self.outputs_lost(&missing, &cause, None, step)?;
+            self.outputs_lost(&missing, &cause, None, transition)?;
         }
-        for attempt in self.unknown_to(worker, inventory, step) {
+        for attempt in self.unknown_to(worker, inventory, transition) {
             if attempt.task.stage == StageId::REDUCE && !self.map.all_done() {
-                // There is nothing that it could be told to read.
-                self.stop(attempt, step);
+                // The map outputs that it would read are not complete.
+                self.stop(attempt, transition);
                 self.tasks_mut(attempt.task.stage).lost += 1;
-                self.retry(attempt, cause.clone(), None, Again::Now, step)?;
+                self.retry(attempt, cause.clone(), None, Again::Now, transition)?;
             } else {
-                self.assign(attempt, worker, step);
+                self.assign(attempt, worker, transition);
             }
         }
         Ok(())
     }
 
-    /// Maps whose winner's output the worker should have, and has not.
+    /// Maps whose winner's output is missing on the worker.
     fn missing_outputs(&self, worker: WorkerId, inventory: &Inventory) -> BTreeSet<u32> {
         let Some(holder) = self.holders.get(&worker) else { return BTreeSet::new() };
         let has = |&index: &u32| match &self.map.task(index).state {
@@ -52,21 +53,21 @@ impl Job {
                 inventory.outputs.contains(&attempt)
             }
             _ => {
-                debug_assert!(false, "what is listed at a holder is a winner's output");
+                debug_assert!(false, "a holder lists winners' outputs");
                 false
             }
         };
         holder.outputs().iter().copied().filter(|index| !has(index)).collect()
     }
 
-    /// Attempts that should run on the worker, and of which it knows nothing.
+    /// Attempts that should run on the worker and are unknown to it.
     fn unknown_to(
         &self,
         worker: WorkerId,
         inventory: &Inventory,
-        step: &Step<'_>,
+        transition: &Transition<'_>,
     ) -> Vec<AttemptId> {
-        let Some(there) = step.workers.get(worker) else { return Vec::new() };
+        let Some(there) = transition.workers.get(worker) else { return Vec::new() };
         let known = |attempt: &AttemptId| {
             inventory.running.contains(attempt) || inventory.unanswered.contains(attempt)
         };

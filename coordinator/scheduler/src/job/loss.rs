@@ -1,19 +1,19 @@
-//! Losing: a worker with all that it ran and held, some map outputs that it held, or one that can't
-//! be fetched any more.
+//! Losses: a worker with its attempts and outputs, map outputs of a process that died, or a map
+//! output that cannot be fetched any more.
 //!
 //! ```text
 //!  worker left -----+                  +--> its running attempts: tasks queued again
 //!                   +--> lose_worker --+--> its map outputs, where a reducer may still need them:
 //!  lease ran out ---+                  |    map tasks queued again;
 //!                                      |    reducers wait until all maps are done
-//!                                      +--> the last of its kind: the clocks of jobs start
-//!                                           that nobody else can run
-//!  a process died with them -> outputs_died --> those still in force are lost
-//!  reducer could not fetch --> fetch_failed --> passing fault, stale report,
+//!                                      +--> the last of its platform: the clocks of jobs
+//!                                           start that no other worker can run
+//!  a process died with them -> outputs_died --> the current ones are lost
+//!  reducer could not fetch --> fetch_failed --> transient fault, stale report,
 //!                                               or: that output is lost
 //! ```
 //!
-//! Reducers that run go on: they may have read what was lost already. If not, their fetch fails.
+//! Running reducers go on: they may have read the lost output already. If not, their fetch fails.
 
 use std::collections::BTreeSet;
 
@@ -24,46 +24,46 @@ use crate::job::attempt::Again;
 use crate::job::retry::charge_output;
 use crate::job::{Job, JobResult};
 use crate::quarantine;
-use crate::step::Step;
+use crate::transition::Transition;
 
 impl Job {
-    /// All that a worker ran and held of this job was lost with it.
+    /// Handles the loss of a worker with all that it ran and held of this job.
     pub(crate) fn worker_lost(
         &mut self,
         worker: WorkerId,
         attempts: &[AttemptId],
         cause: &FailureCause,
-        step: &mut Step<'_>,
+        transition: &mut Transition<'_>,
     ) -> JobResult {
-        // All that is gone is written off before any of it is judged: should the job end by it,
-        // nothing must be sent to the lost worker any more.
+        // Everything is removed before any loss is judged: if one of them ends the job, nothing may
+        // be sent to the lost worker any more.
         let holder = self.holders.remove(&worker).unwrap_or_default();
-        self.forgive(worker, step);
+        self.forgive(worker, transition);
         for &attempt in attempts {
-            let stopped_on = self.stop(attempt, step);
-            debug_assert_eq!(stopped_on, Some(worker), "a worker runs what its job says");
+            let stopped_on = self.stop(attempt, transition);
+            debug_assert_eq!(stopped_on, Some(worker), "the attempt ran on the lost worker");
             self.tasks_mut(attempt.task.stage).lost += 1;
         }
         for &attempt in attempts {
-            self.retry(attempt, cause.clone(), None, Again::Now, step)?;
+            self.retry(attempt, cause.clone(), None, Again::Now, transition)?;
         }
         debug_assert!(
             !self.holders.contains_key(&worker) && !self.avoidance.avoided().contains(&worker),
-            "a job keeps nothing of who is gone"
+            "a job keeps nothing about a lost worker"
         );
         if self.needs_map_outputs() {
-            self.outputs_lost(holder.outputs(), cause, None, step)?;
+            self.outputs_lost(holder.outputs(), cause, None, transition)?;
         }
         Ok(())
     }
 
-    /// A worker lives, but the process died in whose memory these outputs were. Those that are not
-    /// in force any more, or that another attempt made, don't matter.
+    /// Handles the death of a process that held these outputs, on a worker that lives on. Outputs
+    /// that were replaced already, or that belong to another attempt, don't matter.
     pub(crate) fn outputs_died(
         &mut self,
         worker: WorkerId,
         outputs: &[AttemptId],
-        step: &mut Step<'_>,
+        transition: &mut Transition<'_>,
     ) -> JobResult {
         if !self.needs_map_outputs() {
             return Ok(());
@@ -76,66 +76,72 @@ impl Job {
             }
         }
         if let Some(holder) = self.holders.get_mut(&worker) {
-            debug_assert!(lost.is_subset(holder.outputs()), "a winner's output is at its holder");
+            debug_assert!(
+                lost.is_subset(holder.outputs()),
+                "a winner's output is listed at its holder"
+            );
             holder.lose(&lost);
         }
         let reason = "the process that held the output died".to_string();
-        self.outputs_lost(&lost, &FailureCause::WorkerLost { worker, reason }, None, step)
+        self.outputs_lost(&lost, &FailureCause::WorkerLost { worker, reason }, None, transition)
     }
 
-    /// A reducer could not fetch a map output. If that is still the output in force, it is given up
-    /// when reports add up; the first may be a passing fault.
+    /// Handles a failed fetch of a map output. The current output is given up when reports add up;
+    /// the first may be a transient fault.
     pub(crate) fn fetch_failed(
         &mut self,
         reader: WorkerId,
         cause: &FailureCause,
-        step: &mut Step<'_>,
+        transition: &mut Transition<'_>,
     ) -> JobResult<Again> {
         let &FailureCause::FetchFailed { map_task, map_attempt, worker, .. } = cause else {
             return Ok(Again::AfterPause);
         };
         let output = self.map.get_mut(map_task).and_then(|t| t.winner_mut(map_attempt, worker));
         let Some(output) = output else {
-            // Stale: it was lost in the meantime, and the next attempt reads its successor.
+            // Stale: the output was lost in the meantime, and the next attempt reads its successor.
             return Ok(Again::Now);
         };
         output.fetch_reports += 1;
         let output_reports = output.fetch_reports;
-        debug_assert!(step.workers.get(worker).is_some(), "what was lost with its holder is stale");
+        debug_assert!(
+            transition.workers.get(worker).is_some(),
+            "a report about a lost holder is stale"
+        );
 
         let holder = self.holders.entry(worker).or_default();
         holder.complain(reader, self.reduce.won);
         let is_sure = holder.is_surely_at_fault();
-        let lost = if holder.complaints() >= step.config.holder_reports_max {
+        let lost = if holder.complaints() >= transition.config.holder_reports_max {
             holder.lose_all()
-        } else if output_reports >= step.config.output_reports_max {
+        } else if output_reports >= transition.config.output_reports_max {
             let lost = BTreeSet::from([map_task]);
             holder.lose(&lost);
             lost
         } else {
             return Ok(Again::AfterPause);
         };
-        debug_assert!(lost.contains(&map_task), "a winner's output is among its holder's");
-        quarantine::unreadable(worker, self.id, step);
+        debug_assert!(lost.contains(&map_task), "a winner's output is listed at its holder");
+        quarantine::unreadable(worker, self.id, transition);
         for &index in lost.iter().filter(|_| is_sure) {
-            self.hold_against(worker, self.map.id(index), step);
+            self.hold_against(worker, self.map.id(index), transition);
         }
-        self.outputs_lost(&lost, cause, Some(worker), step)?;
+        self.outputs_lost(&lost, cause, Some(worker), transition)?;
         Ok(Again::Now)
     }
 
-    /// The outputs of these map tasks can't be read any more: the tasks are done once more.
+    /// Runs map tasks again whose outputs cannot be read any more.
     pub(crate) fn outputs_lost(
         &mut self,
         lost: &BTreeSet<u32>,
         cause: &FailureCause,
         avoid: Option<WorkerId>,
-        step: &mut Step<'_>,
+        transition: &mut Transition<'_>,
     ) -> JobResult {
         if lost.is_empty() {
             return Ok(());
         }
-        debug_assert!(self.needs_map_outputs(), "what nobody will read is not made again");
+        debug_assert!(self.needs_map_outputs(), "map outputs are made again only for reducers");
         let version = self.outputs_version;
         for &index in lost {
             if let Some(winner) = self.map.lose(index) {
@@ -143,27 +149,27 @@ impl Job {
             }
         }
         self.forget_map_outputs();
-        debug_assert!(version < self.outputs_version, "reducers that run are told by the version");
+        debug_assert!(version < self.outputs_version, "a new version tells running reducers");
         for &index in lost {
-            self.redo(index, cause, avoid, step)?;
+            self.redo(index, cause, avoid, transition)?;
         }
-        debug_assert!(!self.map.all_done(), "reducers wait for what was lost");
+        debug_assert!(!self.map.all_done(), "reducers wait for the lost outputs");
         Ok(())
     }
 
-    /// Has a map done once more whose output is lost, unless that has happened too often: then the
-    /// job fails.
+    /// Runs one map task again whose output is lost, or fails the job if that has happened too
+    /// often.
     fn redo(
         &mut self,
         index: u32,
         cause: &FailureCause,
         avoid: Option<WorkerId>,
-        step: &mut Step<'_>,
+        transition: &mut Transition<'_>,
     ) -> JobResult {
         let (id, progress) = (self.map.id(index), self.progress_made());
         let task = self.map.task_mut(index);
-        avoid.into_iter().for_each(|worker| task.trouble_mut().failed_on.add(worker));
-        if !charge_output(task, cause, progress, step.config) {
+        avoid.into_iter().for_each(|worker| task.charges_mut().failed_on.add(worker));
+        if !charge_output(task, cause, progress, transition.config) {
             let (attempts, cause) = (task.attempts, cause.clone());
             return Err(Box::new(JobFailure::Task { task: id, attempts, cause }));
         }

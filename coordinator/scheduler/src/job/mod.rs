@@ -1,4 +1,4 @@
-//! One job that has not ended: its tasks, its phase, and who holds what of it.
+//! One job that has not ended: its tasks, its phase, and which workers hold outputs of it.
 
 pub(crate) mod attempt;
 mod audit;
@@ -32,61 +32,61 @@ use crate::event::{JobPlan, SplitPlan, SubmissionId};
 use crate::job::blame::{Avoidance, Progress};
 use crate::job::outputs::Holder;
 use crate::job::publication::FailedPublication;
-use crate::job::stage::{Piece, Pieces, Tasks, pace_of};
+use crate::job::stage::{CowBlock, CowList, Tasks, slot_depth_of};
 use crate::job::tally::Tally;
 use crate::journal::PartId;
-use crate::step::Step;
 use crate::time::Time;
+use crate::transition::Transition;
 use crate::view::SlowestTask;
-use crate::worker::Pace;
+use crate::worker::SlotDepth;
 
 /// A job that runs or is being published.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Job {
-    /// Its name.
+    /// Its id.
     pub(crate) id: JobId,
-    /// As its submitter has named it.
+    /// The submitter's name for it.
     pub(crate) submission: SubmissionId,
-    /// What was asked for, without the splits.
+    /// The plan, without the splits.
     pub(crate) plan: JobPlan,
     /// One for each map task.
-    pub(crate) splits: Pieces<SplitPlan>,
+    pub(crate) splits: CowList<SplitPlan>,
     /// Size of all splits.
     pub(crate) input_bytes: u64,
-    /// How far it is.
+    /// Where the job stands.
     pub(crate) phase: Phase,
-    /// One task a split.
+    /// One task per split.
     pub(crate) map: Tasks,
-    /// One task a partition; none in a map-only job.
+    /// One task per partition; none in a map-only job.
     pub(crate) reduce: Tasks,
-    /// Every worker with a session that was ever given an attempt, and so may hold something of the
+    /// Every worker with a session that was ever assigned an attempt, and so may hold data of the
     /// job.
     pub(crate) holders: BTreeMap<WorkerId, Holder>,
     /// Workers on which its tasks fail.
     pub(crate) avoidance: Avoidance,
-    /// By stage, how long its tasks take.
-    pub(crate) paces: [Pace; 2],
-    /// When the job was last given a slot, counted in slots given to any job.
+    /// By stage, how many tasks a slot is given at once.
+    pub(crate) slot_depths: [SlotDepth; 2],
+    /// When the job was last given a slot, counted in slots given to all jobs.
     pub(crate) turn: u64,
     /// When it was last given a slot, or was submitted.
     pub(crate) served: Time,
     /// When it was submitted.
     pub(crate) submitted: Time,
-    /// Sums of the winners' counters.
+    /// Sums of the winners' user counters.
     pub(crate) counters: Tally,
-    /// The first map task that was found to have written something else when it was run again.
+    /// The first map task whose second run wrote something else.
     pub(crate) nondeterministic: Option<u32>,
-    /// Whether some reducers may have read one output of a map and others another one, both
-    /// combined from the same pairs.
+    /// Whether reducers may have read different outputs of one map, all of them combined from the
+    /// same pairs.
     pub(crate) mixed_outputs: bool,
-    /// The longest winner so far.
+    /// The winner that has taken longest so far.
     pub(crate) slowest: Option<SlowestTask>,
-    /// Why it could not be published so far, if that was tried in vain.
+    /// The failed attempts to publish it, if there are any.
     pub(crate) publication: Option<Box<FailedPublication>>,
-    /// What reducers are told, made when the first one needs it.
+    /// Where the map outputs lie, collected when the first reducer needs it.
     #[serde(skip)]
     outputs: Option<Arc<MapOutputs>>,
-    /// Grows when what they were told is not true any more.
+    /// Incremented when that changes.
     pub(crate) outputs_version: u64,
 }
 
@@ -95,41 +95,38 @@ pub(crate) struct Job {
 pub(crate) enum Phase {
     /// Tasks wait or run.
     Running,
-    /// All that was asked for is done, and is being made visible, or waits to be. There is no way
-    /// back to its tasks: it needs no worker any more. It can be cancelled only while it waits.
+    /// All tasks are done, and the output is being made visible, or waits to be. The job never
+    /// returns to its tasks, and needs no worker any more. It can be cancelled only while it waits.
     Publishing,
 }
 
-/// `Err`: the job fails, and is to be ended. Boxed, because failures are rare and large.
+/// `Err`: the job has failed, and the caller ends it. Boxed, because failures are rare and large.
 pub(crate) type JobResult<T = ()> = Result<T, Box<JobFailure>>;
 
 impl Job {
-    /// A job none of whose tasks was tried.
+    /// A job of which nothing has run yet.
     pub(crate) fn new(
         id: JobId,
         submission: SubmissionId,
         mut plan: JobPlan,
-        step: &Step<'_>,
+        transition: &Transition<'_>,
     ) -> Self {
-        debug_assert!(
-            u32::try_from(plan.splits.len()).is_ok(),
-            "a split whose number does not fit would be read by no task"
-        );
-        let (now, piece_len) = (step.now, step.config.tasks_a_piece);
+        debug_assert!(u32::try_from(plan.splits.len()).is_ok(), "split numbers fit into 32 bits");
+        let (now, block_len) = (transition.now, transition.config.tasks_per_block);
         let splits = std::mem::take(&mut plan.splits);
-        let splits = Pieces::new(splits.iter().copied(), piece_len);
+        let splits = CowList::new(splits.iter().copied(), block_len);
         Self {
             id,
             submission,
             input_bytes: splits.iter().fold(0, |sum, split| split.bytes.saturating_add(sum)),
             phase: Phase::Running,
-            map: Tasks::new(id, StageId::MAP, splits.len(), piece_len),
-            reduce: Tasks::new(id, StageId::REDUCE, plan.partitions, piece_len),
+            map: Tasks::new(id, StageId::MAP, splits.len(), block_len),
+            reduce: Tasks::new(id, StageId::REDUCE, plan.partitions, block_len),
             plan,
             splits,
             holders: BTreeMap::new(),
             avoidance: Avoidance::default(),
-            paces: [Pace::default(); 2],
+            slot_depths: [SlotDepth::default(); 2],
             turn: 0,
             served: now,
             submitted: now,
@@ -143,28 +140,28 @@ impl Job {
         }
     }
 
-    /// Has written what has changed of its splits and tasks; `write` names each piece.
-    pub(crate) fn write_pieces(&mut self, write: &mut dyn FnMut(Piece) -> PartId) {
+    /// Writes the blocks of its splits and tasks that have changed; `write` names each block.
+    pub(crate) fn write_blocks(&mut self, write: &mut dyn FnMut(CowBlock) -> PartId) {
         self.splits.write(write);
-        self.map.pieces_mut().write(write);
-        self.reduce.pieces_mut().write(write);
+        self.map.blocks_mut().write(write);
+        self.reduce.blocks_mut().write(write);
     }
 
-    /// Calls `name` with each part of the journal in which splits or tasks lie.
+    /// Calls `name` with each journal part that holds splits or tasks.
     pub(crate) fn name_parts(&self, name: &mut dyn FnMut(PartId)) {
         self.splits.name_parts(name);
-        self.map.pieces().name_parts(name);
-        self.reduce.pieces().name_parts(name);
+        self.map.blocks().name_parts(name);
+        self.reduce.blocks().name_parts(name);
     }
 
     /// Takes splits and tasks from the parts that were read with the job.
-    pub(crate) fn take_pieces(&mut self, parts: &BTreeMap<PartId, Piece>) {
+    pub(crate) fn take_blocks(&mut self, parts: &BTreeMap<PartId, CowBlock>) {
         self.splits.take(parts);
-        self.map.pieces_mut().take(parts);
-        self.reduce.pieces_mut().take(parts);
+        self.map.blocks_mut().take(parts);
+        self.reduce.blocks_mut().take(parts);
     }
 
-    /// Whether the maps' output is the job's output.
+    /// Whether the maps write the job's output.
     pub(crate) fn is_map_only(&self) -> bool {
         self.plan.partitions == 0
     }
@@ -185,27 +182,27 @@ impl Job {
         }
     }
 
-    /// How long its tasks of a stage take, as far as is known.
-    pub(crate) fn pace(&self, stage: StageId) -> Pace {
-        self.paces[stage.index()]
+    /// How many tasks of a stage a slot is given at once.
+    pub(crate) fn slot_depth(&self, stage: StageId) -> SlotDepth {
+        self.slot_depths[stage.index()]
     }
 
-    /// Whether it may be given more than there are slots.
+    /// Whether it may be given more tasks than there are slots.
     pub(crate) fn is_quick(&self) -> bool {
-        self.paces.contains(&Pace::Quick)
+        self.slot_depths.contains(&SlotDepth::Several)
     }
 
-    /// Another task of a stage is done.
-    fn set_pace(&mut self, stage: StageId, config: &Config) {
-        self.paces[stage.index()] = pace_of(self.tasks(stage), config);
+    /// Sets the slot depth of a stage after another of its tasks is done.
+    fn set_slot_depth(&mut self, stage: StageId, config: &Config) {
+        self.slot_depths[stage.index()] = slot_depth_of(self.tasks(stage), config);
     }
 
-    /// The last stage: the one whose winners write the parts.
+    /// The tasks of the last stage, whose winners write the parts.
     pub(crate) fn output_tasks(&self) -> &Tasks {
         if self.is_map_only() { &self.map } else { &self.reduce }
     }
 
-    /// The stage of which a task could be placed now. Reduce tasks wait until every map is done.
+    /// The stage that has a task to place now. Reduce tasks wait until every map is done.
     pub(crate) fn placeable(&self) -> Option<StageId> {
         let reduces_may_run = self.map.all_done() && !self.reduce.queue().is_empty();
         match self.phase {
@@ -215,12 +212,12 @@ impl Job {
         }
     }
 
-    /// How far it has come.
+    /// The progress of the job, which never decreases.
     pub(crate) fn progress_made(&self) -> Progress {
         Progress(u64::from(self.map.most_done).saturating_add(self.reduce.won))
     }
 
-    /// Attempts that run.
+    /// How many attempts run.
     pub(crate) fn running(&self) -> u32 {
         self.map.running + self.reduce.running
     }
@@ -236,8 +233,8 @@ impl Job {
             && self.holders.get(&worker).is_some_and(|holder| !holder.outputs().is_empty())
     }
 
-    /// Where the outputs of the map tasks lie, which are all done. O(M) for the first reducer after
-    /// a change.
+    /// Where the map outputs lie, once all maps are done. O(M) for the first reducer after a
+    /// change.
     pub(crate) fn map_outputs(&mut self) -> Arc<MapOutputs> {
         debug_assert!(self.map.all_done(), "a table with gaps would lose pairs");
         let outputs = self.outputs.get_or_insert_with(|| {
@@ -249,38 +246,38 @@ impl Job {
         Arc::clone(outputs)
     }
 
-    /// What reducers were told is not true any more; what they hear next is of a later version.
+    /// Drops the table of map outputs, after a change; the next one has a later version.
     pub(crate) fn forget_map_outputs(&mut self) {
-        debug_assert!(self.needs_map_outputs(), "what nobody reads does not change");
+        debug_assert!(self.needs_map_outputs(), "map outputs change only while reducers need them");
         self.outputs = None;
         self.outputs_version += 1;
     }
 
-    /// Begins to publish if all that was asked for is done. Maps that are being redone are not
-    /// needed any more.
-    pub(crate) fn publish_if_done(&mut self, step: &mut Step<'_>) -> JobResult {
+    /// Begins to publish once the output stage is done. Maps that run again are not needed any
+    /// more.
+    pub(crate) fn publish_if_done(&mut self, transition: &mut Transition<'_>) -> JobResult {
         debug_assert_eq!(self.phase, Phase::Running, "a job is published once");
         if !self.output_tasks().all_done() {
             return Ok(());
         }
         self.check_conservation()?;
         self.phase = Phase::Publishing;
-        self.stop_all(step);
-        debug_assert_eq!(self.running(), 0, "nothing writes any more when parts become visible");
-        debug_assert_eq!(self.placeable(), None, "nothing starts any more either");
-        debug_assert!(self.publication.is_none(), "nothing was published before all was done");
-        step.effects.push(self.publish());
+        self.stop_all(transition);
+        debug_assert_eq!(self.running(), 0, "no attempt writes while parts become visible");
+        debug_assert_eq!(self.placeable(), None, "no attempt starts while parts become visible");
+        debug_assert!(self.publication.is_none(), "nothing was published before");
+        transition.effects.push(self.publish());
         Ok(())
     }
 
-    /// Tells every worker that may hold something of the job that it can go.
-    pub(crate) fn release(&self, step: &mut Step<'_>) {
-        debug_assert_eq!(self.running(), 0, "what runs would lose what it reads");
+    /// Tells every worker that may hold data of the job to delete it.
+    pub(crate) fn release(&self, transition: &mut Transition<'_>) {
+        debug_assert_eq!(self.running(), 0, "a running attempt needs its inputs");
         debug_assert!(
-            self.holders.keys().all(|&worker| step.workers.get(worker).is_some()),
-            "who has lost its session has lost its outputs, and is told nothing"
+            self.holders.keys().all(|&worker| transition.workers.get(worker).is_some()),
+            "a holder has a session"
         );
         let release = |&worker| Effect::Release { worker, job: self.id };
-        step.effects.extend(self.holders.keys().map(release));
+        transition.effects.extend(self.holders.keys().map(release));
     }
 }

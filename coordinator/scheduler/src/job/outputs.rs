@@ -1,4 +1,4 @@
-//! What a worker holds of a job for its reducers, and what these say of it.
+//! The map outputs that a worker holds of a job, and the complaints of reducers about them.
 
 use std::collections::BTreeSet;
 
@@ -13,13 +13,13 @@ pub(crate) struct Holder {
     complaints: Complaints,
 }
 
-/// Fetches from a holder that failed since a reducer last succeeded, and since it holds anything.
+/// Failed fetches from a holder since a reducer last succeeded, and since it last held no output.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 struct Complaints {
     count: u32,
-    /// The workers on which they did.
+    /// The workers whose reducers complained.
     by: BTreeSet<WorkerId>,
-    /// Reducers that had succeeded when the last one came.
+    /// Reducers that had succeeded at the latest complaint.
     reduces_won: u64,
 }
 
@@ -29,39 +29,46 @@ impl Holder {
         &self.outputs
     }
 
-    /// A map task has won there.
+    /// Adds the output of a map task that has won on this worker.
     pub(crate) fn keep(&mut self, index: u32) {
         let added = self.outputs.insert(index);
-        debug_assert!(added, "an output that was lost was taken off the list before it won again");
+        debug_assert!(added, "an output is listed once");
     }
 
-    /// It does not hold these any more.
+    /// Removes outputs that are lost.
     pub(crate) fn lose(&mut self, lost: &BTreeSet<u32>) {
         self.outputs.retain(|index| !lost.contains(index));
         if self.outputs.is_empty() {
-            // What it will hold has been read by nobody yet: former complaints say nothing of it.
+            // Its next outputs are new: earlier complaints do not concern them.
             self.complaints = Complaints::default();
         }
     }
 
-    /// Gives all of them up.
+    /// Gives up all outputs.
     pub(crate) fn lose_all(&mut self) -> BTreeSet<u32> {
         self.complaints = Complaints::default();
         std::mem::take(&mut self.outputs)
     }
 
-    /// A reducer on `reader` could not fetch from it, after so many reducers have succeeded.
+    /// Notes that a reducer on `reader` could not fetch from this holder; `reduces_won` reducers
+    /// have succeeded so far.
     pub(crate) fn complain(&mut self, reader: WorkerId, reduces_won: u64) {
         let complaints = &mut self.complaints;
-        debug_assert!(complaints.reduces_won <= reduces_won, "successes are only ever added");
-        debug_assert!(!self.outputs.is_empty(), "what it does not hold says nothing against it");
+        debug_assert!(
+            complaints.reduces_won <= reduces_won,
+            "the number of successes never decreases"
+        );
+        debug_assert!(!self.outputs.is_empty(), "a complaint is about an output that it holds");
         if complaints.reduces_won != reduces_won {
-            // A reducer has succeeded since, so the holder can be reached.
+            // A reducer has succeeded in the meantime, so the holder can be reached.
             *complaints = Complaints { reduces_won, ..Complaints::default() };
         }
         complaints.count += 1;
         complaints.by.insert(reader);
-        debug_assert!(complaints.by.len() as u32 <= complaints.count, "each has a reader");
+        debug_assert!(
+            complaints.by.len() as u32 <= complaints.count,
+            "each complaint has a reader"
+        );
     }
 
     /// Complaints since a reducer last succeeded.
@@ -69,8 +76,7 @@ impl Holder {
         self.complaints.count
     }
 
-    /// Whether several workers complain. One that nobody else complains of may be reached by all
-    /// but that one, which is at fault itself then.
+    /// Whether several workers complain. If only one does, that reader may be at fault.
     pub(crate) fn is_surely_at_fault(&self) -> bool {
         self.complaints.by.len() > 1
     }

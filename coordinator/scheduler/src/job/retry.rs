@@ -1,4 +1,4 @@
-//! Whether a task is tried again, by the cause of its last failure.
+//! Whether a task is retried, by the cause of its last failure.
 
 use windrow_model::{FailureCause, FailureClass};
 
@@ -6,12 +6,12 @@ use crate::config::Config;
 use crate::job::blame::Progress;
 use crate::job::stage::Task;
 
-/// How often an input file may be found to be another one than was planned: one worker may have an
-/// old view of it.
+/// How often an input file may be found changed since it was planned: one worker may have an
+/// outdated view of it.
 const CHANGED_INPUTS_MAX: u32 = 2;
 
 /// Charges the failure of a running attempt to its task. Returns how often the task has now met
-/// this kind of failure, or `None` when it is not to be tried again.
+/// this kind of failure, or `None` if it is not retried.
 pub(crate) fn charge(
     task: &mut Task,
     cause: &FailureCause,
@@ -20,41 +20,41 @@ pub(crate) fn charge(
     config: &Config,
 ) -> Option<u32> {
     let class = cause.class();
-    debug_assert!(task.attempts > 0, "what was never tried has not failed");
+    debug_assert!(task.attempts > 0, "only a task that was tried can fail");
     if class == FailureClass::Fatal {
         return None;
     }
-    let trouble = task.trouble_mut();
+    let charges = task.charges_mut();
     let (count, max) = match (cause, class) {
-        _ if cause.died_alone() == Some(false) => (count(&mut trouble.deaths), config.deaths_max),
+        _ if cause.died_alone() == Some(false) => (count(&mut charges.deaths), config.deaths_max),
         (FailureCause::FetchFailed { .. }, _) => {
-            (trouble.fetch_failures.add(progress), config.fetch_failures_max)
+            (charges.fetch_failures.add(progress), config.fetch_failures_max)
         }
-        // A second worker says so too.
+        // A second worker has confirmed the change.
         (FailureCause::InputChanged { .. }, _) => {
-            (count(&mut trouble.failures), max_attempts.min(CHANGED_INPUTS_MAX))
+            (count(&mut charges.failures), max_attempts.min(CHANGED_INPUTS_MAX))
         }
-        (_, FailureClass::Attempt) => (count(&mut trouble.failures), max_attempts),
-        _ => (count(&mut trouble.losses), config.losses_max),
+        (_, FailureClass::Attempt) => (count(&mut charges.failures), max_attempts),
+        _ => (count(&mut charges.losses), config.losses_max),
     };
     debug_assert!(count > 0, "this failure is counted");
     (count < max).then_some(count)
 }
 
-/// Charges the loss of an output to the task that made it. False when it is not to be made again.
+/// Charges the loss of an output to the task that made it. False if it is not made again.
 pub(crate) fn charge_output(
     task: &mut Task,
     cause: &FailureCause,
     progress: Progress,
     config: &Config,
 ) -> bool {
-    debug_assert!(task.attempts > 0, "what was never tried has left no output");
-    let trouble = task.trouble_mut();
+    debug_assert!(task.attempts > 0, "only a task that was tried has left an output");
+    let charges = task.charges_mut();
     match cause {
         FailureCause::FetchFailed { .. } => {
-            trouble.fetch_failures.add(progress) < config.fetch_failures_max
+            charges.fetch_failures.add(progress) < config.fetch_failures_max
         }
-        _ => trouble.output_losses.add(progress) < config.losses_max,
+        _ => charges.output_losses.add(progress) < config.losses_max,
     }
 }
 

@@ -1,7 +1,7 @@
-//! The sums of a job's user counters, out of which a lost winner's share can be taken again.
+//! The sums of a job's user counters, from which the share of a lost winner can be subtracted.
 //!
-//! There may be a million winners, and few names. So the names are kept once, and each winner keeps
-//! its numbers in their order: 8 bytes a name, and nothing in a job that counts nothing.
+//! There may be a million winners, but few names. So each name is kept once, and each winner keeps
+//! its numbers in their order: 8 bytes per name, and nothing in a job without counters.
 
 use std::collections::BTreeMap;
 
@@ -9,26 +9,26 @@ use serde::{Deserialize, Serialize};
 use windrow_model::Counters;
 use windrow_model::counters::{NAMES_MAX, OTHERS, has_room};
 
-/// Numbers that all winners of a job keep: a job of many tasks has fewer names.
+/// Limit of the numbers that all winners of a job keep: a job of many tasks has fewer names.
 const NUMBERS_MAX: usize = 1 << 24;
-/// As many names as any job has.
+/// The least limit of names, for a job of any size.
 const NAMES_MIN: usize = 32;
 
 /// Sums over the winners, by name.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Tally {
-    /// The place of each name among the sums, in the order in which they were first counted.
+    /// The place of each name among the sums, in order of first use.
     places: BTreeMap<String, u32>,
     sums: Vec<u64>,
 }
 
-/// One winner's share, in the order of the sums. Names that come after its last one, it has not
-/// counted.
+/// One winner's share, in the order of the sums. Names beyond its end were not counted by this
+/// winner.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Share(Box<[u64]>);
 
 impl Tally {
-    /// Counts what a winner has counted, one of so many.
+    /// Adds the counters of a winner, one of `winners`.
     pub(crate) fn add(&mut self, counters: &Counters, winners: u32) -> Share {
         let names_max = (NUMBERS_MAX / winners.max(1) as usize).clamp(NAMES_MIN, NAMES_MAX);
         let mut share: Vec<u64> = Vec::new();
@@ -37,18 +37,18 @@ impl Tally {
             if share.len() <= place {
                 share.resize(place + 1, 0);
             }
-            // Several names may have one sum.
+            // Several names may share one sum.
             share[place] = share[place].saturating_add(n);
-            // Numbers come from workers: they saturate, so that nonsense can't end the process.
+            // Numbers come from workers: they saturate, so that wrong ones cannot panic.
             self.sums[place] = self.sums[place].saturating_add(n);
         }
         debug_assert!(share.len() <= self.sums.len(), "each number has a name");
         Share(share.into_boxed_slice())
     }
 
-    /// Takes the share of a lost winner back: its successor counts again.
+    /// Subtracts the share of a lost winner: its successor counts again.
     pub(crate) fn subtract(&mut self, share: &Share) {
-        debug_assert!(share.0.len() <= self.sums.len(), "it was counted here before");
+        debug_assert!(share.0.len() <= self.sums.len(), "the share was added before");
         for (sum, n) in self.sums.iter_mut().zip(&share.0) {
             *sum = sum.saturating_sub(*n);
         }
@@ -73,10 +73,10 @@ impl Tally {
         let place = self.sums.len();
         self.places.insert(name.to_string(), place as u32);
         self.sums.push(0);
-        debug_assert_eq!(self.places.len(), self.sums.len(), "one sum a name");
+        debug_assert_eq!(self.places.len(), self.sums.len(), "each name has a sum");
         debug_assert!(
             self.sums.len() <= NAMES_MAX + 1,
-            "a job's process says the names, and may say anything"
+            "names come from a job's process, and are not trusted"
         );
         place
     }
@@ -105,7 +105,7 @@ mod tests {
             tally.counters().iter().find(|(name, _)| *name == of).map(|(_, n)| n)
         };
         assert_eq!(sum(&tally, OTHERS), Some(2_000));
-        // Those that it has go on being counted; a lost winner's share goes, whatever its names.
+        // Known names are still counted; a lost winner's share is subtracted, whatever its names.
         tally.add(&counters([name(7), name(2_999), "x".repeat(NAME_BYTES_MAX + 1)]), 10);
         assert_eq!((sum(&tally, &name(7)), sum(&tally, OTHERS)), (Some(2), Some(2_002)));
         shares.iter().for_each(|share| tally.subtract(share));

@@ -1,5 +1,5 @@
-//! How a job looks from outside. The sums are kept up to date by the transitions, so that a view
-//! costs no pass over the tasks.
+//! A job as seen from outside. Transitions keep the sums up to date, so that a view needs no pass
+//! over the tasks.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use crate::time::{Deadlines, Time, Timer};
 use crate::view::{JobState, JobView, StageView, Waiting};
 use crate::worker::{Leaving, Workers};
 
-/// After so long without progress, attempts may hang. Between two heartbeats is much less.
+/// Without progress for this long, an attempt may hang. Heartbeats are much more frequent.
 const SILENCE: Duration = Duration::from_secs(10);
 
 impl Job {
@@ -54,8 +54,8 @@ impl Job {
         })
     }
 
-    /// What is to be said if all workers that stay and could run its program are away. O(1) mostly:
-    /// the first that is there ends the search.
+    /// Reports that all workers that stay and could run its program are away. O(1) mostly: the
+    /// first worker that is present ends the search.
     fn all_away(&self, workers: &Workers) -> Option<Waiting> {
         let mut away = None;
         let mut count = 0;
@@ -72,7 +72,7 @@ impl Job {
         away.map(|worker| Waiting::Away { worker, workers: count })
     }
 
-    /// What is to be said if all that runs is silent. O(1) mostly: the first attempt that is not
+    /// Reports that all running attempts are silent. O(1) mostly: the first attempt that is not
     /// ends the search.
     fn hangs(&self, now: Time) -> Option<Waiting> {
         let mut running = self.map.running_attempts().chain(self.reduce.running_attempts());

@@ -1,89 +1,89 @@
-//! Writing the log of one's own epoch: a few objects at once, each with all records that have come
-//! meanwhile.
+//! Writes the log of the coordinator's own epoch: a few objects in flight, each with all records
+//! that have come meanwhile.
 //!
 //! A long log is cut by beginning another epoch: the next licence is taken, the log sealed, and
 //! appending goes on in the next log at once. The state at the cut is written beside it
-//! ([`Keeper`]).
+//! ([`Checkpointer`]).
 //!
-//! What was created counts when the licence was seen to be the newest after it; [why](super).
+//! A created object counts when the licence was afterwards seen to be the newest; [why](super).
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
+use super::append_window::AppendWindow;
 use super::call::{Answer, Call, CallId, Fenced, JournalError};
-use super::keeper::{self, Keeper};
-use super::line::Line;
+use super::checkpointer::{self, Checkpointer};
 use super::object::{Body, Content, Epoch, Key, Nonce, Object, PartId, Slot};
 
-/// Most records in one object, and about most bytes, unless one record alone has more.
+/// Limits of records and bytes in one object; a single larger record is allowed.
 const RECORDS_MAX: usize = 4_096;
 const OBJECT_BYTES_MAX: usize = 4 << 20;
 
-/// Most objects of logs on their way at once, and most of their bytes.
+/// Limits of log objects in flight and of their bytes.
 const IN_FLIGHT_MAX: usize = 4;
 const IN_FLIGHT_BYTES_MAX: usize = 16 << 20;
 
-/// While so many objects are on their way, another one begins only with so many records: objects
-/// cost their readers time.
+/// With this many objects in flight, another one is sent only with at least `BATCH_MIN` records:
+/// each object costs its readers time.
 const IN_FLIGHT_USUAL: usize = 2;
 const BATCH_MIN: usize = 64;
 
-/// Records and bytes that may wait before whoever makes them has to wait.
+/// Limits of records and bytes that may wait, before their source has to wait (backpressure).
 const BACKLOG_RECORDS_MAX: usize = 65_536;
 const BACKLOG_BYTES_MAX: usize = 64 << 20;
 
 const _: () = assert!(
     IN_FLIGHT_USUAL <= IN_FLIGHT_MAX && BATCH_MIN <= RECORDS_MAX,
-    "a full object is always worth being on its way"
+    "a full object is sent at once"
 );
 const _: () = assert!(
     RECORDS_MAX * IN_FLIGHT_MAX <= BACKLOG_RECORDS_MAX && IN_FLIGHT_BYTES_MAX <= BACKLOG_BYTES_MAX,
-    "the store has all that it can take before anybody waits for it"
+    "the source waits only when all places in flight are taken"
 );
 
-/// Appends records. Ask for the [`next call`](Self::next_call) until there is none, carry the calls
-/// out side by side, and tell the [`answer`](Self::answer)s.
+/// Appends records. Take each [`next_call`](Self::next_call) until there is none, carry the calls
+/// out concurrently, and pass the answers to [`answer`](Self::answer).
 #[derive(Clone, Debug)]
 pub struct Appender<R, S, P> {
-    /// The last that is ours for certain: another coordinator may win the race for the one after.
+    /// The latest epoch that is certainly ours: another coordinator may win the race for the next
+    /// one.
     epoch: Epoch,
     nonce: Nonce,
-    /// The log in which the next record will lie.
+    /// The log of the next record.
     log: Epoch,
-    /// The next free slot of it.
+    /// Its next free slot.
     slot: Slot,
-    /// How many slots of it are durable.
+    /// How many of its slots are durable.
     holds: Slot,
-    /// Whether anybody else can see the journal.
+    /// Whether another process can see the journal.
     is_shared: bool,
-    line: Line<R, S, P>,
-    /// How many steps at the front of the line count if the licence is found for which the store
-    /// was asked.
+    window: AppendWindow<R, S, P>,
+    /// How many objects at the front of the window count if the list in flight shows the licence.
     confirming: Option<usize>,
-    keeper: Keeper<R, S, P>,
-    /// Not in the line yet.
+    checkpointer: Checkpointer<R, S, P>,
+    /// Records that are not in the window yet.
     queue: VecDeque<R>,
     queue_bytes: usize,
     pushed: u64,
     durable: u64,
-    /// Since the log was cut last.
+    /// Objects since the log was last cut.
     objects: u64,
     bytes: u64,
     calls: BTreeMap<CallId, Asked>,
     last_call: CallId,
 }
 
-/// What the store was asked for.
+/// A call in flight.
 #[derive(Clone, Copy, Debug)]
 enum Asked {
-    Step(u64),
-    /// To say whether this licence is the newest one.
+    Object(u64),
+    /// A list, to check that this licence is the newest one.
     Newest(Key),
-    Keeper(keeper::Asked),
+    Checkpointer(checkpointer::Asked),
 }
 
 impl<R: Clone + Content, S: Clone, P: Clone> Appender<R, S, P> {
-    /// Appends in an epoch that has begun, after logs that are sealed.
+    /// An appender for an epoch that has begun, after sealed logs.
     pub fn new(epoch: Epoch, nonce: Nonce) -> Self {
         Self {
             epoch,
@@ -92,9 +92,9 @@ impl<R: Clone + Content, S: Clone, P: Clone> Appender<R, S, P> {
             slot: Slot(0),
             holds: Slot(0),
             is_shared: true,
-            line: Line::new(),
+            window: AppendWindow::new(),
             confirming: None,
-            keeper: Keeper::new(epoch, nonce),
+            checkpointer: Checkpointer::new(epoch, nonce),
             queue: VecDeque::new(),
             queue_bytes: 0,
             pushed: 0,
@@ -106,123 +106,122 @@ impl<R: Clone + Content, S: Clone, P: Clone> Appender<R, S, P> {
         }
     }
 
-    /// Keeps nothing: nobody could ever read it. What is pushed counts at once, and there are no
-    /// calls.
+    /// An appender that writes nothing, since no other process could read it. Records count at
+    /// once, and there are no calls.
     pub fn unshared(epoch: Epoch, nonce: Nonce) -> Self {
         Self { is_shared: false, ..Self::new(epoch, nonce) }
     }
 
-    /// Whether anybody else can see the journal.
+    /// Whether another process can see the journal.
     pub fn is_shared(&self) -> bool {
         self.is_shared
     }
 
-    /// The epoch in which it decides: the last one that nobody else can have.
+    /// The epoch in which the coordinator decides: the latest one that is certainly its own.
     pub fn epoch(&self) -> Epoch {
         self.epoch
     }
 
-    /// Takes a record, and returns its number: 1 for the first, and so on.
+    /// Appends a record, and returns its number: 1 for the first, and so on.
     pub fn push(&mut self, record: R) -> u64 {
-        debug_assert!(self.is_shared, "where nothing is kept, records need not be made");
+        debug_assert!(self.is_shared, "an unshared journal takes no records");
         self.queue_bytes += record.bytes();
         self.queue.push_back(record);
         self.pushed += 1;
         debug_assert!(
             self.durable + self.queue.len() as u64 <= self.pushed,
-            "what is not written yet is not durable"
+            "a queued record is not durable"
         );
         self.pushed
     }
 
-    /// Records taken.
+    /// The number of the latest record.
     pub fn pushed(&self) -> u64 {
         self.pushed
     }
 
-    /// Records that are durable: all up to the one with this number.
+    /// The watermark: all records up to this number are durable.
     pub fn durable(&self) -> u64 {
-        debug_assert!(self.durable <= self.pushed, "only what was pushed can be durable");
+        debug_assert!(self.durable <= self.pushed, "only pushed records can be durable");
         self.durable
     }
 
-    /// Objects and bytes since the log was cut last, in the line or durable.
+    /// Objects and bytes since the log was last cut, durable or not.
     pub fn since_cut(&self) -> (u64, u64) {
         (self.objects, self.bytes)
     }
 
-    /// Whether so much waits for the store that no more should come.
+    /// Whether so much waits for the store that no more records should be pushed.
     pub fn is_full(&self) -> bool {
         self.queue.len() >= BACKLOG_RECORDS_MAX
-            || self.queue_bytes + self.line.bytes() >= BACKLOG_BYTES_MAX
+            || self.queue_bytes + self.window.bytes() >= BACKLOG_BYTES_MAX
     }
 
     /// Whether records wait for the store.
     pub fn is_waiting(&self) -> bool {
-        !self.queue.is_empty() || !self.line.is_empty()
+        !self.queue.is_empty() || !self.window.is_empty()
     }
 
-    /// Has something large written that a record is going to name: not before it is
-    /// [there](Self::next_written). Nobody waits for it meanwhile.
+    /// Writes a large value as a part that a record is going to name, but not before the part is
+    /// [written](Self::next_written). Nothing waits for it meanwhile.
     pub fn write_part(&mut self, part: Arc<P>) -> PartId {
-        self.keeper.write(part)
+        self.checkpointer.write(part)
     }
 
-    /// One of them that is there now.
+    /// The next such part that is written.
     pub fn next_written(&mut self) -> Option<PartId> {
-        self.keeper.next_written()
+        self.checkpointer.next_written()
     }
 
-    /// Such a part was named by a record, or never will be.
+    /// Stops keeping such a part: a record names it, or none ever will.
     pub fn part_named(&mut self, part: PartId) {
-        self.keeper.forget(part);
+        self.checkpointer.forget(part);
     }
 
-    /// A name for a part of a state that is about to be taken.
+    /// Returns the id for a part of a state that is about to be written.
     pub fn name_part(&mut self) -> PartId {
-        self.keeper.name_part()
+        self.checkpointer.name_part()
     }
 
-    /// Whether the state may be written anew: not while it is being written.
+    /// Whether another state may be written: not while one is being written.
     pub fn may_write_state(&self) -> bool {
-        self.is_shared && !self.keeper.is_writing_state()
+        self.is_shared && !self.checkpointer.is_writing_state()
     }
 
-    /// Has `state` written, in which all is contained that happened before this epoch, and nothing
-    /// else. To be called at once after [`new`](Self::new), or not at all. See
-    /// [`roll`](Self::roll).
+    /// Writes `state`, which must contain exactly what happened before this epoch. To be called
+    /// right after [`new`](Self::new), or not at all. See [`roll`](Self::roll).
     pub fn begin_with(
         &mut self,
         state: Arc<S>,
         named: BTreeSet<PartId>,
         parts: Vec<(PartId, Arc<P>)>,
     ) {
-        debug_assert_eq!((self.log, self.slot), (self.epoch, Slot(0)), "the log has begun");
-        // The first step is that of the first record: then the epoch is ours.
-        self.keeper.write_state(self.log, self.line.first(), state, named, parts);
+        debug_assert_eq!((self.log, self.slot), (self.epoch, Slot(0)), "the log is empty");
+        // The state waits for the first record: then the epoch is ours.
+        self.checkpointer.write_state(self.log, self.window.first(), state, named, parts);
     }
 
-    /// Begins another epoch with `state`, in which all records so far are contained. It names the
-    /// parts `named`, of which those in `parts` are new.
+    /// Begins another epoch with `state`, which contains all records so far. It names the parts
+    /// `named`, of which those in `parts` are new.
     pub fn roll(&mut self, state: Arc<S>, named: BTreeSet<PartId>, parts: Vec<(PartId, Arc<P>)>) {
         debug_assert!(self.may_write_state(), "one state at a time");
         while !self.queue.is_empty() {
             self.append_queue();
         }
-        debug_assert_eq!(self.queue_bytes, 0, "all records so far lie in the log that ends here");
-        debug_assert!(self.holds <= self.slot, "the seal lies after all that counts");
+        debug_assert_eq!(self.queue_bytes, 0, "all records so far are in the log that ends here");
+        debug_assert!(self.holds <= self.slot, "the seal lies after all durable slots");
         let next = self.log.next();
-        debug_assert!(self.epoch < next, "a licence that is ours is not created again");
+        debug_assert!(self.epoch < next, "a licence is created once");
         let object = |body| Object { epoch: next, nonce: self.nonce, body };
-        self.line.push(Key::Epoch(next), object(Body::Begin), None, 0);
+        self.window.push(Key::Epoch(next), object(Body::Begin), None, 0);
         let seal = object(Body::Seal { holds: self.slot });
-        let sealed = self.line.push(Key::Log(self.log, self.slot), seal, None, 0);
+        let sealed = self.window.push(Key::Log(self.log, self.slot), seal, None, 0);
         (self.log, self.slot, self.holds) = (next, Slot(0), Slot(0));
         (self.objects, self.bytes) = (0, 0);
-        self.keeper.write_state(next, sealed, state, named, parts);
+        self.checkpointer.write_state(next, sealed, state, named, parts);
     }
 
-    /// What the store is to do next, beside all that it is doing.
+    /// The next call to the store, beside those in flight.
     pub fn next_call(&mut self) -> Option<(CallId, Call<R, S, P>)> {
         if !self.is_shared {
             return None;
@@ -234,46 +233,46 @@ impl<R: Clone + Content, S: Clone, P: Clone> Appender<R, S, P> {
         self.last_call.0 += 1;
         self.calls.insert(self.last_call, asked);
         debug_assert!(
-            self.calls.len() <= IN_FLIGHT_MAX + 1 + keeper::CALLS_MAX,
-            "what the store is asked for at once is bounded"
+            self.calls.len() <= IN_FLIGHT_MAX + 1 + checkpointer::CALLS_MAX,
+            "calls in flight are bounded"
         );
         Some((self.last_call, call))
     }
 
     fn next_asked(&mut self) -> Option<(Asked, Call<R, S, P>)> {
-        if let Some((number, call)) = self.line.next_call(IN_FLIGHT_MAX) {
-            return Some((Asked::Step(number), call));
+        if let Some((number, call)) = self.window.next_call(IN_FLIGHT_MAX) {
+            return Some((Asked::Object(number), call));
         }
         if let Some(question) = self.next_question() {
             return Some(question);
         }
-        let (asked, call) = self.keeper.next_call(self.line.first())?;
-        Some((Asked::Keeper(asked), call))
+        let (asked, call) = self.checkpointer.next_call(self.window.first())?;
+        Some((Asked::Checkpointer(asked), call))
     }
 
-    /// Whether what is there at the front of the line counts.
+    /// A list that shows whether the created objects at the front of the window count.
     fn next_question(&mut self) -> Option<(Asked, Call<R, S, P>)> {
-        let there = self.line.there();
+        let there = self.window.there();
         if self.confirming.is_some() {
             return None;
         }
-        let last = self.line.get(there.checked_sub(1)?)?;
+        let last = self.window.get(there.checked_sub(1)?)?;
         let licence = Key::Epoch(last.epoch());
         self.confirming = Some(there);
         Some((Asked::Newest(licence), Call::Licences))
     }
 
-    /// What the store has answered to a call. True if more is durable now.
+    /// Handles the store's answer to a call. True if more records are durable now.
     ///
     /// # Errors
     /// When another coordinator has taken over, or the journal is damaged. Nothing more must be
     /// appended then.
     pub fn answer(&mut self, id: CallId, answer: Answer<R, S, P>) -> Result<bool, JournalError> {
         let asked = self.calls.remove(&id);
-        debug_assert!(asked.is_some(), "an answer comes once, and to a call");
+        debug_assert!(asked.is_some(), "each call is answered once");
         match asked {
-            Some(Asked::Step(number)) => self.line.answer(number, answer, self.nonce)?,
-            Some(Asked::Keeper(asked)) => self.keeper.answer(asked, answer)?,
+            Some(Asked::Object(number)) => self.window.answer(number, answer, self.nonce)?,
+            Some(Asked::Checkpointer(asked)) => self.checkpointer.answer(asked, answer)?,
             Some(Asked::Newest(licence)) => return self.newest_answered(licence, answer),
             None => {}
         }
@@ -285,18 +284,18 @@ impl<R: Clone + Content, S: Clone, P: Clone> Appender<R, S, P> {
         licence: Key,
         answer: Answer<R, S, P>,
     ) -> Result<bool, JournalError> {
-        debug_assert!(self.confirming.is_some(), "one question at a time, and one answer to it");
+        debug_assert!(self.confirming.is_some(), "one list is in flight");
         let confirmed = self.confirming.take().unwrap_or(0);
         debug_assert!(
-            confirmed <= self.line.there(),
-            "what was there when it was asked stays there"
+            confirmed <= self.window.there(),
+            "created objects stay until they are counted"
         );
         match answer {
             Answer::Refused(message) => Err(JournalError::Refused(message)),
             Answer::Listed(listing) => match listing.epochs.last() {
                 Some(&newest) if Key::Epoch(newest) == licence => Ok(self.count(confirmed)),
-                // We are about to begin this one ourselves; whether it is ours, its creation will
-                // tell.
+                // This is the epoch that we are beginning ourselves, unless another coordinator was
+                // faster: the creation of the licence tells.
                 Some(&by) if Key::Epoch(by) > licence && by <= self.log => Ok(false),
                 Some(&by) if Key::Epoch(by) > licence => Err(Fenced { by }.into()),
                 _ => Err(JournalError::Unlicensed { licence }),
@@ -305,30 +304,30 @@ impl<R: Clone + Content, S: Clone, P: Clone> Appender<R, S, P> {
         }
     }
 
-    /// So many steps at the front of the line are durable, and the epoch was ours when they were
-    /// created.
-    fn count(&mut self, steps: usize) -> bool {
-        debug_assert!(steps <= self.line.there(), "what counts is there");
-        (0..steps).for_each(|_| self.count_first());
-        steps > 0
+    /// Counts objects at the front of the window as durable, since the epoch was ours when they
+    /// were created.
+    fn count(&mut self, objects: usize) -> bool {
+        debug_assert!(objects <= self.window.there(), "objects that count exist");
+        (0..objects).for_each(|_| self.count_first());
+        objects > 0
     }
 
     fn count_first(&mut self) {
-        let Some(step) = self.line.pop() else { return };
-        debug_assert!(step.epoch() >= self.epoch, "epochs only grow");
-        if let Some(durable) = step.durable {
+        let Some(pending) = self.window.pop() else { return };
+        debug_assert!(pending.epoch() >= self.epoch, "epochs only grow");
+        if let Some(durable) = pending.durable {
             debug_assert!(durable > self.durable, "records become durable in their order");
             self.durable = durable;
         }
-        match step.key() {
-            // The log before is sealed, by us: nobody else can begin in this epoch.
-            Key::Log(log, _) if step.is_seal() => {
+        match pending.key() {
+            // We have sealed the log before: no other coordinator can begin in this epoch.
+            Key::Log(log, _) if pending.is_seal() => {
                 debug_assert_eq!(
                     log.next(),
-                    step.epoch(),
-                    "a log is sealed by its successor's owner"
+                    pending.epoch(),
+                    "the owner of the next log seals a log"
                 );
-                self.epoch = step.epoch();
+                self.epoch = pending.epoch();
             }
             Key::Log(log, slot) if log == self.log => {
                 debug_assert_eq!(slot, self.holds, "slots become durable in their order");
@@ -336,21 +335,21 @@ impl<R: Clone + Content, S: Clone, P: Clone> Appender<R, S, P> {
             }
             _ => {}
         }
-        debug_assert!(self.holds <= self.slot, "what is durable was written");
-        debug_assert!(self.epoch <= self.log, "nothing is appended to a log that is sealed");
+        debug_assert!(self.holds <= self.slot, "durable slots are in use");
+        debug_assert!(self.epoch <= self.log, "the current log is not sealed");
     }
 
-    /// Whether records should go into another object by now.
+    /// Whether to send another object now.
     fn may_append(&self) -> bool {
-        let missing = self.line.missing();
+        let missing = self.window.missing();
         let is_worth_it = missing < IN_FLIGHT_USUAL
             || self.queue.len() >= BATCH_MIN
             || self.queue_bytes >= OBJECT_BYTES_MAX;
         !self.queue.is_empty()
             && is_worth_it
             && missing < IN_FLIGHT_MAX
-            && !self.line.waits_for_seal()
-            && self.line.bytes() < IN_FLIGHT_BYTES_MAX
+            && !self.window.waits_for_seal()
+            && self.window.bytes() < IN_FLIGHT_BYTES_MAX
     }
 
     fn append_queue(&mut self) {
@@ -362,19 +361,19 @@ impl<R: Clone + Content, S: Clone, P: Clone> Appender<R, S, P> {
             bytes += next;
             records.extend(self.queue.pop_front());
         }
-        debug_assert!(!records.is_empty(), "an object without records says nothing");
-        debug_assert!(bytes <= self.queue_bytes, "each record was counted when it came");
+        debug_assert!(!records.is_empty(), "an object has records");
+        debug_assert!(bytes <= self.queue_bytes, "each record was counted when it was pushed");
         self.queue_bytes -= bytes;
         debug_assert!(
             !self.queue.is_empty() || self.queue_bytes == 0,
-            "bytes that nothing takes up would make everybody wait for ever"
+            "an empty queue has no bytes"
         );
         let durable = self.pushed - self.queue.len() as u64;
         let body = Body::Records { holds: self.holds, records: Arc::new(records) };
         let object = Object { epoch: self.log, nonce: self.nonce, body };
         debug_assert!(self.holds <= self.slot, "durable slots lie before the free one");
-        debug_assert!(durable > self.durable, "records are not durable before they are written");
-        self.line.push(Key::Log(self.log, self.slot), object, Some(durable), bytes);
+        debug_assert!(durable > self.durable, "records are written before they are durable");
+        self.window.push(Key::Log(self.log, self.slot), object, Some(durable), bytes);
         self.slot = self.slot.next();
         self.objects += 1;
         self.bytes += bytes as u64;

@@ -1,48 +1,48 @@
-//! What is asked of the store, and what it may answer. Several calls may be under way at once, and
-//! are answered in any order.
+//! Calls to the store, and its answers. Several calls may be in flight, and are answered in any
+//! order.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::object::{Epoch, Key, Object, PartId, Slot};
 
-/// Tells the answers to calls apart. Never used twice by one coordinator.
+/// Matches an answer to its call. Never reused by a coordinator.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct CallId(pub u64);
 
-/// One thing that the store is to do.
+/// One request to the store.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Call<R, S, P> {
-    /// Name all licences, states and slots. Whatever was created or deleted before it was asked
-    /// shows.
+    /// List all licences, states and slots. Shows all that was created or deleted before the call.
     List,
-    /// Name all licences, likewise. There are few.
+    /// List all licences, likewise. There are few.
     Licences,
-    /// Create this object, unless there is one of that name.
+    /// Create this object, unless its key exists (put-if-absent).
     Create(Key, Object<R, S, P>),
     /// Read this object.
     Read(Key),
-    /// Delete what nobody needs any more.
+    /// Delete objects that are not needed any more.
     Sweep(Sweep),
 }
 
-/// What can go. It may take long, stop half-way and be done again; objects may go in any order.
+/// The objects to delete. A sweep may take long, stop half-way and be repeated; objects may be
+/// deleted in any order.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Sweep {
-    /// A durable state says what happened in all epochs below this one.
+    /// A durable state replaces all epochs below this one.
     pub below: Epoch,
-    /// What kind of objects.
+    /// Which of them.
     pub stage: SweepStage,
 }
 
-/// Sweeping goes in two steps. The second one must not begin before the first one has ended.
+/// The two stages of a sweep. The second must not begin before the first has ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SweepStage {
-    /// Licences and states below the epoch, and parts that nobody names.
+    /// Licences and states below the epoch, and parts that are not named.
     Licences {
-        /// Parts that are named, or will be.
+        /// Parts that are named or will be.
         keep: Arc<BTreeSet<PartId>>,
-        /// Parts that are younger than this one stay, whether or not they are in `keep`.
+        /// Parts from this one on stay, whether or not they are in `keep`.
         parts_below: PartId,
     },
     /// All logs below the epoch, with their seals.
@@ -50,7 +50,7 @@ pub enum SweepStage {
 }
 
 impl Sweep {
-    /// Whether this object goes.
+    /// Whether the sweep deletes this object.
     pub fn deletes(&self, key: Key) -> bool {
         match (&self.stage, key) {
             (SweepStage::Licences { .. }, Key::Epoch(epoch) | Key::State(epoch)) => {
@@ -65,14 +65,14 @@ impl Sweep {
     }
 }
 
-/// What there is.
+/// What a list shows.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Listing {
-    /// Epochs that have begun, and were not swept.
+    /// Epochs with a licence.
     pub epochs: BTreeSet<Epoch>,
-    /// Epochs that have a state to begin with.
+    /// Epochs with a state.
     pub states: BTreeSet<Epoch>,
-    /// Objects in logs.
+    /// Slots of logs that exist.
     pub slots: BTreeSet<(Epoch, Slot)>,
 }
 
@@ -84,7 +84,7 @@ impl FromIterator<Key> for Listing {
                 Key::Epoch(epoch) => _ = listing.epochs.insert(epoch),
                 Key::State(epoch) => _ = listing.states.insert(epoch),
                 Key::Log(log, slot) => _ = listing.slots.insert((log, slot)),
-                // Those that are needed are named by records and states, and there may be many.
+                // Records and states name the parts that are needed, and there may be many.
                 Key::Part(_) => {}
             }
         }
@@ -92,37 +92,35 @@ impl FromIterator<Key> for Listing {
     }
 }
 
-/// What the store says to a call.
+/// The store's answer to a call.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Answer<R, S, P> {
-    /// To `List`, and to `Licences`, with nothing else then.
+    /// To `List` and `Licences`; to the latter with licences only.
     Listed(Listing),
-    /// To `Create`: it is there now, and durable.
+    /// To `Create`: the object exists now, and is durable.
     Created,
-    /// To `Create`: something of that name is there already.
+    /// To `Create`: the key exists already.
     Exists,
     /// To `Read`.
     Found(Object<R, S, P>),
-    /// To `Read`: there is nothing of that name.
+    /// To `Read`: the key does not exist.
     Absent,
-    /// To `Read`: there is something, but it is not whole.
+    /// To `Read`: the object is not whole.
     Damaged {
-        /// Whether it breaks off, as when a disk lost power while it was written. Else it was whole
-        /// once.
+        /// Whether it is a torn write, as after a power failure. Otherwise it was whole once.
         torn: bool,
         /// What is wrong with it.
         message: String,
     },
-    /// To `Sweep`: all of it is gone.
+    /// To `Sweep`: all of its objects are gone.
     Swept,
-    /// To any: it did not work, as far as is known. It may have been done all the same, or be done
-    /// later.
+    /// To any: an error. The call may have been applied nonetheless, or may be applied later.
     Failed,
-    /// To any: it does not work, and will not, however often it is tried.
+    /// To any: a permanent error, so that no retry helps.
     Refused(String),
 }
 
-/// Another coordinator has taken over: this one must stop, and believe nothing that was not
+/// Another coordinator has taken over: this one must stop, and may rely on nothing that was not
 /// durable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("another coordinator has taken over in {by}")]
@@ -131,13 +129,13 @@ pub struct Fenced {
     pub by: Epoch,
 }
 
-/// Why a journal cannot be gone on with.
+/// Why a journal cannot be used any further.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum JournalError {
-    /// See there.
+    /// Another coordinator has taken over.
     #[error(transparent)]
     Fenced(#[from] Fenced),
-    /// The coordinator's own licence is gone. Nothing that was written since can be relied on.
+    /// The coordinator's own licence is gone. Nothing written since then can be relied on.
     #[error(
         "{licence}, by which this coordinator decides, is gone from the journal, and nobody has taken over: the journal's folder was \
          removed, or replaced by another one. Bring back the folder that was there, and start a coordinator on it"
@@ -146,8 +144,7 @@ pub enum JournalError {
         /// Which one.
         licence: Key,
     },
-    /// Something in the middle of the journal cannot be read, so that what was acknowledged is not
-    /// known any more.
+    /// An object in the middle of the journal cannot be read, so acknowledged records may be lost.
     #[error("{key} is damaged: {message}; what came after it would be lost")]
     Damaged {
         /// Which object.
@@ -155,10 +152,10 @@ pub enum JournalError {
         /// What is wrong with it.
         message: String,
     },
-    /// The store takes nothing more. What it has, it keeps.
+    /// The store accepts no more writes. It keeps what it has.
     #[error("the journal cannot be written any more: {0}")]
     Refused(String),
-    /// The objects are whole, but do not make sense together.
+    /// The objects are whole, but contradict each other.
     #[error("{key} should not be there: {message}")]
     Confused {
         /// Which object.

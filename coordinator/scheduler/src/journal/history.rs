@@ -1,4 +1,4 @@
-//! What was read of a journal so far, and what it says.
+//! The objects of a journal that were read so far, and the history that they make up.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -6,19 +6,19 @@ use std::sync::Arc;
 use super::call::JournalError;
 use super::object::{Body, Epoch, Key, Object, Slot};
 
-/// What was found under a name. Objects never change, so that nothing is read twice.
+/// An object that was read. Objects never change, so none is read twice.
 #[derive(Clone, Debug)]
 pub(super) enum Seen<R, S, P> {
     Whole(Object<R, S, P>),
-    /// It breaks off.
+    /// A torn write.
     Torn(String),
 }
 
-/// All that was read.
+/// All objects that were read.
 #[derive(Clone, Debug)]
 pub(super) struct History<R, S, P>(BTreeMap<Key, Seen<R, S, P>>);
 
-/// What one log says.
+/// The content of one log.
 #[derive(Clone, Debug)]
 pub(super) struct Walked<R> {
     /// The records that count, in order.
@@ -32,12 +32,12 @@ pub(super) struct Walked<R> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum End {
     Sealed,
-    /// At this slot, as far as is known: there is nothing in it.
+    /// The log ends at this slot, which is empty as far as is known.
     Open(Slot),
 }
 
 impl<R> Walked<R> {
-    /// Whether its owner never had anything durable in it, and never will.
+    /// Whether its owner never had anything durable in it, and never will have.
     pub(super) fn is_void(&self) -> bool {
         self.end == End::Sealed && self.holds == Slot(0)
     }
@@ -58,13 +58,13 @@ impl<R: Clone, S: Clone, P: Clone> History<R, S, P> {
 
     pub(super) fn add(&mut self, key: Key, seen: Seen<R, S, P>) {
         let before = self.0.insert(key, seen);
-        debug_assert!(before.is_none(), "what never changes is read once");
+        debug_assert!(before.is_none(), "an object is read once");
     }
 
-    /// Reads a log from its beginning, all of which was seen that was listed.
+    /// Walks a log from its beginning. All listed slots of it must have been read.
     ///
     /// With several objects in flight, a writer's death may leave gaps and torn writes between
-    /// whole objects: nothing after the first of them was acknowledged. Later objects say what was:
+    /// whole objects: nothing after the first gap was acknowledged. Later objects say how much was:
     /// `holds`.
     pub(super) fn walk(&self, log: Epoch) -> Result<Walked<R>, JournalError> {
         let mut walked = Walked { batches: Vec::new(), holds: Slot(0), end: End::Open(Slot(0)) };
@@ -84,15 +84,15 @@ impl<R: Clone, S: Clone, P: Clone> History<R, S, P> {
                         check_holds(log, *holds, &walked, torn.as_deref())?;
                         debug_assert!(
                             walked.batches.len() as u64 >= holds.0,
-                            "what a seal says to count was read"
+                            "all slots below a seal's `holds` were read"
                         );
-                        debug_assert!(*holds <= slot, "a seal lies after what it lets count");
+                        debug_assert!(*holds <= slot, "a seal lies after the slots that count");
                         walked.batches.truncate(holds.0 as usize);
                         (walked.holds, walked.end) = (*holds, End::Sealed);
                         debug_assert_eq!(
                             walked.batches.len() as u64,
                             walked.holds.0,
-                            "all that counts was read, and nothing else"
+                            "exactly the slots that count were read"
                         );
                         return Ok(walked);
                     }
@@ -114,13 +114,13 @@ impl<R: Clone, S: Clone, P: Clone> History<R, S, P> {
         debug_assert_eq!(
             walked.batches.len() as u64,
             walked.holds.0,
-            "what lies after a gap does not count"
+            "slots after a gap do not count"
         );
         self.check_rest(log, &walked, torn.as_deref())?;
         Ok(walked)
     }
 
-    /// Nothing after the first gap must say that the gap was filled once.
+    /// Checks that no object after the first gap says that the gap was filled once.
     fn check_rest(
         &self,
         log: Epoch,
@@ -139,7 +139,7 @@ impl<R: Clone, S: Clone, P: Clone> History<R, S, P> {
     }
 }
 
-/// Whether all slots below `holds` are there.
+/// Checks that all slots below `holds` were found.
 fn check_holds<R>(
     log: Epoch,
     holds: Slot,

@@ -1,25 +1,25 @@
-//! What the journal is made of.
+//! The objects of the journal.
 
 use std::fmt;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-/// Numbers the logs of a cluster, one after the other. It only grows.
+/// The term of one coordinator, which has one log, and its fencing token. It only grows.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Epoch(pub u64);
 
-/// A place in the log of an epoch, from 0 without gaps.
+/// A position in the log of an epoch, from 0 without gaps.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Slot(pub u64);
 
-/// Drawn by each coordinator when it starts, and never drawn again: tells its objects from those of
-/// others, although the names are the same.
+/// Drawn at random by each coordinator when it starts: tells its objects from those that others
+/// create under the same names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Nonce(pub u128);
 
-/// Names a part for good: the epoch with which its writer took over, and a number that this writer
-/// uses once.
+/// Identifies a part for good: the epoch with which its writer took over, and a number that this
+/// writer uses once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct PartId {
     /// The first epoch of its writer.
@@ -31,59 +31,59 @@ pub struct PartId {
 /// The name of an object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Key {
-    /// The licence of an epoch: who decides in it.
+    /// The licence of an epoch: its creator decides in that epoch.
     Epoch(Epoch),
     /// A slot of an epoch's log.
     Log(Epoch, Slot),
     /// The state in which an epoch's log begins.
     State(Epoch),
-    /// Something large that records or states name.
+    /// A large value that records or states name.
     Part(PartId),
 }
 
-/// An object as it is created, and then never changed.
+/// An object, which never changes after its creation.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Object<R, S, P> {
     /// The epoch of the coordinator that created it; for a seal, not the epoch of the log in which
     /// the seal lies.
     pub epoch: Epoch,
-    /// Whose it is.
+    /// The nonce of its creator.
     pub nonce: Nonce,
-    /// What it says.
+    /// Its content.
     pub body: Body<R, S, P>,
 }
 
-/// What an object says.
+/// The content of an object.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Body<R, S, P> {
-    /// I decide in this epoch.
+    /// A licence: the creator decides in this epoch.
     Begin,
-    /// All that happened in the epochs before this one. What is large in it lies in parts.
+    /// A checkpoint of all epochs before this one. Its large values are parts.
     State(Arc<S>),
-    /// What happened then, in order.
+    /// Records of what happened, in order.
     Records {
-        /// All slots of this log below this one were durable when this object was first asked for.
+        /// All slots of this log below this one were durable when this object was first sent.
         holds: Slot,
         /// The records.
         records: Arc<Vec<R>>,
     },
-    /// Nothing will be appended any more: a later epoch has begun.
+    /// The end of the log: a later epoch has begun.
     Seal {
         /// The slots of this log that count: those below this one.
         holds: Slot,
     },
-    /// What records or states name.
+    /// A large value that records or states name.
     Part(Arc<P>),
 }
 
-/// What the protocol must know of a record, a state or a part.
+/// What the protocol needs to know of a record, a state or a part.
 pub trait Content {
-    /// Calls `name` with each part that this cannot be understood without.
+    /// Calls `name` with each part that this value needs.
     fn name_parts(&self, name: &mut dyn FnMut(PartId)) {
         let _ = name;
     }
 
-    /// About how many bytes it takes up in the journal.
+    /// The approximate size in the journal.
     fn bytes(&self) -> usize {
         size_of_val(self)
     }

@@ -1,4 +1,4 @@
-//! Beginning an epoch: a licence of one's own, an end to all logs before, and what they have left.
+//! Takeover: begins an epoch with a licence, seals all logs before, and recovers their records.
 //!
 //! ```text
 //!  list --> read, many --> create --------> list --> read what --> seal log/e
@@ -8,13 +8,14 @@
 //!                                              the last state, and the records since
 //! ```
 //!
-//! Looking writes nothing. Who cannot read the journal, because it is damaged or another build's,
-//! learns it there, and whoever is in charge stays so. From the licence's creation on, there is no
-//! way back: its former owner is fenced, at the latest where it would begin an epoch itself.
+//! The first look writes nothing. A coordinator that cannot read the journal, because it is damaged
+//! or from another build, stops there, and its predecessor stays in charge. From the creation of
+//! the licence on, the predecessor is fenced, at the latest when it begins an epoch itself.
 //!
-//! A log is *void* when it is sealed before it has anything durable. Its owner may still be alive:
-//! it will find its first slot taken. A log below is only sealed when all above are void, since
-//! only then nobody can sweep it; else it is sealed already, and a look at a new list shows that.
+//! A log is *void* if it was sealed before it had a durable record. Its owner may still live: it
+//! will find its first slot taken. A log is sealed only if all logs above it are void, since
+//! otherwise their owners may have swept it; and otherwise it is sealed already, as a new list will
+//! show.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -23,81 +24,80 @@ use super::call::{Answer, Call, CallId, JournalError, Listing};
 use super::history::{End, History, Seen, Walked};
 use super::object::{Body, Content, Epoch, Key, Nonce, Object, PartId, Slot};
 
-/// Reads under way at once.
+/// Limit of calls in flight.
 const READS_MAX: usize = 32;
 
-/// How often an object may be missing that was named a moment ago, because its sweep came in
-/// between.
+/// How often a named object may be missing, because a sweep deleted it in the meantime.
 const MISSING_MAX: u32 = 3;
 
-/// Takes over. Ask for the [`next call`](Self::next_call) until there is none, carry the calls out
-/// side by side, and tell the [`answer`](Self::answer)s, until one of them returns what was
+/// Takes over. Take each [`next_call`](Self::next_call) until there is none, carry the calls out
+/// concurrently, and pass the answers to [`answer`](Self::answer), until it returns what was
 /// recovered.
 #[derive(Clone, Debug)]
 pub struct Takeover<R, S, P> {
     nonce: Nonce,
     phase: Phase,
-    /// The one to begin, or ours.
+    /// The epoch to begin, or ours once it has begun.
     epoch: Epoch,
     listing: Option<Listing>,
     history: History<R, S, P>,
-    /// Of objects that were named, and were not there.
+    /// How often each named object was missing.
     missing: BTreeMap<Key, u32>,
     todo: VecDeque<Todo>,
     calls: BTreeMap<CallId, Todo>,
     last_call: CallId,
 }
 
-/// What the journal is being read for.
+/// The phases of a takeover.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
-    /// To see whether it can be read.
+    /// Read the journal, to see whether it can be read.
     Look,
-    /// It could.
+    /// Create the licence.
     Begin,
-    /// The epoch has begun: what is read counts.
+    /// The epoch has begun: seal the open logs and recover.
     Take,
 }
 
-/// Something to be asked of the store.
+/// A call to make.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Todo {
     List,
     Read(Key),
     /// Create the licence.
     Begin,
-    /// Whose is the licence that we tried to create?
+    /// Read back the licence after an ambiguous write.
     WhoseLicence,
-    /// Create the seal at this name, which says that these slots count.
+    /// Create a seal under this key, by which this many slots count.
     Seal(Key, Slot),
-    /// What is there instead?
+    /// Read back the slot after an ambiguous write of a seal.
     WhatSealed(Key),
 }
 
-/// What the epochs before have left.
+/// The recovered history of all earlier epochs.
 #[derive(Clone, Debug)]
 pub struct Recovered<R, S, P> {
     /// The epoch that has begun.
     pub epoch: Epoch,
-    /// Of its owner.
+    /// The nonce of its owner.
     pub nonce: Nonce,
-    /// The last state; `None` when there was none yet.
+    /// The newest state; `None` if there was none yet.
     pub snapshot: Option<Arc<S>>,
-    /// What happened since, in order.
+    /// The records since, in order.
     pub batches: Vec<Arc<Vec<R>>>,
-    /// What they name.
+    /// The parts that they name.
     pub parts: BTreeMap<PartId, Arc<P>>,
 }
 
 impl<R, S, P> Recovered<R, S, P> {
-    /// A journal in which nothing has happened.
+    /// A history in which nothing has happened.
     pub fn empty(epoch: Epoch, nonce: Nonce) -> Self {
         Self { epoch, nonce, snapshot: None, batches: Vec::new(), parts: BTreeMap::new() }
     }
 }
 
 impl<R: Clone + Content, S: Clone + Content, P: Clone> Takeover<R, S, P> {
-    /// Begins. `nonce` must be fresh.
+    /// Begins a takeover. `nonce` must be fresh.
     pub fn new(nonce: Nonce) -> Self {
         Self {
             nonce,
@@ -112,12 +112,12 @@ impl<R: Clone + Content, S: Clone + Content, P: Clone> Takeover<R, S, P> {
         }
     }
 
-    /// Whether the licence was asked for: from then on, whoever was in charge may be fenced.
+    /// Whether the creation of the licence was sent: from then on, the predecessor may be fenced.
     pub fn has_begun(&self) -> bool {
         self.phase != Phase::Look
     }
 
-    /// What the store is to do next, beside all that it is doing.
+    /// The next call to the store, beside those in flight.
     pub fn next_call(&mut self) -> Option<(CallId, Call<R, S, P>)> {
         if self.calls.len() >= READS_MAX {
             return None;
@@ -133,26 +133,26 @@ impl<R: Clone + Content, S: Clone + Content, P: Clone> Takeover<R, S, P> {
         };
         debug_assert!(
             self.has_begun() || !matches!(call, Call::Create(..) | Call::Sweep(_)),
-            "looking writes nothing"
+            "the first look writes nothing"
         );
         self.last_call.0 += 1;
         self.calls.insert(self.last_call, todo);
-        debug_assert!(self.calls.len() <= READS_MAX, "what is under way is bounded");
+        debug_assert!(self.calls.len() <= READS_MAX, "calls in flight are bounded");
         Some((self.last_call, call))
     }
 
-    /// What the store has answered to a call. `Some` at the end.
+    /// Handles the store's answer to a call. `Some` at the end.
     ///
     /// # Errors
-    /// When what is there cannot be gone on with. Unless it was damaged just now, nothing was
-    /// written then. Nothing is lost by trying again.
+    /// When the journal cannot be used. Nothing was written then, unless it was damaged just now. A
+    /// retry loses nothing.
     pub fn answer(
         &mut self,
         id: CallId,
         answer: Answer<R, S, P>,
     ) -> Result<Option<Recovered<R, S, P>>, JournalError> {
         let asked = self.calls.remove(&id);
-        debug_assert!(asked.is_some(), "an answer comes once, and to a call");
+        debug_assert!(asked.is_some(), "each call is answered once");
         let Some(asked) = asked else { return Ok(None) };
         match (asked, answer) {
             (_, Answer::Refused(message)) => return Err(JournalError::Refused(message)),
@@ -161,7 +161,7 @@ impl<R: Clone + Content, S: Clone + Content, P: Clone> Takeover<R, S, P> {
                 self.history.add(key, Seen::Whole(object));
             }
             (Todo::Read(key) | Todo::WhatSealed(key), Answer::Damaged { torn, message }) => {
-                // Several may break off: those that were in flight as their writer died, and seals
+                // Several writes may be torn: those in flight when their writer died, and seals
                 // whose writers died.
                 if !torn || matches!(key, Key::Part(_)) {
                     return Err(JournalError::Damaged { key, message });
@@ -176,8 +176,7 @@ impl<R: Clone + Content, S: Clone + Content, P: Clone> Takeover<R, S, P> {
             (Todo::WhoseLicence, Answer::Found(object)) if object.nonce == self.nonce => {
                 self.begun();
             }
-            // Taken by somebody else, or by nobody who could say so: what was looked at is not the
-            // last any more.
+            // Another coordinator has the licence, or its write was torn: the list is outdated.
             (Todo::WhoseLicence, Answer::Found(_) | Answer::Damaged { .. }) => self.look_again(),
             (Todo::WhoseLicence, Answer::Absent) => self.todo.push_back(Todo::Begin),
             (Todo::Seal(key, holds), Answer::Created) => {
@@ -185,13 +184,13 @@ impl<R: Clone + Content, S: Clone + Content, P: Clone> Takeover<R, S, P> {
                 let seal = Object { epoch: self.epoch, nonce: self.nonce, body };
                 self.history.add(key, Seen::Whole(seal));
             }
-            // Its owner was faster, or it is ours after all.
+            // The log's owner was faster, or the seal is ours after all.
             (Todo::Seal(key, _), Answer::Exists | Answer::Failed) => {
                 self.todo.push_back(Todo::WhatSealed(key));
             }
-            // The seal is asked for again.
+            // The seal is created again.
             (Todo::WhatSealed(_), Answer::Absent) => {}
-            // Failed, or an answer to something else: ask again.
+            // The call failed, or the answer does not fit: retry.
             (asked, _) => self.todo.push_back(asked),
         }
         if self.calls.is_empty() && self.todo.is_empty() {
@@ -206,13 +205,13 @@ impl<R: Clone + Content, S: Clone + Content, P: Clone> Takeover<R, S, P> {
 
     fn begun(&mut self) {
         debug_assert_eq!(self.phase, Phase::Begin, "an epoch begins after a look");
-        debug_assert!(self.calls.is_empty(), "nothing is read while it is open whose epoch it is");
+        debug_assert!(self.calls.is_empty(), "nothing is read while the licence is being created");
         debug_assert!(self.epoch > Epoch(0), "the first epoch is 1");
         (self.phase, self.listing) = (Phase::Take, None);
     }
 
-    /// It was swept since it was listed. One that is named again and again, and is never there, was
-    /// taken away.
+    /// Handles a missing object: it was swept after it was listed. An object that is named again
+    /// and again but always missing was removed by something else.
     fn is_missing(&mut self, key: Key) -> Result<(), JournalError> {
         self.listing = None;
         let times = self.missing.entry(key).or_default();
@@ -223,7 +222,7 @@ impl<R: Clone + Content, S: Clone + Content, P: Clone> Takeover<R, S, P> {
         Ok(())
     }
 
-    /// All that was asked for is answered: what is next?
+    /// Decides on the next calls when all are answered.
     fn go_on(&mut self) -> Result<Option<Recovered<R, S, P>>, JournalError> {
         let Some(listing) = &self.listing else {
             self.todo.push_back(Todo::List);
@@ -231,8 +230,8 @@ impl<R: Clone + Content, S: Clone + Content, P: Clone> Takeover<R, S, P> {
         };
         let newest = listing.epochs.last().copied().unwrap_or_default();
         if self.phase == Phase::Take && newest != self.epoch {
-            // Our licence was one that had been swept before we created it, or was swept since:
-            // others are in charge.
+            // Our licence was swept, before or after we created it: another coordinator is in
+            // charge.
             self.phase = Phase::Look;
         }
         if self.phase == Phase::Look {
@@ -260,12 +259,11 @@ impl<R: Clone + Content, S: Clone + Content, P: Clone> Takeover<R, S, P> {
         if self.seal_logs(&logs)? {
             return Ok(None);
         }
-        debug_assert!(self.has_begun(), "nothing is recovered for an epoch that may be another's");
+        debug_assert!(self.has_begun(), "the recovered epoch is ours");
         Ok(Some(self.recovered(snapshot, logs)))
     }
 
-    /// The newest state that is whole. One that breaks off was never relied on: what it sums up is
-    /// still there.
+    /// The newest whole state. A torn one was never relied on: what it sums up still exists.
     fn last_state(&self) -> Result<State<S>, JournalError> {
         let Some(listing) = &self.listing else { return Ok(State::Known(Epoch(1), None)) };
         for &epoch in listing.states.iter().rev().filter(|epoch| **epoch < self.epoch) {
@@ -292,7 +290,7 @@ impl<R: Clone + Content, S: Clone + Content, P: Clone> Takeover<R, S, P> {
         Ok(State::Known(Epoch(1), None))
     }
 
-    /// Has all listed slots read that were not read yet. False if there are none.
+    /// Reads all listed slots that were not read yet. False if there are none.
     fn read_logs(&mut self, first: Epoch) -> bool {
         let slots = self.listing.iter().flat_map(|listing| &listing.slots);
         let counts = slots.filter(|(log, _)| (first..self.epoch).contains(log));
@@ -307,7 +305,7 @@ impl<R: Clone + Content, S: Clone + Content, P: Clone> Takeover<R, S, P> {
         logs.map(|log| Ok((log, self.history.walk(log)?))).collect()
     }
 
-    /// Has all parts read that are named and were not read yet. False if there are none.
+    /// Reads all named parts that were not read yet. False if there are none.
     fn read_parts(&mut self, snapshot: Option<&S>, logs: &[(Epoch, Walked<R>)]) -> bool {
         let named = named_parts(snapshot, logs).into_iter().map(Key::Part);
         let unread = named.filter(|key| !self.history.knows(*key)).map(Todo::Read);
@@ -315,18 +313,18 @@ impl<R: Clone + Content, S: Clone + Content, P: Clone> Takeover<R, S, P> {
         !self.todo.is_empty()
     }
 
-    /// Has the newest log sealed that is not, if it must be. False if there is none.
+    /// Seals the newest open log, if there is one. False if there is none.
     fn seal_logs(&mut self, logs: &[(Epoch, Walked<R>)]) -> Result<bool, JournalError> {
         let mut all_void = true;
         for (log, walked) in logs.iter().rev() {
             if let End::Open(slot) = walked.end {
-                debug_assert!(walked.holds <= slot, "what counts lies before the end");
-                debug_assert!(*log < self.epoch, "one's own log is never sealed by taking over");
-                debug_assert!(self.has_begun(), "whoever is in charge is not fenced by a look");
+                debug_assert!(walked.holds <= slot, "slots that count lie before the end");
+                debug_assert!(*log < self.epoch, "a takeover does not seal its own log");
+                debug_assert!(self.has_begun(), "the first look does not fence the predecessor");
                 if all_void {
                     self.todo.push_back(Todo::Seal(Key::Log(*log, slot), walked.holds));
                 } else {
-                    // Its owner has sealed it before it went on in the next log.
+                    // Its owner had sealed it before it began the next log.
                     self.is_missing(Key::Log(*log, slot))?;
                     self.todo.push_back(Todo::List);
                 }
@@ -344,7 +342,7 @@ impl<R: Clone + Content, S: Clone + Content, P: Clone> Takeover<R, S, P> {
     ) -> Recovered<R, S, P> {
         debug_assert!(
             logs.iter().all(|(_, walked)| walked.end == End::Sealed),
-            "nothing may be added to what was recovered"
+            "every recovered log is sealed"
         );
         debug_assert!(
             logs.iter().zip(logs.iter().skip(1)).all(|((a, _), (b, _))| a.next() == *b),
@@ -357,17 +355,17 @@ impl<R: Clone + Content, S: Clone + Content, P: Clone> Takeover<R, S, P> {
         let named = named_parts(snapshot.as_deref(), &logs);
         let count = named.len();
         let parts: BTreeMap<_, _> = named.into_iter().filter_map(part).collect();
-        debug_assert_eq!(parts.len(), count, "what is named is needed, and was read");
+        debug_assert_eq!(parts.len(), count, "all named parts were read");
         let batches = logs.into_iter().flat_map(|(_, walked)| walked.batches).collect();
         Recovered { epoch: self.epoch, nonce: self.nonce, snapshot, batches, parts }
     }
 }
 
-/// What is known of the newest state.
+/// The state of the search for the newest state.
 enum State<S> {
-    /// This is to be read first.
+    /// This object must be read first.
     Read(Key),
-    /// The history goes on with this log, in this state.
+    /// History continues with this log, from this state.
     Known(Epoch, Option<Arc<S>>),
 }
 

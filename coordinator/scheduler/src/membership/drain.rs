@@ -5,23 +5,23 @@ use windrow_model::WorkerId;
 
 use crate::effect::Effect;
 use crate::job::Jobs;
-use crate::step::Step;
+use crate::transition::Transition;
 
 /// Tells workers that are draining, run nothing, and hold nothing that an unfinished reducer may
 /// need, that they may go.
-pub(crate) fn let_go(jobs: &Jobs, step: &mut Step<'_>) {
+pub(crate) fn let_go(jobs: &Jobs, transition: &mut Transition<'_>) {
     let unneeded = |&worker: &WorkerId| !jobs.running().any(|job| job.needs_worker(worker));
-    let leaving: Vec<_> = step.workers.idle_draining().filter(unneeded).collect();
+    let leaving: Vec<_> = transition.workers.idle_draining().filter(unneeded).collect();
     for worker in leaving {
         debug_assert!(
-            step.workers.get(worker).is_some_and(|worker| worker.running.is_empty()),
+            transition.workers.get(worker).is_some_and(|worker| worker.running.is_empty()),
             "what runs is finished first"
         );
         debug_assert!(
-            step.workers.get(worker).is_some_and(|worker| !worker.is_away()),
+            transition.workers.get(worker).is_some_and(|worker| !worker.is_away()),
             "who is away would not hear it"
         );
-        step.workers.drained(worker);
-        step.effects.push(Effect::Drained { worker });
+        transition.workers.drained(worker);
+        transition.effects.push(Effect::Drained { worker });
     }
 }

@@ -3,19 +3,24 @@
 use windrow_model::{FailureCause, WorkerId};
 
 use crate::job::Jobs;
-use crate::step::Step;
 use crate::time::Timer;
+use crate::transition::Transition;
 
 /// The one transition by which a worker is lost, however it was noticed.
-pub(crate) fn lose_worker(jobs: &mut Jobs, id: WorkerId, reason: &str, step: &mut Step<'_>) {
-    let Some(worker) = step.workers.remove(id) else { return };
-    debug_assert!(step.workers.get(id).is_none(), "what follows must not reach it");
-    step.deadlines.clear(Timer::Lease(id));
-    jobs.try_each(step, |job, step| {
+pub(crate) fn lose_worker(
+    jobs: &mut Jobs,
+    id: WorkerId,
+    reason: &str,
+    transition: &mut Transition<'_>,
+) {
+    let Some(worker) = transition.workers.remove(id) else { return };
+    debug_assert!(transition.workers.get(id).is_none(), "what follows must not reach it");
+    transition.deadlines.clear(Timer::Lease(id));
+    jobs.try_each(transition, |job, transition| {
         let job_id = job.id;
         let attempts: Vec<_> =
             worker.running.iter().copied().filter(|attempt| attempt.task.job == job_id).collect();
         let cause = FailureCause::WorkerLost { worker: id, reason: reason.to_string() };
-        job.worker_lost(id, &attempts, &cause, step)
+        job.worker_lost(id, &attempts, &cause, transition)
     });
 }

@@ -19,61 +19,61 @@ use windrow_model::{JobId, WorkerId};
 use crate::effect::Effect;
 use crate::event::{Inventory, RequestId, WorkerOffer};
 use crate::job::Jobs;
-use crate::step::Step;
 use crate::time::Timer;
+use crate::transition::Transition;
 
 /// Takes a worker in that has nothing.
-pub(crate) fn join(request: RequestId, offer: WorkerOffer, step: &mut Step<'_>) {
-    let worker = step.workers.admit(offer, request, step.now);
-    grant_lease(worker, step);
-    step.effects.push(Effect::Admitted { request, worker });
+pub(crate) fn join(request: RequestId, offer: WorkerOffer, transition: &mut Transition<'_>) {
+    let worker = transition.workers.admit(offer, request, transition.now);
+    grant_lease(worker, transition);
+    transition.effects.push(Effect::Admitted { request, worker });
 }
 
 /// Notes that a worker was heard of. False when it has no session. What arrives after its
 /// connection broke was on its way before, and tells nothing of the worker now.
-pub(crate) fn renew_lease(worker: WorkerId, step: &mut Step<'_>) -> bool {
-    let has_session = step.workers.hear(worker, step.now);
-    if step.workers.get(worker).is_some_and(|worker| !worker.is_away()) {
-        grant_lease(worker, step);
+pub(crate) fn renew_lease(worker: WorkerId, transition: &mut Transition<'_>) -> bool {
+    let has_session = transition.workers.hear(worker, transition.now);
+    if transition.workers.get(worker).is_some_and(|worker| !worker.is_away()) {
+        grant_lease(worker, transition);
     }
     debug_assert!(
-        !has_session || step.deadlines.get(Timer::Lease(worker)).is_some(),
+        !has_session || transition.deadlines.get(Timer::Lease(worker)).is_some(),
         "a session without a lease would never end by silence"
     );
     has_session
 }
 
 /// The worker need not be heard of for a whole lease.
-pub(crate) fn grant_lease(worker: WorkerId, step: &mut Step<'_>) {
-    debug_assert!(step.workers.get(worker).is_some(), "only a session has a lease");
-    let ends = step.now + step.config.lease;
-    step.workers.set_lease(worker, ends);
-    step.deadlines.set(Timer::Lease(worker), ends);
+pub(crate) fn grant_lease(worker: WorkerId, transition: &mut Transition<'_>) {
+    debug_assert!(transition.workers.get(worker).is_some(), "only a session has a lease");
+    let ends = transition.now + transition.config.lease;
+    transition.workers.set_lease(worker, ends);
+    transition.deadlines.set(Timer::Lease(worker), ends);
 }
 
 /// A worker's connection broke. It gets nothing new until it is back, and little time for that:
 /// most that break off have died, and their work waits. But where most are away, it is not they who
 /// are at fault: a switch is, or a proxy that is reloaded, and all come back. So these have their
 /// whole leases, as when a coordinator takes over.
-pub(crate) fn disconnect(worker: WorkerId, connection: RequestId, step: &mut Step<'_>) {
-    let Some(there) = step.workers.get(worker) else { return };
+pub(crate) fn disconnect(worker: WorkerId, connection: RequestId, transition: &mut Transition<'_>) {
+    let Some(there) = transition.workers.get(worker) else { return };
     if there.connection != Some(connection) {
         // It is back already, or the connection was another coordinator's.
         return;
     }
     let lease_ends = there.lease_ends;
-    step.workers.set_connection(worker, None);
-    if !step.workers.most_are_away() {
-        let patience_ends = step.now + step.config.reconnect;
-        step.workers.hurry(worker);
-        step.deadlines.set(Timer::Lease(worker), lease_ends.min(patience_ends));
+    transition.workers.set_connection(worker, None);
+    if !transition.workers.most_are_away() {
+        let patience_ends = transition.now + transition.config.reconnect;
+        transition.workers.hurry(worker);
+        transition.deadlines.set(Timer::Lease(worker), lease_ends.min(patience_ends));
     } else {
-        for (away, ends) in step.workers.hurry_nobody() {
-            step.deadlines.set(Timer::Lease(away), ends);
+        for (away, ends) in transition.workers.hurry_nobody() {
+            transition.deadlines.set(Timer::Lease(away), ends);
         }
     }
     debug_assert!(
-        step.deadlines.get(Timer::Lease(worker)).is_some_and(|at| at <= lease_ends),
+        transition.deadlines.get(Timer::Lease(worker)).is_some_and(|at| at <= lease_ends),
         "it is not waited for for ever: a broken connection gives nobody time"
     );
 }
@@ -84,24 +84,29 @@ pub(crate) fn resume(
     request: RequestId,
     worker: WorkerId,
     inventory: &Inventory,
-    step: &mut Step<'_>,
+    transition: &mut Transition<'_>,
 ) {
-    step.workers.set_connection(worker, Some(request));
-    if !renew_lease(worker, step) {
-        return step.effects.push(Effect::TooLate { request });
+    transition.workers.set_connection(worker, Some(request));
+    if !renew_lease(worker, transition) {
+        return transition.effects.push(Effect::TooLate { request });
     }
     debug_assert!(
-        step.deadlines.get(Timer::Lease(worker)).is_some_and(|ends| ends > step.now),
+        transition.deadlines.get(Timer::Lease(worker)).is_some_and(|ends| ends > transition.now),
         "one that is back has a lease"
     );
-    step.workers.has_not_gone(worker);
-    step.effects.push(Effect::Admitted { request, worker });
-    cancel_unwanted(jobs, worker, inventory, step);
-    jobs.try_each(step, |job, step| job.compare(worker, inventory, step));
+    transition.workers.has_not_gone(worker);
+    transition.effects.push(Effect::Admitted { request, worker });
+    cancel_unwanted(jobs, worker, inventory, transition);
+    jobs.try_each(transition, |job, transition| job.compare(worker, inventory, transition));
 }
 
 /// Attempts that should not run there are cancelled; what is left of jobs that are over can go.
-fn cancel_unwanted(jobs: &mut Jobs, worker: WorkerId, inventory: &Inventory, step: &mut Step<'_>) {
+fn cancel_unwanted(
+    jobs: &mut Jobs,
+    worker: WorkerId,
+    inventory: &Inventory,
+    transition: &mut Transition<'_>,
+) {
     let mut over = BTreeSet::<JobId>::new();
     for &attempt in inventory.running.union(&inventory.outputs) {
         // Reports that are still to be told decide about these.
@@ -110,9 +115,9 @@ fn cancel_unwanted(jobs: &mut Jobs, worker: WorkerId, inventory: &Inventory, ste
         }
         match jobs.get_mut(attempt.task.job).map(|job| job.wins(attempt, worker)) {
             Some(true) => {}
-            Some(false) => step.effects.push(Effect::CancelAttempt { worker, attempt }),
+            Some(false) => transition.effects.push(Effect::CancelAttempt { worker, attempt }),
             None => drop(over.insert(attempt.task.job)),
         }
     }
-    step.effects.extend(over.into_iter().map(|job| Effect::Release { worker, job }));
+    transition.effects.extend(over.into_iter().map(|job| Effect::Release { worker, job }));
 }

@@ -10,28 +10,28 @@ use windrow_model::StageId;
 
 use crate::job::Jobs;
 use crate::membership::session::grant_lease;
-use crate::step::Step;
-use crate::worker::Pace;
+use crate::transition::Transition;
+use crate::worker::SlotDepth;
 
 /// Begins to decide in another coordinator's place.
-pub(crate) fn begin(jobs: &mut Jobs, step: &mut Step<'_>) {
-    for worker in step.workers.ids() {
-        step.workers.hear(worker, step.now);
-        step.workers.set_connection(worker, None);
-        grant_lease(worker, step);
+pub(crate) fn begin(jobs: &mut Jobs, transition: &mut Transition<'_>) {
+    for worker in transition.workers.ids() {
+        transition.workers.hear(worker, transition.now);
+        transition.workers.set_connection(worker, None);
+        grant_lease(worker, transition);
         debug_assert!(
-            step.workers.get(worker).is_some_and(|worker| worker.is_away()),
+            transition.workers.get(worker).is_some_and(|worker| worker.is_away()),
             "it gets nothing before it has said what it has"
         );
     }
     debug_assert!(
-        StageId::ALL.iter().all(|&stage| !step.workers.any_free(stage, Pace::Quick)),
+        StageId::ALL.iter().all(|&stage| !transition.workers.any_free(stage, SlotDepth::Several)),
         "no slot is given before its worker has said what runs in it"
     );
     for job in jobs.running_mut() {
-        job.start_clocks_anew(step);
-        if job.is_publishing(step.deadlines) {
-            step.effects.push(job.publish());
+        job.start_clocks_anew(transition);
+        if job.is_publishing(transition.deadlines) {
+            transition.effects.push(job.publish());
         }
     }
 }

@@ -1,16 +1,16 @@
-//! Backup tasks: a task whose attempt is much slower than its like is tried a second time
-//! elsewhere, and the first of the two to succeed wins.
+//! Backup tasks (speculative execution): a straggler gets a second attempt on another worker, and
+//! the first of the two to succeed wins.
 //!
-//! Which one is slow is judged as in LATE (Zaharia et al., OSDI 2008): by rate and by the time that
-//! remains, not by how far it has come. A backup is started only if
+//! Stragglers are found as in LATE (Zaharia et al., OSDI 2008): by rate and remaining time, not by
+//! progress. A backup is started only if
 //!
-//! - the attempt runs for some seconds, at less than a third of the usual rate of its stage, and
-//!   what remains takes longer at its rate than the whole task at the usual one; or it has shown no
-//!   sign of life for longer than a whole task usually takes, as where its process hangs,
-//! - nothing is queued that could use the slot, and few backups run already.
+//! - the attempt has run for some seconds at less than a third of the usual rate of its stage, and
+//!   its remaining work takes longer at that rate than a whole task at the usual one; or it has
+//!   shown no sign of life for longer than a task usually takes, as when its process hangs,
+//! - no queued task could use the slot, and few backups run already.
 //!
-//! Rates come from heartbeats, which are not journaled. So looking is no transition: what is found
-//! becomes an event, [`Event::BackUp`](crate::Event), which is.
+//! Rates come from heartbeats, which are not journaled. So the search changes no state: its result
+//! becomes a journaled event, [`Event::BackUp`](crate::Event).
 
 use std::time::Duration;
 
@@ -20,17 +20,17 @@ use super::{could_place, worker_for_backup};
 use crate::config::Config;
 use crate::job::stage::{Running, TaskState, Tasks, Totals};
 use crate::job::{Job, Jobs, Phase};
-use crate::step::Step;
 use crate::time::Time;
-use crate::worker::{Pace, Workers};
+use crate::transition::Transition;
+use crate::worker::{SlotDepth, Workers};
 
-/// An attempt at less than one such part of the usual rate is slow.
+/// An attempt at less than 1/`SLOW_PART` of the usual rate is slow.
 const SLOW_PART: f64 = 3.0;
-/// One backup for so many running attempts, and at least one.
+/// One backup per this many running attempts, and at least one.
 const ATTEMPTS_PER_BACKUP: u32 = 10;
 
-/// Attempts that should be backed up now. O(attempts that run), where a slot is free and nothing is
-/// queued for it.
+/// Attempts that need a backup now. O(running attempts) if a slot is free and no queued task can
+/// use it.
 pub(crate) fn slow_attempts(
     jobs: &Jobs,
     workers: &Workers,
@@ -40,34 +40,35 @@ pub(crate) fn slow_attempts(
     let mut slow = Vec::new();
     for job in jobs.running().filter(|job| job.phase == Phase::Running) {
         for stage in StageId::ALL {
-            // One at a time: the next look is soon, and sees what this one has changed.
-            // What is queued may shun those that are free, for the sake of one that hangs.
-            let may = workers.any_free(stage, Pace::Usual)
-                && !could_place(job, stage, Pace::Usual, workers);
+            // One at a time: the next search is soon, and takes this backup into account. Queued
+            // tasks may avoid the free workers while they wait for one that hangs.
+            let may = workers.any_free(stage, SlotDepth::One)
+                && !could_place(job, stage, SlotDepth::One, workers);
             slow.extend(may.then(|| slowest(job, stage, config, now)).flatten());
         }
     }
     slow
 }
 
-/// Starts a backup of a running attempt, unless things have changed or no other worker is free.
-pub(crate) fn begin(jobs: &mut Jobs, attempt: AttemptId, step: &mut Step<'_>) {
+/// Starts a backup of a running attempt, unless it is not needed any more or no other worker is
+/// free.
+pub(crate) fn begin(jobs: &mut Jobs, attempt: AttemptId, transition: &mut Transition<'_>) {
     let Some(job) = jobs.get_mut(attempt.task.job) else { return };
     let Some(worker) = job.runs_alone_on(attempt) else { return };
-    let Some(other) = worker_for_backup(job, attempt.task, worker, step.workers) else {
+    let Some(other) = worker_for_backup(job, attempt.task, worker, transition.workers) else {
         return;
     };
-    debug_assert_ne!(other, worker, "a backup on the same machine is none");
+    debug_assert_ne!(other, worker, "a backup runs on another worker");
     let tasks = job.tasks_mut(attempt.task.stage);
-    let backup = tasks.back_up(attempt.task.index, other, step.now);
-    job.begin(backup, other, step);
+    let backup = tasks.back_up(attempt.task.index, other, transition.now);
+    job.begin(backup, other, transition);
 }
 
 impl Job {
-    /// Who runs the attempt, if it runs without a backup and one would help.
+    /// The worker of an attempt that has no backup and could use one.
     fn runs_alone_on(&self, attempt: AttemptId) -> Option<WorkerId> {
         let stage = attempt.task.stage;
-        // A reducer could not be told what to read.
+        // The backup of a reducer needs the complete map outputs.
         if self.phase != Phase::Running || stage == StageId::REDUCE && !self.map.all_done() {
             return None;
         }
@@ -82,7 +83,7 @@ impl Job {
     }
 }
 
-/// The attempt of a stage that will take longest, if it is slow.
+/// The slow attempt of a stage with the longest remaining time.
 fn slowest(job: &Job, stage: StageId, config: &Config, now: Time) -> Option<AttemptId> {
     let tasks = job.tasks(stage);
     debug_assert!(tasks.backups_running <= tasks.running / 2, "a backup runs beside its original");
@@ -97,7 +98,7 @@ fn slowest(job: &Job, stage: StageId, config: &Config, now: Time) -> Option<Atte
             return None;
         }
         if now.since(running.moved) > backup_after.max(usual.time()) {
-            // It may hang, and then it never ends, however near to its end it is.
+            // It may hang: then it never ends, however close to its end it is.
             return Some((f64::INFINITY, attempt));
         }
         let rate = work(running, stage) / age.as_secs_f64();
@@ -113,27 +114,27 @@ fn slowest(job: &Job, stage: StageId, config: &Config, now: Time) -> Option<Atte
     slow.max_by(|a, b| a.0.total_cmp(&b.0)).map(|(_, attempt)| attempt)
 }
 
-/// What is usual in a stage.
+/// The usual speed and size of a stage's tasks.
 struct Usual {
     /// Work per second: bytes for maps, records for reduces.
     rate: f64,
-    /// Of one task.
+    /// Work of one task.
     work: f64,
 }
 
 impl Usual {
-    /// Of one task.
+    /// The usual time of one task.
     fn time(&self) -> Duration {
-        debug_assert!(self.rate > 0.0, "nothing would ever end");
+        debug_assert!(self.rate > 0.0, "the rate is positive");
         Duration::try_from_secs_f64(self.work / self.rate).unwrap_or(Duration::MAX)
     }
 
-    /// By the tasks that are done; while there is none, by the fastest that runs. `None` when
-    /// nothing is known.
+    /// Computed from the tasks that are done; until there is one, from the fastest running attempt.
+    /// `None` if there is neither.
     fn of(tasks: &Tasks, stage: StageId, now: Time) -> Option<Self> {
         let Totals { work_done, elapsed_us, .. } = tasks.totals;
         if work_done > 0 && elapsed_us > 0 {
-            debug_assert!(tasks.done > 0, "winners have done it");
+            debug_assert!(tasks.done > 0, "work was done by winners");
             return Some(Self {
                 rate: work_done as f64 / Duration::from_micros(elapsed_us).as_secs_f64(),
                 work: work_done as f64 / f64::from(tasks.done),
@@ -149,7 +150,7 @@ impl Usual {
     }
 }
 
-/// What a running attempt has done so far.
+/// The work that a running attempt has done so far.
 fn work(running: &Running, stage: StageId) -> f64 {
     match stage {
         StageId::MAP => running.bytes as f64,

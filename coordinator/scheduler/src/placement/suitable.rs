@@ -1,13 +1,13 @@
-//! Which workers a job or a task avoids, because others could do better.
+//! Which workers a job or a task avoids, as long as there are others.
 
 use windrow_model::{StageId, WorkerId};
 
 use crate::job::Job;
-use crate::worker::{Pace, Workers};
+use crate::worker::{SlotDepth, Workers};
 
 impl Job {
-    /// The workers that get no task of a stage, because others could run it. O(1) unless there is
-    /// something against any.
+    /// The workers that get no task of a stage, because others could run it. O(1) if the job avoids
+    /// none.
     pub(crate) fn avoids<'a>(
         &'a self,
         stage: StageId,
@@ -19,9 +19,9 @@ impl Job {
         move |worker| others && avoided.contains(&worker)
     }
 
-    /// Whether a task rather waits for another worker than to go to this one. Where it could not
-    /// fetch, it does not wait: the fault may lie with what it fetched from, and those that are
-    /// busy may be so for long.
+    /// Whether a task waits for another worker rather than go to this one. It does not wait for a
+    /// busy worker if it only could not fetch here: the fault may lie with the holder, and other
+    /// workers may be busy for long.
     pub(crate) fn shuns(
         &self,
         stage: StageId,
@@ -29,8 +29,8 @@ impl Job {
         worker: WorkerId,
         workers: &Workers,
     ) -> bool {
-        let trouble = self.tasks(stage).task(index).trouble();
-        let (failed_on, not_fetched_on) = (&trouble.failed_on, &trouble.could_not_fetch_on);
+        let charges = self.tasks(stage).task(index).charges();
+        let (failed_on, not_fetched_on) = (&charges.failed_on, &charges.could_not_fetch_on);
         if !failed_on.contains(worker) && !not_fetched_on.contains(worker) {
             return false;
         }
@@ -39,11 +39,11 @@ impl Job {
         if failed_on.contains(worker) {
             return self.could_run(stage, workers).any(suits);
         }
-        let mut free = workers.free(stage, Pace::Usual, &self.plan.needs);
+        let mut free = workers.free(stage, SlotDepth::One, &self.plan.needs);
         free.any(|(other, _)| suits(other) && !not_fetched_on.contains(other))
     }
 
-    /// The workers that run the job's tasks, or will as soon as they have a free slot.
+    /// The workers that can run tasks of the stage, now or once they have a free slot.
     fn could_run(&self, stage: StageId, workers: &Workers) -> impl Iterator<Item = WorkerId> {
         let all = workers.all_for(&self.plan.needs);
         all.filter(move |(_, worker)| worker.will_take(stage)).map(|(id, _)| id)

@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use super::objects::Objects;
 use crate::journal::{Answer, Call, CallId, Key, Nonce, SweepStage, Takeover};
-use crate::{Catalog, Config, Decider, Effect, Event, Part, Record, Scheduler, State, Time};
+use crate::{
+    Catalog, Config, Decider, Effect, Event, JournaledState, Part, Record, Scheduler, Time,
+};
 
 const REQUEST: Duration = Duration::from_millis(50);
 /// One for licences, one for states and one for logs.
@@ -17,9 +19,9 @@ const STATE: Duration = Duration::from_secs(8);
 const DELETE: Duration = Duration::from_millis(30);
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
-type Store = Objects<Record<()>, State<Nothing>, Part<()>>;
-type StoreCall = Call<Record<()>, State<Nothing>, Part<()>>;
-type StoreAnswer = Answer<Record<()>, State<Nothing>, Part<()>>;
+type Store = Objects<Record<()>, JournaledState<Nothing>, Part<()>>;
+type StoreCall = Call<Record<()>, JournaledState<Nothing>, Part<()>>;
+type StoreAnswer = Answer<Record<()>, JournaledState<Nothing>, Part<()>>;
 
 /// A catalog that knows nothing.
 #[derive(Clone, Debug, PartialEq)]

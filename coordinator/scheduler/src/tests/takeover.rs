@@ -36,7 +36,7 @@ fn a_submission_that_is_told_again_is_the_same_job() {
 }
 
 /// A store in memory, and a catalog that counts.
-type Store = Objects<Record<u32>, State<Notes>, Part<()>>;
+type Store = Objects<Record<u32>, JournaledState<Notes>, Part<()>>;
 
 #[derive(Clone, Debug, Default, PartialEq)]
 struct Notes(Vec<u32>);
@@ -211,7 +211,7 @@ fn without_anybody_to_read_it_nothing_is_written_and_all_is_told_at_once() {
 #[test]
 fn a_state_is_written_with_the_tasks_that_have_changed_and_names_the_others() {
     let mut store = Store::new();
-    let config = Config { tasks_a_piece: NonZeroU32::new(10).unwrap(), ..Config::default() };
+    let config = Config { tasks_per_block: NonZeroU32::new(10).unwrap(), ..Config::default() };
     let recovered = store.take_over(1, |_, answer| answer).unwrap();
     let mut decider = Decider::recover(recovered, config.clone(), Notes::default());
     decider = decider.with_snapshot_after(1);
@@ -225,7 +225,7 @@ fn a_state_is_written_with_the_tasks_that_have_changed_and_names_the_others() {
     };
     let before = parts(&store);
     assert_eq!(before.len(), 20, "ten of splits, ten of maps, and the reduces make no full one");
-    // The worker is given the first map and the second; both lie in one piece.
+    // The worker is given the first map and the second; both lie in one block.
     let offer = WorkerOffer {
         name: "worker".into(),
         identity: 0,

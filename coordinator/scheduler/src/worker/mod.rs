@@ -1,8 +1,8 @@
 //! A worker with a session: what it offers, what it runs, and whether it takes more.
 
 mod health;
-mod kinds;
-mod pace;
+mod platform_groups;
+mod slot_depth;
 mod workers;
 
 use std::collections::BTreeSet;
@@ -15,8 +15,8 @@ use crate::time::Time;
 use crate::view::WorkerView;
 
 pub(crate) use health::{Health, Standing, quarantine};
-use kinds::{KindId, Rank};
-pub(crate) use pace::{PACES, Pace};
+use platform_groups::{PlatformGroupId, Rank};
+pub(crate) use slot_depth::{SLOT_DEPTHS, SlotDepth};
 pub(crate) use workers::Workers;
 
 /// A worker with a session.
@@ -25,7 +25,7 @@ pub(crate) struct Worker {
     /// What it offers.
     pub(crate) offer: WorkerOffer,
     /// What programs it can run.
-    pub(crate) kind: KindId,
+    pub(crate) group: PlatformGroupId,
     /// Whether it stays.
     pub(crate) leaving: Leaving,
     /// The request that opened its connection. `None` when that is broken: then it is away, may
@@ -59,14 +59,14 @@ impl Worker {
     /// One that has just come, and has its lease from now on.
     pub(crate) fn new(
         offer: WorkerOffer,
-        kind: KindId,
+        group: PlatformGroupId,
         health: Health,
         connection: RequestId,
         now: Time,
     ) -> Self {
         Self {
             offer,
-            kind,
+            group,
             leaving: Leaving::No,
             connection: Some(connection),
             health,
@@ -82,14 +82,14 @@ impl Worker {
     /// Takes a slot for an attempt.
     pub(crate) fn start(&mut self, attempt: AttemptId) {
         debug_assert!(
-            self.takes(attempt.task.stage, Pace::Quick),
+            self.takes(attempt.task.stage, SlotDepth::Several),
             "it was free when it was chosen"
         );
         let started = self.running.insert(attempt);
         debug_assert!(started, "an attempt starts once");
         self.reduces_running += u32::from(attempt.task.stage == StageId::REDUCE);
         let slots = u64::from(self.offer.map_slots) + u64::from(self.offer.reduce_slots);
-        let room = slots * u64::from(Pace::Quick.tasks_a_slot());
+        let room = slots * u64::from(SlotDepth::Several.tasks_per_slot());
         debug_assert!(self.running.len() as u64 <= room, "each attempt has a slot, or a part");
     }
 
@@ -106,26 +106,26 @@ impl Worker {
         [self.offer.map_slots, self.offer.reduce_slots][stage.index()]
     }
 
-    /// How many more tasks of this pace it would take.
-    fn room(&self, stage: StageId, pace: Pace) -> u32 {
+    /// How many more tasks of this depth it would take.
+    fn room(&self, stage: StageId, depth: SlotDepth) -> u32 {
         debug_assert!(
             self.reduces_running as usize <= self.running.len(),
             "reduces are among what runs"
         );
         let maps_running = self.running.len() as u32 - self.reduces_running;
-        let room = |slots: u32| slots.saturating_mul(pace.tasks_a_slot());
+        let room = |slots: u32| slots.saturating_mul(depth.tasks_per_slot());
         let running = [maps_running, self.reduces_running][stage.index()];
         room(self.slots(stage)).saturating_sub(running)
     }
 
     /// Whether it would take an attempt of this stage.
-    pub(crate) fn takes(&self, stage: StageId, pace: Pace) -> bool {
+    pub(crate) fn takes(&self, stage: StageId, depth: SlotDepth) -> bool {
         let may = match self.health.standing {
             Standing::Good => true,
             Standing::Quarantined => false,
             Standing::Probation => self.running.is_empty(),
         };
-        may && self.leaving == Leaving::No && !self.is_away() && self.room(stage, pace) > 0
+        may && self.leaving == Leaving::No && !self.is_away() && self.room(stage, depth) > 0
     }
 
     /// Whether it takes an attempt of this stage now, or will as soon as it has a free slot.

@@ -1,4 +1,4 @@
-//! The workers with a session, by kinds and identities. What they hold is noted at the jobs.
+//! The workers with a session, by groups and identities. What they hold is noted at the jobs.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -7,15 +7,15 @@ use windrow_model::{AttemptId, PlatformNeeds, StageId, WorkerId};
 
 use crate::event::{RequestId, WorkerOffer};
 use crate::time::Time;
-use crate::worker::kinds::{KindId, Kinds};
-use crate::worker::{Health, Leaving, PACES, Pace, Standing, Worker};
+use crate::worker::platform_groups::{PlatformGroupId, PlatformGroups};
+use crate::worker::{Health, Leaving, SLOT_DEPTHS, SlotDepth, Standing, Worker};
 
 /// All workers with a session.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Workers {
     workers: BTreeMap<WorkerId, Worker>,
     /// By platform, with those that have free slots.
-    kinds: Kinds,
+    groups: PlatformGroups,
     /// By identity: who bears it, and how it fares.
     identities: BTreeMap<u64, Identity>,
     /// Those whose connection is broken.
@@ -29,7 +29,7 @@ pub(crate) struct Workers {
     /// Whether programs may be runnable now that were not, or the other way round, since that was
     /// last asked.
     #[serde(skip)]
-    kinds_changed: bool,
+    groups_changed: bool,
 }
 
 /// A machine and folder, across sessions.
@@ -45,13 +45,13 @@ impl Workers {
     pub(crate) fn admit(&mut self, offer: WorkerOffer, request: RequestId, now: Time) -> WorkerId {
         self.admitted += 1;
         let id = WorkerId(self.admitted);
-        let kind = self.kinds.add(id, &offer.platform);
+        let group = self.groups.add(id, &offer.platform);
         let identity = self.identities.entry(offer.identity).or_default();
         identity.bearers.insert(id);
-        let worker = Worker::new(offer, kind, identity.health.clone(), request, now);
+        let worker = Worker::new(offer, group, identity.health.clone(), request, now);
         let former = self.workers.insert(id, worker);
         debug_assert!(former.is_none(), "names are never given again");
-        self.count_staying(kind, true);
+        self.count_staying(group, true);
         self.update(id, |_| ());
         debug_assert!(
             self.workers.len() as u64 <= self.admitted,
@@ -68,9 +68,9 @@ impl Workers {
         self.away.remove(&id);
         self.hurried.remove(&id);
         if worker.leaving == Leaving::No {
-            self.count_staying(worker.kind, false);
+            self.count_staying(worker.group, false);
         }
-        self.kinds.remove(id, worker.kind);
+        self.groups.remove(id, worker.group);
         if let Some(identity) = self.identities.get_mut(&worker.offer.identity) {
             identity.bearers.remove(&id);
             if worker.health.standing != Standing::Quarantined {
@@ -93,10 +93,10 @@ impl Workers {
         );
     }
 
-    fn count_staying(&mut self, kind: KindId, stays: bool) {
+    fn count_staying(&mut self, group: PlatformGroupId, stays: bool) {
         debug_assert!(stays || self.staying > 0, "who stayed was counted when it came");
         self.staying = if stays { self.staying + 1 } else { self.staying.saturating_sub(1) };
-        self.kinds_changed |= self.kinds.count_staying(kind, stays);
+        self.groups_changed |= self.groups.count_staying(group, stays);
     }
 
     /// Nothing is kept of an identity that nobody bears, unless it is in quarantine.
@@ -156,8 +156,8 @@ impl Workers {
     }
 
     /// Whether jobs may have to wait for other workers than before, since that was last asked.
-    pub(crate) fn take_kinds_changed(&mut self) -> bool {
-        std::mem::take(&mut self.kinds_changed)
+    pub(crate) fn take_groups_changed(&mut self) -> bool {
+        std::mem::take(&mut self.groups_changed)
     }
 
     /// Takes a slot for an attempt.
@@ -209,9 +209,9 @@ impl Workers {
 
     /// From now on, the worker takes nothing new.
     pub(crate) fn drain(&mut self, id: WorkerId) {
-        let kind = self.get(id).filter(|worker| worker.leaving == Leaving::No).map(|it| it.kind);
-        if let Some(kind) = kind {
-            self.count_staying(kind, false);
+        let group = self.get(id).filter(|worker| worker.leaving == Leaving::No).map(|it| it.group);
+        if let Some(group) = group {
+            self.count_staying(group, false);
             self.draining.insert(id);
             self.update(id, |worker| worker.leaving = Leaving::Draining);
         }
@@ -257,20 +257,20 @@ impl Workers {
     pub(crate) fn free(
         &self,
         stage: StageId,
-        pace: Pace,
+        depth: SlotDepth,
         needs: &PlatformNeeds,
     ) -> impl Iterator<Item = (WorkerId, &Worker)> {
-        let free = self.kinds.free(stage, pace, needs);
+        let free = self.groups.free(stage, depth, needs);
         free.filter_map(move |id| {
             let worker = self.workers.get(&id)?;
-            debug_assert!(worker.takes(stage, pace), "whoever is listed as free takes it");
+            debug_assert!(worker.takes(stage, depth), "whoever is listed as free takes it");
             Some((id, worker))
         })
     }
 
     /// Whether any worker would take an attempt of this stage.
-    pub(crate) fn any_free(&self, stage: StageId, pace: Pace) -> bool {
-        self.kinds.any_free(stage, pace)
+    pub(crate) fn any_free(&self, stage: StageId, depth: SlotDepth) -> bool {
+        self.groups.any_free(stage, depth)
     }
 
     /// Whether any worker is there that does not want to leave.
@@ -280,7 +280,7 @@ impl Workers {
 
     /// Whether any worker is there that can run such a program and does not want to leave.
     pub(crate) fn any_staying_for(&self, needs: &PlatformNeeds) -> bool {
-        self.kinds.any_staying(needs)
+        self.groups.any_staying(needs)
     }
 
     /// The workers that can run such a program.
@@ -288,7 +288,7 @@ impl Workers {
         &self,
         needs: &PlatformNeeds,
     ) -> impl Iterator<Item = (WorkerId, &Worker)> {
-        self.kinds.members(needs).filter_map(|id| Some((id, self.workers.get(&id)?)))
+        self.groups.members(needs).filter_map(|id| Some((id, self.workers.get(&id)?)))
     }
 
     /// Their ids, in order.
@@ -334,8 +334,8 @@ impl Workers {
         let mut staying = self.workers.values().filter(|worker| worker.leaving == Leaving::No);
         let all = staying.all(|worker| worker.health.standing == Standing::Quarantined);
         debug_assert!(
-            !all || !self.any_free(StageId::MAP, Pace::Quick)
-                && !self.any_free(StageId::REDUCE, Pace::Quick),
+            !all || !self.any_free(StageId::MAP, SlotDepth::Several)
+                && !self.any_free(StageId::REDUCE, SlotDepth::Several),
             "who is in quarantine gets nothing"
         );
         all.then(|| {
@@ -365,7 +365,7 @@ impl Workers {
         change(worker);
         for list in lists() {
             if worker.takes(list.0, list.1) {
-                self.kinds.set_free(worker.kind, list, (worker.rank(), id), true);
+                self.groups.set_free(worker.group, list, (worker.rank(), id), true);
             }
         }
     }
@@ -373,13 +373,13 @@ impl Workers {
     fn unindex(&mut self, id: WorkerId) {
         let Some(worker) = self.workers.get(&id) else { return };
         for list in lists() {
-            self.kinds.set_free(worker.kind, list, (worker.rank(), id), false);
+            self.groups.set_free(worker.group, list, (worker.rank(), id), false);
         }
     }
 }
 
 /// What workers with free slots are listed by.
-fn lists() -> impl Iterator<Item = (StageId, Pace)> {
+fn lists() -> impl Iterator<Item = (StageId, SlotDepth)> {
     let stages = StageId::ALL.into_iter();
-    stages.flat_map(|stage| PACES.map(|pace| (stage, pace)))
+    stages.flat_map(|stage| SLOT_DEPTHS.map(|depth| (stage, depth)))
 }

@@ -25,15 +25,15 @@ pub fn check_size(state: &DriverState) -> Result<(), String> {
 }
 
 /// What the store has when the dust has settled: a log that is not cut yet, one that is being cut,
-/// the pieces of a state and of the one before, and little else.
+/// the blocks of a state and of the one before, and little else.
 pub fn check_objects(objects: usize, snapshot_after: u64, ledger: &Ledger) -> Result<(), String> {
     let splits_and_tasks =
         ledger.jobs.values().map(|job| 2 * job.plan.splits.len() + job.plan.partitions as usize);
-    let pieces = splits_and_tasks.sum::<usize>() / ledger.config.tasks_a_piece.get() as usize;
-    let max = 3 * snapshot_after as usize + 60 + 2 * pieces;
+    let blocks = splits_and_tasks.sum::<usize>() / ledger.config.tasks_per_block.get() as usize;
+    let max = 3 * snapshot_after as usize + 60 + 2 * blocks;
     check(objects <= max, || {
         format!(
-            "size: {objects} objects where logs have {snapshot_after} and states {pieces} pieces"
+            "size: {objects} objects where logs have {snapshot_after} and states {blocks} blocks"
         )
     })
 }
@@ -56,7 +56,7 @@ pub fn through_bytes(
 /// All of the scheduler, wherever it lies in the journal.
 pub fn encode_whole(scheduler: &Scheduler) -> Result<Vec<u8>, String> {
     let mut scheduler = scheduler.clone();
-    scheduler.take_pieces(&BTreeMap::new());
+    scheduler.take_blocks(&BTreeMap::new());
     encode(&scheduler)
 }
 

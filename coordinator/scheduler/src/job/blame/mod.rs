@@ -1,19 +1,20 @@
-//! Workers on which tasks of a job fail: a missing library, bad memory, or a disk that only this
+//! Workers on which tasks of one job fail: a missing library, bad memory, or a disk that only this
 //! job uses.
 //!
-//! The evidence is the job's own, and its code may be to blame as well as the machine. So it counts
-//! for this job alone, and only in the choice of workers: a task does not go back to a worker on
-//! which it failed, and the whole job avoids one on which several of its tasks have failed, as long
-//! as there are others that could run them, busy or not (as Hadoop does, with
-//! `mapreduce.job.maxtaskfailures.per.tracker`). So one bad machine costs a task one attempt, and
-//! some tasks at most. Where all are to be avoided, none is: the fault is likely the job's. After
-//! as long as a quarantine would take, one more task shows whether the worker is better now.
+//! The evidence comes from this job alone, and its code may be at fault as well as the machine. So
+//! it counts for this job only, and only in the choice of workers: a task does not return to a
+//! worker on which it failed, and the whole job avoids a worker on which several of its tasks have
+//! failed, as long as other workers could run them, busy or not (as Hadoop does, with
+//! `mapreduce.job.maxtaskfailures.per.tracker`). A bad machine thus costs a task one attempt, and
+//! the job a few tasks. If all workers would be avoided, none is: the fault is likely the job's.
+//! After the time that a quarantine would take, one more task shows whether the worker has
+//! recovered.
 //!
-//! What counts against a machine for all jobs is in `quarantine`.
+//! For what counts against a machine for all jobs, see `quarantine`.
 
-mod trouble;
+mod charges;
 
-pub(crate) use trouble::{Progress, Trouble};
+pub(crate) use charges::{Charges, Progress};
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -21,45 +22,48 @@ use serde::{Deserialize, Serialize};
 use windrow_model::{TaskId, WorkerId};
 
 use crate::job::Job;
-use crate::step::Step;
 use crate::time::Timer;
+use crate::transition::Transition;
 use crate::worker::quarantine;
 
-/// Workers that a task remembers to have failed on: more than it has attempts, in most jobs.
+/// How many workers a task remembers as having failed on: more than it has attempts, in most jobs.
 const FAILED_ON_MAX: usize = 8;
 
-/// What a job holds against workers with a session. O(workers) in size.
+/// The evidence of one job against workers with a session. O(workers) in size.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Avoidance {
     against: BTreeMap<WorkerId, Against>,
     avoided: BTreeSet<WorkerId>,
 }
 
-/// What speaks against one of them.
+/// The evidence against one worker.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 struct Against {
-    /// The tasks that have failed there since one has succeeded, up to as many as matter.
+    /// The tasks that have failed there since the last success, up to the number that matters.
     failed: BTreeSet<TaskId>,
-    /// How often it was avoided since.
+    /// How often it was avoided since the last success.
     times: u32,
-    /// Whether it was avoided for long enough, and the next task shows whether it is better.
+    /// Whether it was avoided for long enough, and the next task shows whether it has recovered.
     on_trial: bool,
 }
 
-/// The workers on which a task has failed, the last one last.
+/// The workers on which a task has failed, the latest last.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct FailedOn(Vec<WorkerId>);
 
 impl Avoidance {
-    /// This task has failed there; `tasks_max` of them are too many. If it is avoided from now on,
-    /// returns how often it was before.
+    /// Notes that a task has failed on a worker, which is avoided from `tasks_max` tasks on.
+    /// Returns how often it was avoided before, if this failure has it avoided.
     fn failed(&mut self, worker: WorkerId, task: TaskId, tasks_max: u32) -> Option<u32> {
-        debug_assert!(tasks_max > 0, "else a worker would be avoided before it has failed");
+        debug_assert!(tasks_max > 0, "a worker is avoided for a failure");
         let against = self.against.entry(worker).or_default();
         if (against.failed.len() as u32) < tasks_max {
             against.failed.insert(task);
         }
-        debug_assert!(against.failed.len() as u32 <= tasks_max, "more would not matter");
+        debug_assert!(
+            against.failed.len() as u32 <= tasks_max,
+            "tasks beyond the limit are not kept"
+        );
         let too_many = against.on_trial || against.failed.len() as u32 >= tasks_max;
         if !too_many || !self.avoided.insert(worker) {
             return None;
@@ -69,12 +73,11 @@ impl Avoidance {
         Some(against.times - 1)
     }
 
-    /// It has been avoided for long enough to see whether it is better now. If the next task fails
-    /// there, it is not.
+    /// Ends the avoidance of a worker on trial: if the next task fails there, it is avoided again.
     pub(crate) fn give_a_chance(&mut self, worker: WorkerId) {
         debug_assert!(
             self.avoided.len() <= self.against.len(),
-            "who is avoided has something against it"
+            "a worker is avoided for the evidence against it"
         );
         if self.avoided.remove(&worker)
             && let Some(against) = self.against.get_mut(&worker)
@@ -88,14 +91,14 @@ impl Avoidance {
         self.avoided.remove(&worker);
     }
 
-    /// Those on which too many have failed.
+    /// The workers that the job avoids.
     pub(crate) fn avoided(&self) -> &BTreeSet<WorkerId> {
         &self.avoided
     }
 }
 
 impl FailedOn {
-    /// Of a task that has never failed.
+    /// The list of a task that has never failed.
     pub(crate) const fn nowhere() -> Self {
         Self(Vec::new())
     }
@@ -107,37 +110,42 @@ impl FailedOn {
             self.0.remove(0);
         }
         self.0.push(worker);
-        debug_assert!(self.0.len() <= FAILED_ON_MAX, "there is a bound on what is remembered");
+        debug_assert!(self.0.len() <= FAILED_ON_MAX, "the list is bounded");
     }
 
-    /// Whether it has failed there, as far as it is remembered.
+    /// Whether the task has failed on this worker, as far as it is remembered.
     pub(crate) fn contains(&self, worker: WorkerId) -> bool {
         self.0.contains(&worker)
     }
 }
 
 impl Job {
-    /// A task has failed there.
-    pub(crate) fn hold_against(&mut self, worker: WorkerId, task: TaskId, step: &mut Step<'_>) {
+    /// Counts the failure of a task against a worker.
+    pub(crate) fn hold_against(
+        &mut self,
+        worker: WorkerId,
+        task: TaskId,
+        transition: &mut Transition<'_>,
+    ) {
         debug_assert!(
-            step.workers.get(worker).is_some(),
-            "what is held against somebody who is gone is never forgotten"
+            transition.workers.get(worker).is_some(),
+            "evidence is dropped with the worker, so none is added after it"
         );
-        let tasks_max = step.config.worker_failures_max;
+        let tasks_max = transition.config.worker_failures_max;
         if let Some(before) = self.avoidance.failed(worker, task, tasks_max) {
-            let ends = step.now + quarantine(before, step.config);
-            step.deadlines.set(Timer::Avoided(self.id, worker), ends);
+            let ends = transition.now + quarantine(before, transition.config);
+            transition.deadlines.set(Timer::Avoided(self.id, worker), ends);
         }
         debug_assert_eq!(
             self.avoidance.avoided().contains(&worker),
-            step.deadlines.get(Timer::Avoided(self.id, worker)).is_some(),
-            "who is avoided gets another chance, and nobody else needs one"
+            transition.deadlines.get(Timer::Avoided(self.id, worker)).is_some(),
+            "a timer runs for each avoided worker, and for no other"
         );
     }
 
-    /// A task has succeeded there, or the worker is gone: nothing is held against it any more.
-    pub(crate) fn forgive(&mut self, worker: WorkerId, step: &mut Step<'_>) {
+    /// Drops the evidence against a worker: a task has succeeded there, or the worker is gone.
+    pub(crate) fn forgive(&mut self, worker: WorkerId, transition: &mut Transition<'_>) {
         self.avoidance.forget(worker);
-        step.deadlines.clear(Timer::Avoided(self.id, worker));
+        transition.deadlines.clear(Timer::Avoided(self.id, worker));
     }
 }

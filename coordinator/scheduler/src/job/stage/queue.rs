@@ -1,10 +1,10 @@
-//! The tasks of a stage that could be placed now, in the order in which they are to be looked at.
+//! The queued tasks of a stage, in the order in which they are considered.
 
 use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
-/// Tasks by their index. Suspects go first: the sooner the culprit is found, the less it takes down
+/// Tasks by index. Suspects go first: the sooner the culprit is found, the fewer other attempts die
 /// with it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Queue {
@@ -13,17 +13,17 @@ pub(crate) struct Queue {
 }
 
 impl Queue {
-    /// Tasks from the first on, none of which is suspect.
+    /// The first `count` tasks, none of them a suspect.
     pub(crate) fn of(count: u32) -> Self {
         Self { suspects: BTreeSet::new(), others: (0..count).collect() }
     }
 
-    /// Whether nothing could be placed.
+    /// Whether no task is queued.
     pub(crate) fn is_empty(&self) -> bool {
         self.suspects.is_empty() && self.others.is_empty()
     }
 
-    /// How many could be placed.
+    /// How many tasks are queued.
     pub(crate) fn len(&self) -> usize {
         self.suspects.len() + self.others.len()
     }
@@ -39,12 +39,12 @@ impl Queue {
         debug_assert!(added, "a task is queued once");
     }
 
-    /// Takes a task out; false if it was not there.
+    /// Removes a task; false if it was not queued.
     pub(crate) fn remove(&mut self, index: u32) -> bool {
         let removed = self.suspects.remove(&index) || self.others.remove(&index);
         debug_assert!(
             !self.suspects.contains(&index) && !self.others.contains(&index),
-            "what was queued twice would run twice"
+            "a task is queued once"
         );
         removed
     }

@@ -1,28 +1,28 @@
-//! One task: its state, and what it has been charged with.
+//! One task: its state, and the charges against it.
 
 use serde::{Deserialize, Serialize};
 use windrow_model::WorkerId;
 
 use crate::event::AttemptStats;
 use crate::job::audit::ShuffleDigest;
-use crate::job::blame::Trouble;
+use crate::job::blame::Charges;
 use crate::job::tally::Share;
 use crate::time::Time;
 
-/// A task and its history. There may be a million of them: what few of them have is boxed.
+/// A task and its history. There may be a million tasks: what only few of them have is boxed.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Task {
     /// Where it stands.
     pub(crate) state: TaskState,
     /// Attempts started so far, and so the number of the last one.
     pub(crate) attempts: u32,
-    /// Of a map: what its last winner wrote for the shuffle. Of a reduce: what it read of it.
+    /// Of a map: what its latest winner wrote for the shuffle. Of a reduce: what it read.
     pub(crate) written: Option<ShuffleDigest>,
-    /// What it is charged with, if it ever was.
-    trouble: Option<Box<Trouble>>,
+    /// The charges against it, if it was ever charged.
+    charges: Option<Box<Charges>>,
 }
 
-static NO_TROUBLE: Trouble = Trouble::none();
+static NO_CHARGES: Charges = Charges::none();
 
 /// The states of a task.
 ///
@@ -34,34 +34,34 @@ static NO_TROUBLE: Trouble = Trouble::none();
 ///     |                                 +--+  |            |
 ///     |     stop (failed, lost, stalled)      |            |
 ///     +---------------------------------------+            |
-///     |     lose (nobody can read its output any more)     |
+///     |     lose (its output cannot be read any more)     |
 ///     +----------------------------------------------------+
 /// ```
 ///
-/// A task runs as long as one of its attempts does: where a backup was started, the first of the
-/// two to succeed wins.
+/// A task runs as long as one of its attempts does: with a backup, the first of the two to succeed
+/// wins.
 ///
-/// Being lost is a transition, not a state: what was lost waits or is queued again. Reduce tasks
-/// are queued from the start, but only placed while every map task is done; so the loss of a map
-/// output shuts one gate instead of moving every reduce task.
+/// Loss is a transition, not a state: a lost task waits or is queued again. Reduce tasks are queued
+/// from the start, but placed only while every map task is done; so the loss of a map output need
+/// not move every reduce task.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) enum TaskState {
-    /// Not to be placed: it pauses between a failure and its retry, until its timer goes off.
+    /// It pauses between a failure and its retry, until its timer fires.
     Waiting,
-    /// To be placed as soon as a slot is free.
+    /// It waits for a free slot.
     Queued,
-    /// An attempt runs, as far as is known, or two. Boxed: few of many tasks run.
+    /// One or two attempts run, as far as is known. Boxed: few of many tasks run.
     Running(Box<Race>),
-    /// An attempt has won. What it left stands.
+    /// An attempt has won, and its output is valid.
     Done(Winner),
 }
 
-/// The attempts that run.
+/// The running attempts of a task.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Race {
-    /// The one that has run longer.
+    /// The older attempt.
     pub(crate) first: Running,
-    /// Started because the other one seemed slow.
+    /// The backup, started because the first attempt seemed slow.
     pub(crate) backup: Option<Running>,
 }
 
@@ -72,7 +72,7 @@ pub(crate) struct Running {
     pub(crate) number: u32,
     /// Since when, as far as the present coordinator knows.
     pub(crate) since: Time,
-    /// On whom.
+    /// The worker that runs it.
     pub(crate) worker: WorkerId,
     /// Of a reduce: the version of the map outputs that it was told to read.
     pub(crate) outputs_version: u64,
@@ -82,7 +82,7 @@ pub(crate) struct Running {
     pub(crate) bytes: u64,
     /// Signs of life so far.
     pub(crate) steps: u64,
-    /// When it last gave one.
+    /// When it last gave a sign of life.
     pub(crate) moved: Time,
 }
 
@@ -91,7 +91,7 @@ pub(crate) struct Running {
 pub(crate) struct Winner {
     /// Its number.
     pub(crate) number: u32,
-    /// Who ran it, and holds its output.
+    /// The worker that ran it and holds its output.
     pub(crate) worker: WorkerId,
     /// Of a reduce: the version of the map outputs that it has read.
     pub(crate) outputs_version: u64,
@@ -101,7 +101,7 @@ pub(crate) struct Winner {
     pub(crate) fetch_reports: u32,
 }
 
-/// What is kept of a winner's [`AttemptStats`]: what has to be taken back if it is lost.
+/// What is kept of a winner's [`AttemptStats`], to be subtracted if the winner is lost.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Counted {
     pub(crate) input_records: u64,
@@ -114,7 +114,7 @@ pub(crate) struct Counted {
 }
 
 impl Counted {
-    /// As the attempt says; `counters` are its own.
+    /// The counts that the attempt reports, with its share of the user counters.
     pub(crate) fn of(stats: &AttemptStats, counters: Share) -> Self {
         Self {
             input_records: stats.input_records,
@@ -146,26 +146,26 @@ impl Running {
 }
 
 impl Race {
-    /// Both attempts, or the one.
+    /// The attempts, the older one first.
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Running> {
         std::iter::once(&self.first).chain(&self.backup)
     }
 
-    /// The attempt of this number, which is one of them, and the other one.
+    /// The attempt of this number, which must be one of the two, and the other one.
     pub(crate) fn split(self, number: u32) -> (Running, Option<Running>) {
         let Self { first, backup } = self;
         debug_assert!(
             backup.as_ref().is_none_or(|backup| backup.worker != first.worker),
-            "what slows a machine down slows both attempts on it"
+            "the backup runs on another worker"
         );
         let (chosen, other) = match backup {
             Some(backup) if backup.number == number => (backup, Some(first)),
             backup => (first, backup),
         };
-        debug_assert_eq!(chosen.number, number, "only one of the two can end the race");
+        debug_assert_eq!(chosen.number, number, "the number is one of the two");
         debug_assert!(
             other.as_ref().is_none_or(|other| other.number != chosen.number),
-            "a report of one attempt must not count for the other"
+            "the two attempts have different numbers"
         );
         (chosen, other)
     }
@@ -178,38 +178,38 @@ impl Race {
 impl Task {
     /// A task that was never tried.
     pub(crate) fn new() -> Self {
-        Self { state: TaskState::Queued, attempts: 0, written: None, trouble: None }
+        Self { state: TaskState::Queued, attempts: 0, written: None, charges: None }
     }
 
-    /// What it is charged with.
-    pub(crate) fn trouble(&self) -> &Trouble {
-        self.trouble.as_deref().unwrap_or(&NO_TROUBLE)
+    /// The charges against it.
+    pub(crate) fn charges(&self) -> &Charges {
+        self.charges.as_deref().unwrap_or(&NO_CHARGES)
     }
 
-    /// What it is charged with, to be changed.
-    pub(crate) fn trouble_mut(&mut self) -> &mut Trouble {
-        self.trouble.get_or_insert_default()
+    /// The charges against it, to be changed.
+    pub(crate) fn charges_mut(&mut self) -> &mut Charges {
+        self.charges.get_or_insert_default()
     }
 
-    /// It has succeeded, which refutes what it was charged with.
+    /// Drops the charges that its success refutes.
     pub(crate) fn forgive(&mut self) {
-        if let Some(trouble) = &mut self.trouble {
-            trouble.forgive();
-            if **trouble == NO_TROUBLE {
-                self.trouble = None;
+        if let Some(charges) = &mut self.charges {
+            charges.forgive();
+            if **charges == NO_CHARGES {
+                self.charges = None;
             }
         }
-        debug_assert!(!self.trouble().suspect, "what has succeeded has killed no process");
+        debug_assert!(!self.charges().suspect, "a task that has succeeded is no suspect");
     }
 
-    /// The attempt that runs and is number `number` on `worker`. This is the fence: whatever else
-    /// speaks of an attempt is late, doubled or confused.
+    /// The running attempt of this number on this worker. This check is the fence: a message about
+    /// any other attempt is late, duplicated or wrong.
     pub(crate) fn running_mut(&mut self, number: u32, worker: WorkerId) -> Option<&mut Running> {
         let TaskState::Running(race) = &mut self.state else { return None };
         race.iter_mut().find(|running| running.number == number && running.worker == worker)
     }
 
-    /// The attempt that has won, if it is number `number` on `worker`.
+    /// The winner, if it is attempt `number` on `worker`.
     pub(crate) fn winner_mut(&mut self, number: u32, worker: WorkerId) -> Option<&mut Winner> {
         let attempts = self.attempts;
         match &mut self.state {
@@ -226,11 +226,11 @@ impl Task {
 mod tests {
     use super::*;
 
-    /// A million tasks, with their place in a queue or at a holder and their split, are to fit into
-    /// 200 MB.
+    /// A million tasks, with their entries in a queue or at a holder and their splits, must fit
+    /// into 200 MB.
     #[test]
     fn a_quiet_task_is_small() {
         assert!(size_of::<Task>() <= 160, "{} bytes", size_of::<Task>());
-        assert_eq!(*Task::new().trouble(), Trouble::default());
+        assert_eq!(*Task::new().charges(), Charges::default());
     }
 }

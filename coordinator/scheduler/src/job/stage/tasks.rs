@@ -1,5 +1,5 @@
-//! The tasks of one stage: their transitions, the queue of those that could run, and running sums
-//! over all. Knows nothing of workers, time or the other stage.
+//! The tasks of one stage: their transitions, the queue, and running sums over all. Independent of
+//! workers, time and the other stage.
 
 use std::collections::BTreeSet;
 use std::num::NonZeroU32;
@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use windrow_model::{AttemptId, FailureCause, JobId, StageId, TaskId, WorkerId};
 
 use crate::event::AttemptProgress;
-use crate::job::stage::{Counted, Pieces, Queue, Race, Running, Task, TaskState, Winner};
+use crate::job::stage::{Counted, CowList, Queue, Race, Running, Task, TaskState, Winner};
 use crate::time::Time;
 
 /// All tasks of one stage of one job.
@@ -16,17 +16,17 @@ use crate::time::Time;
 pub(crate) struct Tasks {
     job: JobId,
     stage: StageId,
-    tasks: Pieces<Task>,
+    tasks: CowList<Task>,
     queue: Queue,
-    /// Tasks of which an attempt runs.
+    /// Tasks with a running attempt.
     active: BTreeSet<u32>,
     /// Attempts that run.
     pub(crate) running: u32,
     /// Tasks that are done.
     pub(crate) done: u32,
-    /// The most that were ever done at once.
+    /// The highest number of done tasks so far.
     pub(crate) most_done: u32,
-    /// Attempts that ever won, also those that were lost later.
+    /// Attempts that ever won, including those that were lost later.
     pub(crate) won: u64,
     /// Attempts that were started.
     pub(crate) attempts: u32,
@@ -38,13 +38,13 @@ pub(crate) struct Tasks {
     pub(crate) backups: u32,
     /// Backups that run.
     pub(crate) backups_running: u32,
-    /// Backups that were faster than what they backed up.
+    /// Backups that won.
     pub(crate) backups_won: u32,
-    /// Attempts that were overtaken by their backup, or the other way round.
+    /// Attempts that lost the race against their backup or their original.
     pub(crate) overtaken: u32,
     /// Sums over winners and running attempts, backups excepted.
     pub(crate) totals: Totals,
-    /// What the first winner that has skipped anything has met.
+    /// A failure that the first winner with skipped records has met.
     pub(crate) skipped_example: Option<Box<FailureCause>>,
 }
 
@@ -55,25 +55,25 @@ pub(crate) struct Totals {
     pub(crate) input_records: u64,
     /// Bytes read by winners and running attempts.
     pub(crate) input_bytes: u64,
-    /// Bad ones that winners have skipped.
+    /// Bad records that winners have skipped.
     pub(crate) skipped_records: u64,
     /// Records written by winners.
     pub(crate) output_records: u64,
     /// Bytes written by winners.
     pub(crate) output_bytes: u64,
-    /// Work of winners, by the measure of their stage.
+    /// Work of winners: bytes of maps, records of reduces.
     pub(crate) work_done: u64,
     /// Time of winners.
     pub(crate) elapsed_us: u64,
 }
 
 impl Tasks {
-    /// `count` tasks, all queued, of which `piece_len` make a piece.
-    pub(crate) fn new(job: JobId, stage: StageId, count: u32, piece_len: NonZeroU32) -> Self {
+    /// `count` tasks, all queued, in blocks of `block_len`.
+    pub(crate) fn new(job: JobId, stage: StageId, count: u32, block_len: NonZeroU32) -> Self {
         Self {
             job,
             stage,
-            tasks: Pieces::new((0..count).map(|_| Task::new()), piece_len),
+            tasks: CowList::new((0..count).map(|_| Task::new()), block_len),
             queue: Queue::of(count),
             active: BTreeSet::new(),
             running: 0,
@@ -102,12 +102,12 @@ impl Tasks {
         let all_done = self.done == self.len();
         debug_assert!(
             !all_done || self.queue.is_empty() && self.active.is_empty(),
-            "what is done is neither queued nor run"
+            "a task that is done is neither queued nor running"
         );
         all_done
     }
 
-    /// After each transition: what is counted agrees with what is listed.
+    /// Checks after each transition that the counts agree with the lists.
     fn check_counts(&self) {
         let active = self.active.len() as u32;
         debug_assert_eq!(
@@ -118,13 +118,13 @@ impl Tasks {
         debug_assert!(self.backups_running <= active, "a task has one backup at a time");
         debug_assert!(
             self.done + active + self.queue.len() as u32 <= self.len(),
-            "no task is in two states; those that are missing wait"
+            "no task is in two states; the remaining ones wait"
         );
-        debug_assert!(self.done <= self.most_done, "the maximum is one of what was");
+        debug_assert!(self.done <= self.most_done, "the maximum is never exceeded");
         debug_assert!(self.most_done <= self.len(), "a task is done once at a time");
         debug_assert!(
             u64::from(self.most_done) <= self.won && self.won <= u64::from(self.attempts),
-            "each that is done has won, and each that has won was started"
+            "a task that is done has won, and a winner was started"
         );
         debug_assert!(
             self.backups_won + self.backups_running <= self.backups,
@@ -133,17 +133,17 @@ impl Tasks {
         debug_assert!(self.backups <= self.attempts, "a backup is an attempt");
         debug_assert!(
             self.running + self.done + self.failed + self.lost + self.overtaken <= self.attempts,
-            "an attempt has one end; those of a job that ends are not counted"
+            "an attempt ends once; ends with the job are not counted"
         );
     }
 
-    /// The name of a task.
+    /// The id of a task.
     pub(crate) fn id(&self, index: u32) -> TaskId {
-        debug_assert!(index < self.len(), "only what exists has a name");
+        debug_assert!(index < self.len(), "the task exists");
         TaskId { job: self.job, stage: self.stage, index }
     }
 
-    /// The tasks that could run, in order.
+    /// The queued tasks, in order.
     pub(crate) fn queue(&self) -> &Queue {
         &self.queue
     }
@@ -153,22 +153,22 @@ impl Tasks {
         self.tasks.iter()
     }
 
-    /// The tasks as they are written to the journal.
-    pub(crate) fn pieces(&self) -> &Pieces<Task> {
+    /// The tasks as the journal has them.
+    pub(crate) fn blocks(&self) -> &CowList<Task> {
         &self.tasks
     }
 
-    /// The tasks as they are written to the journal, to be written or read.
-    pub(crate) fn pieces_mut(&mut self) -> &mut Pieces<Task> {
+    /// The tasks as the journal has them, to be written or read.
+    pub(crate) fn blocks_mut(&mut self) -> &mut CowList<Task> {
         &mut self.tasks
     }
 
-    /// A task that a message names, if there is one of that number.
+    /// A task that a message names, if it exists.
     pub(crate) fn get(&self, index: u32) -> Option<&Task> {
         self.tasks.get(index)
     }
 
-    /// A task that a message names, if there is one of that number, to be changed.
+    /// A task that a message names, if it exists, to be changed.
     pub(crate) fn get_mut(&mut self, index: u32) -> Option<&mut Task> {
         self.tasks.get_mut(index)
     }
@@ -183,7 +183,7 @@ impl Tasks {
         &mut self.tasks[index]
     }
 
-    /// The winning attempts with who ran them, in order of tasks.
+    /// The winning attempts, in order of tasks.
     pub(crate) fn winners(&self) -> impl Iterator<Item = (AttemptId, &Winner)> {
         (0..).zip(self.tasks.iter()).filter_map(|(index, task)| match &task.state {
             TaskState::Done(winner) => {
@@ -193,7 +193,7 @@ impl Tasks {
         })
     }
 
-    /// The running attempts, in order of tasks. O(attempts that run).
+    /// The running attempts, in order of tasks. O(running attempts).
     pub(crate) fn running_attempts(&self) -> impl Iterator<Item = (AttemptId, &Running)> {
         let races = self.active.iter().filter_map(|&index| match &self.task(index).state {
             TaskState::Running(race) => Some((self.id(index), race)),
@@ -207,14 +207,11 @@ impl Tasks {
     /// Waiting to queued.
     pub(crate) fn enqueue(&mut self, index: u32) {
         let task = self.task_mut(index);
-        debug_assert!(
-            matches!(task.state, TaskState::Waiting),
-            "what runs or is done is not tried"
-        );
+        debug_assert!(matches!(task.state, TaskState::Waiting), "only a waiting task is queued");
         task.state = TaskState::Queued;
-        let suspect = task.trouble().suspect;
+        let suspect = task.charges().suspect;
         self.queue.insert(index, suspect);
-        debug_assert!(!self.active.contains(&index), "what is to be placed does not run");
+        debug_assert!(!self.active.contains(&index), "a queued task does not run");
         self.check_counts();
     }
 
@@ -228,15 +225,15 @@ impl Tasks {
     /// Queued to running: the next attempt begins on `worker`.
     pub(crate) fn start(&mut self, index: u32, worker: WorkerId, now: Time) -> AttemptId {
         let queued = self.queue.remove(index);
-        debug_assert!(queued, "only what is queued is placed");
+        debug_assert!(queued, "only a queued task is placed");
         debug_assert!(
             matches!(self.task(index).state, TaskState::Queued),
-            "the queue lists what is queued"
+            "the queue lists queued tasks"
         );
         let first = self.next_attempt(index, worker, now);
         let number = first.number;
         let added = self.active.insert(index);
-        debug_assert!(added, "what was queued did not run");
+        debug_assert!(added, "a queued task did not run");
         self.task_mut(index).state = TaskState::Running(Box::new(Race { first, backup: None }));
         self.check_counts();
         AttemptId { task: self.id(index), number }
@@ -248,10 +245,10 @@ impl Tasks {
         let number = backup.number;
         self.backups += 1;
         self.backups_running += 1;
-        debug_assert!(self.active.contains(&index), "only what runs is backed up");
+        debug_assert!(self.active.contains(&index), "only a running task gets a backup");
         if let TaskState::Running(race) = &mut self.task_mut(index).state {
             debug_assert!(race.backup.is_none(), "one backup at a time");
-            debug_assert_ne!(race.first.worker, worker, "a backup on the same machine is none");
+            debug_assert_ne!(race.first.worker, worker, "a backup runs on another worker");
             debug_assert!(race.first.number < number, "the backup is the younger one");
             race.backup = Some(backup);
         }
@@ -269,8 +266,7 @@ impl Tasks {
         Running::new(number, worker, now)
     }
 
-    /// Notes how far a running attempt has come. False when that is no further than before, or when
-    /// no such attempt runs.
+    /// Notes the progress of a running attempt. False if there is none, or no such attempt runs.
     pub(crate) fn progress(
         &mut self,
         worker: WorkerId,
@@ -280,7 +276,7 @@ impl Tasks {
         let AttemptProgress { attempt, records, bytes, steps } = progress;
         let Some(task) = self.get_mut(attempt.task.index) else { return false };
         let Some(running) = task.running_mut(attempt.number, worker) else { return false };
-        // A late report may lie behind an earlier one.
+        // A late report may show less than an earlier one.
         let more_records = records.saturating_sub(running.records);
         let more_bytes = bytes.saturating_sub(running.bytes);
         running.records += more_records;
@@ -300,8 +296,7 @@ impl Tasks {
         moves
     }
 
-    /// Running attempts count as if they had read nothing yet: what heartbeats said is not known
-    /// for good.
+    /// Resets the progress of running attempts: heartbeats are not journaled.
     pub(crate) fn forget_progress(&mut self, now: Time) {
         for &index in &self.active {
             if let TaskState::Running(race) = &mut self.tasks[index].state {
@@ -315,7 +310,7 @@ impl Tasks {
         }
     }
 
-    /// An attempt is over, without success. Returns who ran it. The task waits, unless another
+    /// Ends an attempt without success and returns its worker. The task waits unless another
     /// attempt runs.
     pub(crate) fn stop(&mut self, index: u32, number: u32) -> Option<WorkerId> {
         let (stopped, other) = self.end_race(index)?.split(number);
@@ -330,7 +325,7 @@ impl Tasks {
         Some(stopped.worker)
     }
 
-    /// Running to done. Returns the attempt that was overtaken, if there is one, and who runs it.
+    /// Running to done. Returns the losing attempt of the race and its worker, if there is one.
     pub(crate) fn win(
         &mut self,
         index: u32,
@@ -351,12 +346,12 @@ impl Tasks {
         let task = self.task_mut(index);
         task.state = TaskState::Done(winner);
         task.forgive();
-        debug_assert!(number <= task.attempts, "it was started");
+        debug_assert!(number <= task.attempts, "the winner was started");
         self.check_counts();
         other.map(|other| (AttemptId { task: self.id(index), number: other.number }, other.worker))
     }
 
-    /// Done to waiting: what the winner left can't be read any more. Returns the former winner.
+    /// Done to waiting: the winner's output cannot be read any more. Returns the former winner.
     pub(crate) fn lose(&mut self, index: u32) -> Option<Winner> {
         let task = self.task_mut(index);
         let state = std::mem::replace(&mut task.state, TaskState::Waiting);
@@ -366,16 +361,16 @@ impl Tasks {
             return None;
         };
         self.totals.subtract(&winner.counted, self.stage);
-        debug_assert!(self.done > 0, "it was counted when it won");
+        debug_assert!(self.done > 0, "the task was counted when it won");
         self.done -= 1;
-        debug_assert!(self.done < self.most_done, "it was done, and is not any more");
+        debug_assert!(self.done < self.most_done, "the task was done");
         self.lost += 1;
-        debug_assert!(!self.active.contains(&index), "what was done does not run");
+        debug_assert!(!self.active.contains(&index), "a task that was done does not run");
         self.check_counts();
         Some(winner)
     }
 
-    /// Leaves the task waiting, whatever comes next, and takes its attempts out of the sums.
+    /// Leaves the task waiting, and takes its attempts out of the sums.
     fn end_race(&mut self, index: u32) -> Option<Race> {
         let task = self.task_mut(index);
         let state = std::mem::replace(&mut task.state, TaskState::Waiting);
@@ -385,7 +380,7 @@ impl Tasks {
             return None;
         };
         let removed = self.active.remove(&index);
-        debug_assert!(removed, "what runs is listed");
+        debug_assert!(removed, "a running task is listed");
         debug_assert!(self.running > u32::from(race.backup.is_some()), "each attempt was counted");
         self.running -= 1 + u32::from(race.backup.is_some());
         self.backups_running -= u32::from(race.backup.is_some());
@@ -395,7 +390,7 @@ impl Tasks {
 }
 
 impl Totals {
-    // Counts come from workers: they saturate, so that nonsense can't end the process.
+    // Counts come from workers: they saturate, so that wrong ones cannot panic.
     pub(crate) fn add(&mut self, counted: &Counted, stage: StageId) {
         self.input_records = self.input_records.saturating_add(counted.input_records);
         self.input_bytes = self.input_bytes.saturating_add(counted.input_bytes);
@@ -406,7 +401,7 @@ impl Totals {
         self.elapsed_us = self.elapsed_us.saturating_add(counted.elapsed_us);
     }
 
-    /// What a running attempt has read.
+    /// Adds what a running attempt has read.
     pub(crate) fn count(&mut self, running: &Running) {
         self.input_records = self.input_records.saturating_add(running.records);
         self.input_bytes = self.input_bytes.saturating_add(running.bytes);
@@ -428,8 +423,8 @@ impl Totals {
     }
 }
 
-/// By what the speed of a stage is measured: bytes of maps, whose splits have a size, and records
-/// of reduces.
+/// The measure of a stage's speed: bytes for maps, whose splits have a size, and records for
+/// reduces.
 fn work(counted: &Counted, stage: StageId) -> u64 {
     match stage {
         StageId::MAP => counted.input_bytes,

@@ -6,7 +6,7 @@ use crate::time::{Deadlines, Time};
 use crate::worker::Workers;
 
 /// One call of the scheduler, seen from a job.
-pub(crate) struct Step<'a> {
+pub(crate) struct Transition<'a> {
     /// The moment of the call.
     pub(crate) now: Time,
     /// The limits.

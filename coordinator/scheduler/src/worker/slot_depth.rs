@@ -10,24 +10,24 @@ use serde::{Deserialize, Serialize};
 
 /// How long the tasks of a stage take.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) enum Pace {
+pub(crate) enum SlotDepth {
     /// As long as they like.
     #[default]
-    Usual,
+    One,
     /// Hardly any time.
-    Quick,
+    Several,
 }
 
 /// Of both, in the order of their numbers.
-pub(crate) const PACES: [Pace; 2] = [Pace::Usual, Pace::Quick];
+pub(crate) const SLOT_DEPTHS: [SlotDepth; 2] = [SlotDepth::One, SlotDepth::Several];
 
-impl Pace {
+impl SlotDepth {
     /// How many tasks one slot is given. Should the next ones not be quick, others wait behind so
     /// many of them at most.
-    pub(crate) fn tasks_a_slot(self) -> u32 {
+    pub(crate) fn tasks_per_slot(self) -> u32 {
         match self {
-            Self::Usual => 1,
-            Self::Quick => 8,
+            Self::One => 1,
+            Self::Several => 8,
         }
     }
 }

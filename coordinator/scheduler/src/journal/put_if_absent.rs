@@ -1,24 +1,24 @@
-//! Getting one object created, whatever the store says meanwhile.
+//! Creates one object with put-if-absent, through errors and ambiguous writes.
 //!
 //! ```text
 //!            Created
-//!  Todo --> Asked ------------------------------> There
-//!    ^        | Exists, Failed      mine            ^
-//!    |        v                   +-----------------+
-//!    +----- Unclear --> Reading --+
-//!    Absent                       +--> somebody else's: fenced
+//!  Todo --> Asked --------------------------------> There
+//!    ^        | Exists, Failed        mine            ^
+//!    |        v                     +-----------------+
+//!    +--- Ambiguous --> Reading ----+
+//!    Absent                         +--> another coordinator's: fenced
 //! ```
 //!
-//! An error says nothing: the object may be there, or come later. Reading it back tells: an object
-//! with my nonce is mine. One that is absent is asked for again; if the first call is applied after
-//! all, it is by this very content.
+//! An error is ambiguous: the object may exist, or appear later. Reading it back resolves that: an
+//! object with my nonce is mine. An absent one is created again; if the first call is applied late
+//! after all, it writes the same content.
 
 use super::call::{Answer, Call, Fenced, JournalError};
 use super::object::{Body, Key, Nonce, Object};
 
-/// An object on its way into the store.
+/// An object that is being created.
 #[derive(Clone, Debug)]
-pub(super) struct Creation<R, S, P> {
+pub(super) struct PutIfAbsent<R, S, P> {
     pub(super) key: Key,
     pub(super) object: Object<R, S, P>,
     state: State,
@@ -28,12 +28,12 @@ pub(super) struct Creation<R, S, P> {
 enum State {
     Todo,
     Asked,
-    Unclear,
+    Ambiguous,
     Reading,
     There,
 }
 
-impl<R: Clone, S: Clone, P: Clone> Creation<R, S, P> {
+impl<R: Clone, S: Clone, P: Clone> PutIfAbsent<R, S, P> {
     pub(super) fn new(key: Key, object: Object<R, S, P>) -> Self {
         debug_assert!(
             matches!(
@@ -43,35 +43,35 @@ impl<R: Clone, S: Clone, P: Clone> Creation<R, S, P> {
                     | (Key::Part(_), Body::Part(_))
                     | (Key::Log(..), Body::Records { .. } | Body::Seal { .. })
             ),
-            "an object lies under a name of its kind"
+            "a key names an object of its kind"
         );
         Self { key, object, state: State::Todo }
     }
 
-    /// What the store is to do for it, unless it is doing something or nothing is left to do.
+    /// The next call to the store, unless one is in flight or the object is created.
     pub(super) fn next_call(&mut self) -> Option<Call<R, S, P>> {
         let (state, call) = match self.state {
             State::Todo => (State::Asked, Call::Create(self.key, self.object.clone())),
-            State::Unclear => (State::Reading, Call::Read(self.key)),
+            State::Ambiguous => (State::Reading, Call::Read(self.key)),
             State::Asked | State::Reading | State::There => return None,
         };
         self.state = state;
         Some(call)
     }
 
-    /// What the store has answered.
+    /// Handles an answer of the store.
     pub(super) fn answer(
         &mut self,
         answer: Answer<R, S, P>,
         nonce: Nonce,
     ) -> Result<(), JournalError> {
-        debug_assert!(self.is_asked(), "an answer comes once, and to a call");
-        debug_assert_eq!(self.object.nonce, nonce, "a coordinator creates its own objects only");
+        debug_assert!(self.is_asked(), "each call is answered once");
+        debug_assert_eq!(self.object.nonce, nonce, "a coordinator creates only its own objects");
         self.state = match (self.state, answer) {
             (_, Answer::Refused(message)) => return Err(JournalError::Refused(message)),
             (State::Asked, Answer::Created) => State::There,
             (State::Reading, Answer::Found(object)) if object.nonce == nonce => {
-                debug_assert_eq!(object.epoch, self.object.epoch, "a nonce writes a name once");
+                debug_assert_eq!(object.epoch, self.object.epoch, "a nonce writes a key once");
                 State::There
             }
             (State::Reading, Answer::Found(object)) => {
@@ -81,7 +81,7 @@ impl<R: Clone, S: Clone, P: Clone> Creation<R, S, P> {
             (State::Reading, Answer::Damaged { message, .. }) => {
                 return Err(JournalError::Damaged { key: self.key, message });
             }
-            _ => State::Unclear,
+            _ => State::Ambiguous,
         };
         Ok(())
     }
@@ -90,7 +90,7 @@ impl<R: Clone, S: Clone, P: Clone> Creation<R, S, P> {
         self.state == State::There
     }
 
-    /// Whether the store is doing something for it.
+    /// Whether a call is in flight.
     pub(super) fn is_asked(&self) -> bool {
         matches!(self.state, State::Asked | State::Reading)
     }

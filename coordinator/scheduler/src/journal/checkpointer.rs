@@ -1,24 +1,23 @@
-//! What is written and deleted beside the log: parts, the state with which an epoch begins, and
-//! what nobody needs any more.
+//! Writes and deletes objects beside the log: parts, the state with which an epoch begins, and
+//! objects that are not needed any more.
 //!
-//! None of it is in the way of an append. A state is asked for when all that it sums up is durable,
-//! and after its parts; the predecessor of a state is deleted after it. So it may take as long as
-//! it likes, break off anywhere, or be done once more by a coordinator that slept: a state only
-//! ever repeats what the logs below it say.
+//! Appends never wait for it. A state is written once all records that it sums up and all its parts
+//! are durable; its predecessor is deleted after that. So it may take any time, be interrupted
+//! anywhere, or be repeated by a fenced coordinator: a state only repeats the logs below it.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use super::call::{Answer, Call, JournalError, Sweep, SweepStage};
-use super::creation::Creation;
 use super::object::{Body, Epoch, Key, Nonce, Object, PartId};
+use super::put_if_absent::PutIfAbsent;
 
-/// Most parts on their way into the store at once.
+/// Limit of parts in flight.
 const PARTS_IN_FLIGHT_MAX: usize = 4;
-/// Most calls at once: parts, a state, and a sweep.
+/// Limit of calls in flight: parts, a state, and a sweep.
 pub(super) const CALLS_MAX: usize = PARTS_IN_FLIGHT_MAX + 2;
 
-/// What the store was asked for.
+/// A call in flight.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Asked {
     Part(PartId),
@@ -28,36 +27,36 @@ pub(super) enum Asked {
 
 /// Writes parts and states, and sweeps.
 #[derive(Clone, Debug)]
-pub(super) struct Keeper<R, S, P> {
+pub(super) struct Checkpointer<R, S, P> {
     nonce: Nonce,
     /// The next part.
     next: PartId,
-    /// Parts that are not there yet.
-    parts: BTreeMap<PartId, Creation<R, S, P>>,
-    /// Parts that nothing durable names, but soon may.
+    /// Parts that are not written yet.
+    parts: BTreeMap<PartId, PutIfAbsent<R, S, P>>,
+    /// Parts that a record is going to name, but none does durably yet.
     unnamed: BTreeSet<PartId>,
-    /// Of these, those that are there, and were not told yet.
+    /// Those of `unnamed` that are written, and were not reported yet.
     written: VecDeque<PartId>,
     snapshot: Option<Snapshot<R, S, P>>,
     sweep: Option<Sweep>,
     is_sweeping: bool,
-    /// What is to be swept after that.
+    /// The next sweep after the current one.
     next_sweep: Option<Sweep>,
 }
 
-/// A state on its way.
+/// A state that is being written.
 #[derive(Clone, Debug)]
 struct Snapshot<R, S, P> {
-    /// The step of the line that must be durable before.
+    /// The object of the append window that must be durable first.
     after: u64,
-    state: Creation<R, S, P>,
-    /// Its parts that are not there yet.
+    state: PutIfAbsent<R, S, P>,
+    /// Its parts that are not written yet.
     waits_for: BTreeSet<PartId>,
     keep: BTreeSet<PartId>,
     parts_below: PartId,
 }
 
-impl<R: Clone, S: Clone, P: Clone> Keeper<R, S, P> {
+impl<R: Clone, S: Clone, P: Clone> Checkpointer<R, S, P> {
     pub(super) fn new(epoch: Epoch, nonce: Nonce) -> Self {
         Self {
             nonce,
@@ -72,15 +71,14 @@ impl<R: Clone, S: Clone, P: Clone> Keeper<R, S, P> {
         }
     }
 
-    /// A name for a part of a state that is about to be taken.
+    /// Returns the id for a part of a state that is about to be written.
     pub(super) fn name_part(&mut self) -> PartId {
         let id = self.next;
         self.next.number += 1;
         id
     }
 
-    /// Has a part written that a record is going to name. It stays until it was
-    /// [named](Self::forget).
+    /// Writes a part that a record is going to name. It is kept until it is [named](Self::forget).
     pub(super) fn write(&mut self, part: Arc<P>) -> PartId {
         let id = self.name_part();
         self.unnamed.insert(id);
@@ -88,12 +86,12 @@ impl<R: Clone, S: Clone, P: Clone> Keeper<R, S, P> {
         id
     }
 
-    /// Such a part that is there now.
+    /// The next such part that is written.
     pub(super) fn next_written(&mut self) -> Option<PartId> {
         self.written.pop_front()
     }
 
-    /// Such a part is named by a record now, or never will be.
+    /// Stops keeping such a part: a record names it, or none ever will.
     pub(super) fn forget(&mut self, part: PartId) {
         let was_there = self.unnamed.remove(&part);
         debug_assert!(was_there, "a part is named once");
@@ -101,18 +99,18 @@ impl<R: Clone, S: Clone, P: Clone> Keeper<R, S, P> {
 
     fn add_part(&mut self, id: PartId, part: Arc<P>) {
         let object = Object { epoch: self.next.epoch, nonce: self.nonce, body: Body::Part(part) };
-        debug_assert!(id < self.next, "a name is given before it is used");
-        let before = self.parts.insert(id, Creation::new(Key::Part(id), object));
-        debug_assert!(before.is_none(), "the name of a part is used once");
+        debug_assert!(id < self.next, "an id is given before it is used");
+        let before = self.parts.insert(id, PutIfAbsent::new(Key::Part(id), object));
+        debug_assert!(before.is_none(), "an id is used once");
     }
 
-    /// Whether a state is on its way: another one must wait.
+    /// Whether a state is being written: another one must wait.
     pub(super) fn is_writing_state(&self) -> bool {
         self.snapshot.is_some()
     }
 
-    /// Has the state written with which `epoch` begins, when the step `after` of the line is
-    /// durable. `named`: the parts that it names; `parts`: those of them that are new.
+    /// Writes the state with which `epoch` begins, once the object `after` of the append window is
+    /// durable. `named`: the parts that it names; `parts`: the new ones among them.
     pub(super) fn write_state(
         &mut self,
         epoch: Epoch,
@@ -124,16 +122,16 @@ impl<R: Clone, S: Clone, P: Clone> Keeper<R, S, P> {
         debug_assert!(self.snapshot.is_none(), "one state at a time");
         debug_assert!(
             parts.iter().all(|(id, _)| named.contains(id)),
-            "a part is written for the state that names it"
+            "a state names its new parts"
         );
         debug_assert!(epoch >= self.next.epoch, "a coordinator writes states of its own epochs");
         debug_assert!(
             named.last().is_none_or(|last| *last < self.next),
-            "a part that a sweep takes for a younger one would stay for ever"
+            "a named part is older than the next one"
         );
         debug_assert!(
             self.sweep.iter().chain(&self.next_sweep).all(|sweep| sweep.below < epoch),
-            "a state that is being swept is older"
+            "a pending sweep is of an older state"
         );
         let object = Object { epoch, nonce: self.nonce, body: Body::State(state) };
         let waits_for = parts.iter().map(|(id, _)| *id).collect();
@@ -143,14 +141,14 @@ impl<R: Clone, S: Clone, P: Clone> Keeper<R, S, P> {
         let keep = named.into_iter().chain(self.unnamed.iter().copied()).collect();
         self.snapshot = Some(Snapshot {
             after,
-            state: Creation::new(Key::State(epoch), object),
+            state: PutIfAbsent::new(Key::State(epoch), object),
             waits_for,
             keep,
             parts_below: self.next,
         });
     }
 
-    /// What the store is to do next. `durable`: all steps of the line before this one are.
+    /// The next call to the store. All objects of the append window before `durable` are durable.
     pub(super) fn next_call(&mut self, durable: u64) -> Option<(Asked, Call<R, S, P>)> {
         if let Some((id, call)) = self.next_part(durable) {
             return Some((Asked::Part(id), call));
@@ -172,7 +170,7 @@ impl<R: Clone, S: Clone, P: Clone> Keeper<R, S, P> {
         if in_flight >= PARTS_IN_FLIGHT_MAX {
             return None;
         }
-        // A coordinator that was fenced need not write what only its state would name.
+        // Parts of a state wait like the state itself: a fenced coordinator need not write them.
         let too_early = |id: &PartId| {
             let is_of_state = |snapshot: &Snapshot<_, _, _>| {
                 snapshot.after >= durable && snapshot.waits_for.contains(id)
@@ -183,7 +181,7 @@ impl<R: Clone, S: Clone, P: Clone> Keeper<R, S, P> {
         parts.find_map(|(id, part)| Some((*id, part.next_call()?)))
     }
 
-    /// What the store has answered.
+    /// Handles an answer of the store.
     pub(super) fn answer(
         &mut self,
         asked: Asked,
@@ -192,14 +190,14 @@ impl<R: Clone, S: Clone, P: Clone> Keeper<R, S, P> {
         match asked {
             Asked::Part(id) => self.part_answered(id, answer)?,
             Asked::State => {
-                debug_assert!(self.snapshot.is_some(), "a state stays until it is there");
+                debug_assert!(self.snapshot.is_some(), "the state is being written");
                 if let Some(snapshot) = &mut self.snapshot {
                     snapshot.state.answer(answer, self.nonce)?;
                 }
                 self.begin_sweep();
             }
             Asked::Sweep => {
-                debug_assert!(self.is_sweeping, "an answer comes once, and to a call");
+                debug_assert!(self.is_sweeping, "each call is answered once");
                 self.is_sweeping = false;
                 match answer {
                     Answer::Refused(message) => return Err(JournalError::Refused(message)),
@@ -212,7 +210,7 @@ impl<R: Clone, S: Clone, P: Clone> Keeper<R, S, P> {
     }
 
     fn part_answered(&mut self, id: PartId, answer: Answer<R, S, P>) -> Result<(), JournalError> {
-        debug_assert!(self.parts.contains_key(&id), "a part stays until it is there");
+        debug_assert!(self.parts.contains_key(&id), "the part is being written");
         let Some(part) = self.parts.get_mut(&id) else { return Ok(()) };
         part.answer(answer, self.nonce)?;
         if part.is_there() {
@@ -227,7 +225,7 @@ impl<R: Clone, S: Clone, P: Clone> Keeper<R, S, P> {
         Ok(())
     }
 
-    /// When the state is there, nobody needs what is older.
+    /// Begins to sweep older objects once the state is written.
     fn begin_sweep(&mut self) {
         let is_there = |snapshot: &mut Snapshot<_, _, _>| snapshot.state.is_there();
         let Some(snapshot) = self.snapshot.take_if(is_there) else { return };
@@ -237,7 +235,7 @@ impl<R: Clone, S: Clone, P: Clone> Keeper<R, S, P> {
                 .keep
                 .iter()
                 .all(|part| !self.parts.contains_key(part) || self.unnamed.contains(part)),
-            "what the state names is there; only what a record will name may be on its way"
+            "the parts of a written state are written"
         );
         let (keep, parts_below) = (Arc::new(snapshot.keep), snapshot.parts_below);
         let stage = SweepStage::Licences { keep, parts_below };
@@ -250,11 +248,11 @@ impl<R: Clone, S: Clone, P: Clone> Keeper<R, S, P> {
     }
 
     fn swept(&mut self) {
-        debug_assert!(self.sweep.is_some(), "only what was asked for is done");
+        debug_assert!(self.sweep.is_some(), "a sweep was in flight");
         let Some(done) = self.sweep.take() else { return };
         debug_assert!(
             self.next_sweep.as_ref().is_none_or(|next| next.below > done.below),
-            "states are written in order, and swept below"
+            "sweeps go in the order of states"
         );
         self.sweep = match done.stage {
             SweepStage::Licences { .. } => Some(Sweep { stage: SweepStage::Logs, ..done }),

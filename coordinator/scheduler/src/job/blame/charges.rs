@@ -1,16 +1,17 @@
-//! What a task is charged with. Most tasks never are, so that it lies apart from them.
+//! What a task is charged with. Kept outside the task, since most tasks are never charged.
 //!
-//! No charge is for life: a job of days on machines that come and go meets hundreds of losses, and
-//! is sound. Each kind is forgiven by what refutes it:
+//! No charge is for life: a job that runs for days on machines that come and go meets hundreds of
+//! losses through no fault of its own. Each kind of charge is dropped by what refutes it:
 //!
 //! ```text
-//!  charge                                  forgiven when
+//!  charge                                  dropped when
 //!  its attempts failed, or were lost       it succeeds
 //!  its output was lost or not fetched,     the job gets further than ever before: another map
 //!  or it could not fetch one               is done, or another reduce succeeds
 //! ```
 //!
-//! So what takes its workers down each time it runs, or each time it is read, is still found.
+//! A task that takes its workers down each time it runs, or each time its output is read, is still
+//! found.
 
 use serde::{Deserialize, Serialize};
 use windrow_model::{BadRecord, RecordPlace};
@@ -19,36 +20,36 @@ use crate::job::blame::FailedOn;
 
 /// The charges against one task.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub(crate) struct Trouble {
+pub(crate) struct Charges {
     /// Attempts that failed by the task's own fault since it last succeeded.
     pub(crate) failures: u32,
     /// Running attempts that were lost through no fault of the task since it last succeeded.
     pub(crate) losses: u32,
-    /// Times that the process died in which it ran together with others, since it last succeeded.
+    /// Deaths of a process that it shared with other attempts, since it last succeeded.
     pub(crate) deaths: u32,
-    /// Outputs of it that were lost with their worker.
+    /// Its outputs that were lost with their worker.
     pub(crate) output_losses: SinceProgress,
-    /// Attempts that failed because a map output could not be fetched; or outputs of it that could
-    /// not be.
+    /// Attempts that failed because a map output could not be fetched; for a map, its outputs that
+    /// could not be fetched.
     pub(crate) fetch_failures: SinceProgress,
-    /// Whether the process died in which it ran, so that it runs alone until it has succeeded.
+    /// Whether its process died: it then runs alone until it has succeeded.
     pub(crate) suspect: bool,
-    /// Records, or groups, that have killed a process in which nothing else ran: they are bad ones,
-    /// and are left out.
+    /// Records or groups that have killed a process in which nothing else ran: bad records, left
+    /// out from then on.
     pub(crate) poison: Vec<BadRecord>,
-    /// Where a process has died that somebody else may have killed.
+    /// The record at which a process died that another attempt, or the kernel, may have killed.
     pub(crate) suspected_place: Option<RecordPlace>,
-    /// Where it has failed.
+    /// The workers on which it has failed.
     pub(crate) failed_on: FailedOn,
-    /// Where it could not fetch a map output.
+    /// The workers on which it could not fetch a map output.
     pub(crate) could_not_fetch_on: FailedOn,
 }
 
-/// How far a job has come: it only ever grows.
+/// How far a job has come. It never decreases.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub(crate) struct Progress(pub(crate) u64);
 
-/// Charges since the job last got further.
+/// Charges since the job last made progress.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct SinceProgress {
     count: u32,
@@ -56,17 +57,17 @@ pub(crate) struct SinceProgress {
 }
 
 impl SinceProgress {
-    /// One more; returns how many there are now.
+    /// Adds a charge and returns how many there are now.
     pub(crate) fn add(&mut self, now: Progress) -> u32 {
-        debug_assert!(self.at <= now, "a job never loses the progress that it has made once");
+        debug_assert!(self.at <= now, "progress never decreases");
         self.count = if self.at < now { 1 } else { self.count.saturating_add(1) };
         self.at = now;
         self.count
     }
 }
 
-impl Trouble {
-    /// Of a task that was never charged with anything.
+impl Charges {
+    /// The charges of a task that was never charged.
     pub(crate) const fn none() -> Self {
         let progress = SinceProgress { count: 0, at: Progress(0) };
         Self {
