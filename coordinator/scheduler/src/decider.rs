@@ -1,4 +1,4 @@
-//! The scheduler with its journal: what it has decided is told to nobody before it is durable.
+//! The scheduler with its journal: no effect comes out before its event is durable.
 //!
 //! ```text
 //!              event, note                    +------------------+
@@ -9,10 +9,9 @@
 //!                                     ^---------- Answer ----+        next_effect ---> driver
 //! ```
 //!
-//! The state changes at once, so that the next event finds it changed; only its effects wait. All
-//! effects come out in the order of their events. A coordinator that takes over reads the last
-//! state, and tells it all records since: the same events in the same state lead to the same state,
-//! which is all that recovery is.
+//! The state changes at once, so that the next event sees the change; only the effects wait. They
+//! come out in the order of their events. Recovery reads the newest state and replays all records
+//! since: the same events in the same state lead to the same state.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -30,16 +29,16 @@ use crate::journal::{
 use crate::scheduler::Scheduler;
 use crate::time::Time;
 
-/// What the driver keeps besides the scheduler, and what must survive with it: it changes by events
-/// and their effects alone.
+/// What the driver keeps besides the scheduler and must survive with it. It changes only by events
+/// and their effects.
 pub trait Catalog: Clone {
-    /// What the driver knows of an event, and the scheduler need not know.
+    /// What the driver knows about an event and the scheduler does not need.
     type Note: Clone + Default + Content;
-    /// Something large that notes name, and that is written once.
+    /// A large value that notes name, written once.
     type Part: Clone;
 
-    /// Takes in what happened at a moment, what the scheduler has decided, and where that stands
-    /// now. Must not look at anything else.
+    /// Applies an event with the scheduler's effects and its state afterwards. Must be
+    /// deterministic: no other input.
     fn apply(
         &mut self,
         at: Time,
@@ -49,22 +48,22 @@ pub trait Catalog: Clone {
         scheduler: &Scheduler,
     );
 
-    /// Calls `name` with each part that this needs.
+    /// Calls `name` with each part that this value needs.
     fn name_parts(&self, name: &mut dyn FnMut(PartId)) {
         let _ = name;
     }
 
-    /// Puts the parts in their places that this needs, when it was read from the journal.
+    /// Fills in the parts that this value needs, after it was read from the journal.
     fn take_parts(&mut self, parts: &BTreeMap<PartId, Arc<Self::Part>>) {
         let _ = parts;
     }
 
-    /// Takes out of an event that is written down what lies in a part that the note names.
+    /// Removes from an event, before it is journaled, what a part named by the note contains.
     fn strip(event: &mut Event, note: &Self::Note) {
         let _ = (event, note);
     }
 
-    /// Puts that in again, and the parts into the note, when both were read.
+    /// Restores that from the parts, and puts the parts into the note, when both are read.
     fn complete(
         event: &mut Event,
         note: &mut Self::Note,
@@ -74,18 +73,18 @@ pub trait Catalog: Clone {
     }
 }
 
-/// All that survives a coordinator.
+/// The state that survives a coordinator.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct JournaledState<C> {
     /// When it changed last.
     pub now: Time,
-    /// What is decided.
+    /// The scheduler.
     pub scheduler: Scheduler,
     /// What the driver knows of it.
     pub catalog: C,
 }
 
-/// One event, as it is written down.
+/// One event as it is journaled.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Record<N> {
     /// When it was handled.
@@ -96,7 +95,7 @@ pub struct Record<N> {
     pub note: N,
 }
 
-/// Something large that states or records name.
+/// A large value that states or records name.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Part<P> {
     /// The catalog's.
@@ -105,39 +104,40 @@ pub enum Part<P> {
     Scheduler(CowBlock),
 }
 
-/// What the journal of a decider with this catalog is asked for.
+/// The journal call of a decider with this catalog.
 type CallOf<C> = Call<Record<<C as Catalog>::Note>, JournaledState<C>, PartOf<C>>;
 type PartOf<C> = Part<<C as Catalog>::Part>;
 type AppenderOf<C> = Appender<Record<<C as Catalog>::Note>, JournaledState<C>, PartOf<C>>;
 
-/// A journaled scheduler. It does nothing itself: its owner asks for calls and effects, carries
-/// them out, and answers.
+/// A journaled scheduler, without I/O: its owner takes calls and effects, carries them out, and
+/// passes the answers back.
 #[derive(Debug)]
 pub struct Decider<C: Catalog> {
     state: JournaledState<C>,
     appender: Appender<Record<C::Note>, JournaledState<C>, Part<C::Part>>,
-    /// Effects that wait, with the number of the record that must be durable before.
+    /// Held effects, each with the number of the record that must be durable first.
     held: VecDeque<(u64, Effect)>,
     cut: Cut,
-    /// When the log was cut last, and how many records there were.
+    /// When the log was last cut, and after how many records.
     cut_at: Time,
     cut_records: u64,
 }
 
-/// When a log has become so long that the state is written anew.
+/// When a log is long enough for another state.
 #[derive(Clone, Copy, Debug)]
 struct Cut {
-    /// Objects, so that whoever takes over has few to read.
+    /// Number of objects, so that a takeover has few to read.
     objects: u64,
     /// Bytes.
     bytes: u64,
     /// Records.
     records: u64,
-    /// Not more often than this. With a few objects in flight, a store adds so few objects in this
-    /// time that reading them, many at once, takes less than a second, however fast the store is.
+    /// The least interval. With a few objects in flight, a store adds so few objects in this time
+    /// that a takeover, with many reads in flight, reads them in less than a second, however fast
+    /// the store is.
     interval: Duration,
-    /// Nor more often than this for each task: of what has changed nothing is written twice, but
-    /// queues and holders are copied and written each time.
+    /// The least interval for each task: unchanged blocks are not written again, but queues and
+    /// holders are copied and written each time.
     interval_per_task: Duration,
 }
 
@@ -148,14 +148,14 @@ impl Default for Cut {
             bytes: 16 << 20,
             records: 50_000,
             interval: Duration::from_secs(5),
-            // A million tasks: not more often than every ten seconds.
+            // For a million tasks, that is ten seconds.
             interval_per_task: Duration::from_micros(10),
         }
     }
 }
 
 impl<C: Catalog> Decider<C> {
-    /// Goes on where the journal ends, or from the start with `new` when it is new.
+    /// Continues where the journal ends; a new journal begins with the catalog `new`.
     pub fn recover(
         recovered: Recovered<Record<C::Note>, JournaledState<C>, PartOf<C>>,
         config: Config,
@@ -170,11 +170,12 @@ impl<C: Catalog> Decider<C> {
         let (catalogs, blocks) = separate(recovered.parts);
         state.scheduler.take_blocks(&blocks);
         state.catalog.take_parts(&catalogs);
-        // The state may be later than some of them: heartbeats move its time and leave no record,
-        // and it may be that of a coordinator which was still writing it when these were made.
+        // The state may be later than some records: heartbeats move its time and are not journaled,
+        // and the state may come from a coordinator that was still writing it when these records
+        // were made.
         let mut told = Time::default();
         for mut record in recovered.batches.iter().flat_map(|batch| batch.iter().cloned()) {
-            debug_assert!(record.at >= told, "records are told in their order");
+            debug_assert!(record.at >= told, "records are replayed in order");
             told = record.at;
             C::complete(&mut record.event, &mut record.note, &catalogs);
             state.handle(record.at, &record.event, record.note);
@@ -187,8 +188,7 @@ impl<C: Catalog> Decider<C> {
         decider
     }
 
-    /// Begins anew, with a journal that nobody could ever read: it is not written, and all is told
-    /// at once.
+    /// Begins without a journal, since no other process could read it: effects come out at once.
     pub fn unshared(epoch: Epoch, nonce: Nonce, config: Config, new: C) -> Self {
         let state = JournaledState::new(config.clone(), new);
         let mut decider = Self::of(state, Appender::unshared(epoch, nonce));
@@ -201,8 +201,8 @@ impl<C: Catalog> Decider<C> {
         Self { state, appender, held: VecDeque::new(), cut, cut_at, cut_records: 0 }
     }
 
-    /// Writes the state anew after so many records instead of the usual number, however soon that
-    /// is.
+    /// Writes a state after this many records instead of the usual number, and without a least
+    /// interval.
     #[must_use]
     pub fn with_snapshot_after(mut self, records: u64) -> Self {
         self.cut.records = records.max(1);
@@ -211,7 +211,7 @@ impl<C: Catalog> Decider<C> {
         self
     }
 
-    /// What is decided so far, durable or not.
+    /// The current state, durable or not.
     pub fn state(&self) -> &JournaledState<C> {
         &self.state
     }
@@ -221,20 +221,20 @@ impl<C: Catalog> Decider<C> {
         self.appender.epoch()
     }
 
-    /// Whether the epoch is durable: before, another coordinator may win the race for it, and no
+    /// Whether the epoch is durable: until then another coordinator may win the race for it, and no
     /// effect comes out.
     pub fn is_durable(&self) -> bool {
         !self.is_shared() || self.appender.durable() > 0
     }
 
-    /// Takes in what has happened. `now` must not lie before the [state](Self::state)'s.
+    /// Handles an event. `now` must not lie before the [state](Self::state)'s.
     pub fn handle(&mut self, now: Time, event: Event, note: C::Note) {
-        debug_assert!(now >= self.state.now, "time only goes on");
+        debug_assert!(now >= self.state.now, "time never goes back");
         let is_recorded = self.appender.is_shared() && !event.is_volatile();
         let recorded_note = is_recorded.then(|| note.clone());
         let effects = self.state.handle(now, &event, note);
         if let Some(note) = recorded_note {
-            // The event itself is written down, not a copy: there are many of them, and some are
+            // The event is moved into the record, not copied: there are many events, and some are
             // large.
             let mut record = Record { at: now, event, note };
             C::strip(&mut record.event, &record.note);
@@ -289,13 +289,13 @@ impl<C: Catalog> Decider<C> {
         (self.cut_at, self.cut_records) = (self.state.now, self.appender.pushed());
     }
 
-    /// Has something large written that the note of an event is going to name. It may be
-    /// [handled](Self::handle) when the part [is there](Self::next_written).
+    /// Writes a large value as a part that the note of an event is going to name. The event may be
+    /// [handled](Self::handle) once the part [is written](Self::next_written).
     pub fn write_part(&mut self, part: Arc<C::Part>) -> PartId {
         self.appender.write_part(Arc::new(Part::Catalog(part)))
     }
 
-    /// Such a part that is there now.
+    /// The next such part that is written.
     pub fn next_written(&mut self) -> Option<PartId> {
         self.appender.next_written()
     }
@@ -305,17 +305,17 @@ impl<C: Catalog> Decider<C> {
         self.appender.part_named(part);
     }
 
-    /// Whether anybody else can see the journal.
+    /// Whether another process can see the journal.
     pub fn is_shared(&self) -> bool {
         self.appender.is_shared()
     }
 
-    /// Whether so much waits for the store that nothing more should be handled.
+    /// Whether so much waits for the store that no more events should be handled.
     pub fn is_full(&self) -> bool {
         self.appender.is_full()
     }
 
-    /// Whether something that was handled waits for the store.
+    /// Whether handled events wait for the store.
     pub fn is_waiting(&self) -> bool {
         self.appender.is_waiting()
     }
@@ -326,27 +326,27 @@ impl<C: Catalog> Decider<C> {
         self.state.scheduler.next_deadline()
     }
 
-    /// The event to be [handled](Self::handle) because of what is due at `now`, if anything is.
+    /// The event to [handle](Self::handle) for deadlines that have passed at `now`, if any have.
     pub fn due(&mut self, now: Time) -> Option<Event> {
         self.state.scheduler.due(now)
     }
 
-    /// Handles what is due at `now`; harmless when nothing is.
+    /// Handles deadlines that have passed at `now`; does nothing if none have.
     pub fn handle_deadline(&mut self, now: Time) {
         if let Some(event) = self.due(now) {
             self.handle(now, event, C::Note::default());
         }
     }
 
-    /// What the store is to do next, beside all that it is doing.
+    /// The next call to the store, beside those in flight.
     pub fn next_call(&mut self) -> Option<(CallId, CallOf<C>)> {
         self.appender.next_call()
     }
 
-    /// What the store has answered to a call. True if more is durable now.
+    /// Handles the store's answer to a call. True if more records are durable now.
     ///
     /// # Errors
-    /// When this coordinator must not go on. Effects that are held then never come out.
+    /// When this coordinator must stop. Held effects never come out then.
     pub fn answer(
         &mut self,
         id: CallId,
@@ -354,11 +354,11 @@ impl<C: Catalog> Decider<C> {
     ) -> Result<bool, JournalError> {
         let durable = self.appender.durable();
         let is_more = self.appender.answer(id, answer)?;
-        debug_assert!(self.appender.durable() >= durable, "what was told cannot be taken back");
+        debug_assert!(self.appender.durable() >= durable, "the watermark never decreases");
         Ok(is_more)
     }
 
-    /// The next effect to be carried out, if it may be by now.
+    /// The next effect whose event is durable.
     pub fn next_effect(&mut self) -> Option<Effect> {
         let (number, _) = self.held.front()?;
         debug_assert!(
@@ -371,7 +371,7 @@ impl<C: Catalog> Decider<C> {
     }
 }
 
-/// The catalog's parts, and the scheduler's.
+/// Separates the catalog's parts from the scheduler's.
 fn separate<P>(
     parts: BTreeMap<PartId, Arc<Part<P>>>,
 ) -> (BTreeMap<PartId, Arc<P>>, BTreeMap<PartId, CowBlock>) {

@@ -1,4 +1,4 @@
-//! All that the scheduler can ask for.
+//! The effects: all that the scheduler can ask for.
 
 use std::sync::Arc;
 
@@ -9,11 +9,10 @@ use windrow_model::{
 
 use crate::event::RequestId;
 
-/// Something to be done outside. The driver carries effects out in order.
+/// Something to be done outside the scheduler. The driver carries effects out in order.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Effect {
-    /// The answer to `Submit`: the job is accepted. It is the same for a submission that was
-    /// accepted before.
+    /// The answer to `Submit`: the job is accepted. A repeated submission gets the same answer.
     Accepted {
         /// Who asked.
         request: RequestId,
@@ -40,20 +39,20 @@ pub enum Effect {
         /// The worker's id.
         worker: WorkerId,
     },
-    /// The answer to a `WorkerReturned` that came too late: what it did is lost, and it may join
-    /// anew.
+    /// The answer to a `WorkerReturned` that came too late: the worker's work is lost, and it may
+    /// join anew.
     TooLate {
         /// Who asked.
         request: RequestId,
     },
-    /// The answer to a report of an attempt: it is noted for good, and need not be told again.
+    /// The answer to a report of an attempt: it is durable, and need not be repeated.
     Noted {
         /// Who reported.
         worker: WorkerId,
         /// Which attempt.
         attempt: AttemptId,
-        /// Whether it has won. What a loser left is not wanted. The same attempt gets the same
-        /// answer as often as it asks, as long as its job runs.
+        /// Whether it has won. The output of a loser is not needed. A repeated report gets the same
+        /// answer, as long as the job runs.
         won: bool,
     },
     /// Run an attempt.
@@ -64,19 +63,19 @@ pub enum Effect {
         attempt: AttemptId,
         /// For a reduce attempt: where the map outputs lie. `None` for a map attempt.
         outputs: Option<Arc<MapOutputs>>,
-        /// Whether it must run in a process in which nothing else runs.
+        /// Whether it must run in a process of its own.
         alone: bool,
-        /// Records, or groups, that it must leave out as bad ones, without trying them.
+        /// Records or groups that it must leave out as bad, without trying them.
         skip: Vec<BadRecord>,
     },
-    /// Stop an attempt, whose result is not wanted any more.
+    /// Stop an attempt whose result is not needed any more.
     CancelAttempt {
         /// On whom.
         worker: WorkerId,
         /// Which attempt.
         attempt: AttemptId,
     },
-    /// A draining worker has nothing left to do, and no output that anybody needs: it may go.
+    /// A draining worker runs nothing and holds no output that is still needed: it may go.
     Drained {
         /// Which worker.
         worker: WorkerId,
@@ -89,23 +88,23 @@ pub enum Effect {
         reason: String,
     },
     /// All tasks are done: make their winners' parts visible, then report
-    /// [`Event::Published`](crate::Event). Asked for again by a coordinator that takes over, so
-    /// that it must be able to go on where another one has stopped.
+    /// [`Event::Published`](crate::Event). Must be idempotent: a coordinator that takes over asks
+    /// for it again, wherever its predecessor stopped.
     Publish {
         /// Which job.
         job: JobId,
         /// The winning attempt of each task that wrote a part, in order of parts.
         winners: Vec<AttemptId>,
     },
-    /// The job has ended. Exactly once a job, and last of its effects, but for attempts that are
-    /// cancelled again because a heartbeat still names them.
+    /// The job has ended. Exactly once per job, and last of its effects, except for attempts that
+    /// are cancelled again because a heartbeat still names them.
     Ended {
         /// Which job.
         job: JobId,
         /// How.
         outcome: Outcome,
     },
-    /// A worker may delete what it holds of the job.
+    /// A worker may delete its data of the job.
     Release {
         /// Which worker.
         worker: WorkerId,
@@ -119,51 +118,49 @@ pub enum Effect {
 pub enum Outcome {
     /// Its output is visible.
     Succeeded,
-    /// It gave up.
+    /// It failed.
     Failed(JobFailure),
-    /// Somebody stopped it.
+    /// It was cancelled.
     Cancelled,
 }
 
-/// Why a job gave up.
+/// Why a job failed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum JobFailure {
-    /// A task failed too often, or in a way that no retry helps.
+    /// A task failed too often, or permanently.
     Task {
         /// Which task.
         task: TaskId,
         /// How often it was tried.
         attempts: u32,
-        /// Of its last attempt.
+        /// The cause of its last failure.
         cause: FailureCause,
     },
-    /// More bad records were skipped than the job may skip.
+    /// More bad records were skipped than the budget allows.
     BadRecords {
         /// So many.
         skipped: u64,
-        /// Of so many that were read, where the budget is a share.
+        /// Of how many records, if the budget is a share.
         of: Option<u64>,
-        /// So many were allowed.
+        /// The budget.
         budget: BadRecordBudget,
-        /// What one of them failed with.
+        /// The failure of one of them.
         example: Option<FailureCause>,
     },
-    /// More records of one task have killed the process that tried them than are looked for one by
-    /// one.
+    /// More records of one task have killed their process than are worth a process each to find.
     Poison {
         /// Which task.
         task: TaskId,
         /// So many.
         records: u32,
-        /// How the last of them ended its process.
+        /// How the process died at the last of them.
         cause: FailureCause,
     },
     /// There was no worker for longer than the job waits.
     NoWorkers,
     /// There were workers, but none that can run its program, for longer than the job waits.
     NoFit,
-    /// Reducers have not read what the maps wrote: something was lost, doubled or changed on the
-    /// way.
+    /// Reducers have not read what the maps wrote: pairs were lost, doubled or changed on the way.
     Audit {
         /// What the maps wrote.
         written: Audit,
@@ -172,15 +169,15 @@ pub enum JobFailure {
     },
     /// All tasks were done, but the output could not be made visible.
     Publish(FailureCause),
-    /// After a takeover, the output folder could not be had again.
+    /// After a takeover, the output folder could not be taken over.
     OutputLost(FailureCause),
 }
 
-/// Where the outputs of a job's map tasks lie. A new version is made when one moves.
+/// Where the map outputs of a job lie. A new version is made when one moves.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MapOutputs {
     /// Grows with each change.
     pub version: u64,
-    /// By map task: the winning attempt and who has it.
+    /// By map task: the winning attempt and its worker.
     pub outputs: Vec<(AttemptId, WorkerId)>,
 }

@@ -1,4 +1,4 @@
-//! All that can happen to the scheduler.
+//! The events: all that can happen to the scheduler.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -13,23 +13,22 @@ use windrow_model::{
 use crate::config::Config;
 use crate::time::Timer;
 
-/// Names a caller who waits for an answer.
+/// Identifies a caller that waits for an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct RequestId(pub u64);
 
-/// A submission, as its submitter has named it: told twice, it is still one job.
+/// A submission, as its submitter has named it, which makes it idempotent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct SubmissionId(pub u128);
 
-/// Something that happened outside.
+/// Something that happened outside the scheduler.
 ///
-/// All but those that [are volatile](Self::is_volatile) are written to the journal, and told again,
-/// in order and with their times, to a scheduler that takes over. What is decided must therefore
-/// follow from them alone: from heartbeats follows only when a deadline passes, and that is an
-/// event of its own.
+/// All events but the [volatile](Self::is_volatile) ones are journaled, and replayed in order and
+/// with their times to a scheduler that takes over. Decisions must therefore depend on them alone:
+/// heartbeats only move deadlines, and a deadline that passes is an event of its own.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Event {
-    /// A planned job is to be run.
+    /// A planned job is submitted.
     Submit {
         /// Whom to answer.
         request: RequestId,
@@ -38,14 +37,14 @@ pub enum Event {
         /// What to schedule.
         plan: JobPlan,
     },
-    /// A submitter has not heard whether its job was accepted.
+    /// A submitter asks whether its job was accepted.
     Resubmit {
         /// Whom to answer.
         request: RequestId,
         /// Which submission.
         submission: SubmissionId,
     },
-    /// Somebody wants the job to stop.
+    /// A user cancels the job.
     Cancel {
         /// Whom to answer.
         request: RequestId,
@@ -60,7 +59,7 @@ pub enum Event {
         /// What it offers.
         offer: WorkerOffer,
     },
-    /// A worker whose connection broke is back, and has kept what it had.
+    /// A worker whose connection broke is back, and has kept its work.
     WorkerReturned {
         /// Whom to answer.
         request: RequestId,
@@ -69,27 +68,27 @@ pub enum Event {
         /// What it has.
         inventory: Inventory,
     },
-    /// A worker's connection broke. It may come back as long as its lease lasts, but not for long.
+    /// A worker's connection broke. It has a part of its lease to come back.
     WorkerDisconnected {
         /// Which worker.
         worker: WorkerId,
-        /// Which connection: the one by which it made this request. If it has made another one
-        /// since, nothing is broken.
+        /// Which connection: the one that made this request. If the worker has a newer one, nothing
+        /// is broken.
         connection: RequestId,
     },
-    /// A session has ended for good, for whatever reason.
+    /// A session has ended for good.
     WorkerLeft {
         /// Whose session.
         worker: WorkerId,
         /// How it was noticed.
         reason: String,
     },
-    /// A worker wants to leave: it takes nothing new and finishes what it has.
+    /// A worker drains: it takes no new tasks and finishes what it runs.
     WorkerDraining {
         /// Which worker.
         worker: WorkerId,
     },
-    /// A worker is alive, and its attempts have come this far.
+    /// A worker is alive, and reports the progress of its attempts.
     Heartbeat {
         /// Which worker.
         worker: WorkerId,
@@ -114,7 +113,7 @@ pub enum Event {
         /// Why.
         cause: FailureCause,
     },
-    /// The process is gone in whose memory a worker held these map outputs.
+    /// The process that held these map outputs in memory is gone.
     OutputsLost {
         /// Who held them.
         worker: WorkerId,
@@ -128,16 +127,16 @@ pub enum Event {
         /// Why it could not be published, if so. Nothing of it is visible then.
         result: Result<(), Unpublished>,
     },
-    /// A coordinator that has taken over cannot have a job's output folder again: whatever the job
-    /// did would be in vain.
+    /// A coordinator that has taken over could not take over a job's output folder: the job cannot
+    /// succeed.
     OutputLost {
         /// Which job.
         job: JobId,
         /// Why.
         cause: FailureCause,
     },
-    /// A job has ended, and nothing partial is left of it, so that whoever waits for its end may
-    /// know. From here on, it may be forgotten when younger ones have ended.
+    /// The partial files of an ended job are gone, so that its outcome may be told. From here on it
+    /// may be forgotten, once enough younger jobs have ended.
     CleanedUp {
         /// Which job.
         job: JobId,
@@ -149,27 +148,26 @@ pub enum Event {
     },
     /// Deadlines have passed.
     Elapsed {
-        /// Those that had passed, in order. By the time it comes to one of them, it may not matter
-        /// any more.
+        /// The deadlines, in order. An earlier one may make a later one obsolete.
         timers: Vec<Timer>,
     },
-    /// Another coordinator decides from here on: its workers are still to come back.
+    /// Another coordinator has taken over: its workers are still to come back.
     TookOver {
         /// Its limits.
         config: Config,
     },
-    /// Nothing has happened. A coordinator that has nothing to write writes this: if its journal
-    /// takes it, no other coordinator has replaced it.
+    /// Nothing has happened. A coordinator without other events writes this: if its journal accepts
+    /// it, no other coordinator has taken over.
     Beat,
 }
 
 impl Event {
-    /// Whether it is forgotten when the coordinator dies.
+    /// Whether it is not journaled.
     pub fn is_volatile(&self) -> bool {
         matches!(self, Self::Heartbeat { .. } | Self::Resubmit { .. })
     }
 
-    /// About how many bytes it takes up in the journal.
+    /// The approximate size in the journal.
     pub fn bytes(&self) -> usize {
         let attempts = |count: usize| count * size_of::<AttemptId>();
         let more = match self {
@@ -185,7 +183,7 @@ impl Event {
         size_of::<Self>() + more
     }
 
-    /// The worker whose message this is. A session that ends says nothing.
+    /// The worker that sent this event. The end of a session is no message.
     pub(crate) fn sender(&self) -> Option<WorkerId> {
         match *self {
             Self::WorkerDraining { worker }
@@ -216,15 +214,15 @@ impl Event {
 pub struct Unpublished {
     /// What went wrong. Boxed, to keep results small.
     pub cause: Box<FailureCause>,
-    /// Whether it may go well later: true of a file server that does not answer, false of a foreign
-    /// file in the way.
+    /// Whether the fault is transient: true of a file server that does not answer, false of a
+    /// foreign file in the way.
     pub may_pass: bool,
 }
 
 /// A job as the scheduler needs to know it: counts and limits, no paths.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct JobPlan {
-    /// One entry a map task. Shared, since there may be a million, and events and states are
+    /// One entry per map task. Shared, since there may be a million, and events and states are
     /// copied.
     pub splits: Arc<[SplitPlan]>,
     /// Number of reduce tasks; 0 for a map-only job.
@@ -233,16 +231,16 @@ pub struct JobPlan {
     pub max_attempts: u32,
     /// How long an attempt may go without progress.
     pub task_timeout: Duration,
-    /// How long the job waits while there is no worker.
+    /// How long the job waits while no worker can run it.
     pub worker_wait: Duration,
-    /// Jobs with a larger one go first; equal ones take turns.
+    /// Jobs of higher priority go first; equal ones share the slots fairly.
     pub priority: i32,
-    /// Whose job it is, the same number for all jobs of a submitter: among jobs of equal priority,
-    /// submitters take turns first.
+    /// The submitter, the same number for all its jobs: jobs of equal priority share the slots by
+    /// submitter first.
     pub submitter: u64,
-    /// How many bad records it may skip; `None`: its workers skip none.
+    /// Its budget of bad records; `None`: it skips none.
     pub skip_bad_records: Option<BadRecordBudget>,
-    /// What a worker must have to run it.
+    /// The platform that a worker must have to run it.
     pub needs: PlatformNeeds,
 }
 
@@ -252,7 +250,7 @@ pub struct SplitPlan {
     /// Size of its input.
     pub bytes: u64,
     /// The same for the same input in every job, so that rendezvous hashing finds the worker that
-    /// had it before.
+    /// read it before.
     pub affinity: u64,
 }
 
@@ -261,26 +259,26 @@ pub struct SplitPlan {
 pub struct WorkerOffer {
     /// For people.
     pub name: String,
-    /// Identifies the machine and folder across sessions, for rendezvous hashing: stable when the
-    /// worker restarts.
+    /// Identifies the machine and folder across sessions, for rendezvous hashing and quarantine: a
+    /// restart does not change it.
     pub identity: u64,
     /// Map attempts that it runs at once.
     pub map_slots: u32,
     /// Reduce attempts that it runs at once.
     pub reduce_slots: u32,
-    /// What programs it can run.
+    /// The platform, which decides on the programs that it can run.
     pub platform: Platform,
 }
 
-/// What a worker has that comes back.
+/// What a returning worker has.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Inventory {
     /// Attempts that run.
     pub running: BTreeSet<AttemptId>,
-    /// Attempts that are over, and whose reports were not answered yet. They are told again after
-    /// the return.
+    /// Attempts that have ended, and whose reports were not answered yet. The reports are repeated
+    /// after the return.
     pub unanswered: BTreeSet<AttemptId>,
-    /// Attempts whose map output it holds, those among `unanswered` included.
+    /// Attempts whose map output it holds, including those among `unanswered`.
     pub outputs: BTreeSet<AttemptId>,
 }
 
@@ -293,7 +291,7 @@ pub struct AttemptProgress {
     pub records: u64,
     /// Bytes read so far.
     pub bytes: u64,
-    /// Grows as long as the attempt does anything, also while it sorts or merges.
+    /// Grows as long as the attempt does anything, including sorting and merging.
     pub steps: u64,
 }
 
@@ -310,11 +308,12 @@ pub struct AttemptStats {
     pub output_bytes: u64,
     /// Bad records that it has skipped.
     pub skipped_records: u64,
-    /// What the first of them failed with.
+    /// The failure of the first of them.
     pub skipped_example: Option<Box<FailureCause>>,
-    /// Of a map: what it wrote for the shuffle, all partitions. Of a reduce: what it read of it.
+    /// Of a map: the audit of what it wrote for the shuffle, all partitions. Of a reduce: the audit
+    /// of what it read.
     pub audit: Audit,
-    /// Of a map of a job with a combiner.
+    /// Of a map with a combiner: what the mapper emitted before it was combined.
     pub emitted: Option<Emitted>,
     /// How long it ran.
     pub elapsed: Duration,

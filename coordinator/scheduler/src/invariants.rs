@@ -1,4 +1,4 @@
-//! What always holds between two calls, checked from scratch. For tests: it costs a pass over all
+//! The invariants between two calls, checked from scratch. For tests: a check is a pass over all
 //! tasks.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -13,11 +13,11 @@ use crate::time::Timer;
 use crate::worker::{Leaving, SLOT_DEPTHS, SlotDepth, Workers};
 
 impl Scheduler {
-    /// Checks all that must hold between two calls: queues, slots, timers and sums agree with the
+    /// Checks all invariants between two calls: queues, slots, timers and sums agree with the
     /// states of the tasks. Meant for tests: O(tasks).
     ///
     /// # Panics
-    /// When something does not hold.
+    /// When an invariant does not hold.
     pub fn check_invariants(&self) {
         let mut running = BTreeMap::<WorkerId, BTreeSet<AttemptId>>::new();
         let mut timers = self.workers.iter().count();
@@ -40,7 +40,7 @@ impl Scheduler {
         for job in self.jobs.running() {
             *submitters.entry(job.plan.submitter).or_default() += 1;
         }
-        assert_eq!(self.jobs.submitters().jobs(), submitters, "whose jobs run");
+        assert_eq!(self.jobs.submitters().jobs(), submitters, "jobs by submitter");
         for (id, worker) in self.workers.iter() {
             assert!(self.deadlines.get(Timer::Lease(id)).is_some(), "{id} has no lease");
             let attempts = running.remove(&id).unwrap_or_default();
@@ -55,7 +55,7 @@ impl Scheduler {
             }
         }
         assert!(running.is_empty(), "attempts run on workers without a session: {running:?}");
-        assert_eq!(self.deadlines.len(), timers, "no timer runs for nothing");
+        assert_eq!(self.deadlines.len(), timers, "every timer has its purpose");
         self.check_nothing_waits_for_nothing();
     }
 
@@ -136,7 +136,8 @@ fn check_tasks(tasks: &Tasks, phase: Phase) {
     assert_eq!(attempts, tasks.attempts);
     assert_eq!(totals, tasks.totals);
     if phase == Phase::Running {
-        // When publishing begins, what runs is cancelled: neither failed nor lost.
+        // When publishing begins, running attempts are cancelled: they count neither as failed nor
+        // as lost.
         assert_eq!(
             attempts,
             running + done + tasks.failed + tasks.lost + tasks.overtaken,

@@ -3,12 +3,12 @@
 //! ```text
 //!            Event, now                       Effects
 //!  driver  ------------->  Scheduler::handle  -------->  driver: sends, writes, answers
-//!    |     <-------------  next_deadline: when to ask what is due
+//!    |     <-------------  next_deadline: when to call `due`
 //!    |       now
-//!    +------------------>  due: what has passed by now, as an Event to be handled
+//!    +------------------>  due: the deadlines that have passed, as an Event
 //! ```
 //!
-//! A [`Decider`] stands between the two, and holds effects back until the journal has their events.
+//! A [`Decider`] stands between the two, and holds effects back until their events are durable.
 //!
 //! A job passes through these stations:
 //!
@@ -19,23 +19,23 @@
 //! ```
 //!
 //! Each call is one transition, after which free slots are filled and drained workers let go. The
-//! rooms, from the top; each knows only those below it:
+//! modules, from the top; each knows only those below it:
 //!
 //! ```text
-//!  decider      the scheduler with its journal: nothing is told before it is durable
-//!  scheduler    what comes in, and to whom it goes
-//!  membership   workers that come, break off, return, leave, or are lost
+//!  decider      the scheduler with its journal: no effect before its event is durable
+//!  scheduler    the dispatch of events
+//!  membership   workers that join, disconnect, return, drain, or are lost
 //!  placement    which task goes to which worker, and which attempt needs a backup
 //!  job          one job: its stages, attempts, outputs, blame and publication
-//!  quarantine   when a worker is held to be bad for all jobs
-//!  worker       who has a session: slots, kinds, health
+//!  quarantine   when a worker gets no tasks of any job
+//!  worker       workers with a session: slots, platforms, health
 //!  journal      the protocol by which a log in an object store has one writer
 //!  time         deadlines, pauses, and a clock that can stand still
 //! ```
 //!
-//! An attempt is fenced by its id and its worker: a message about any other attempt than the one
-//! that runs, whether late, doubled or out of order, changes nothing. State grows with tasks, and
-//! with jobs times workers; never with maps times reducers.
+//! An attempt is fenced by its id and its worker: a message about any other attempt than the
+//! running one, whether late, duplicated or reordered, changes nothing. The state grows with tasks,
+//! and with jobs times workers; never with maps times reducers.
 
 mod config;
 mod decider;

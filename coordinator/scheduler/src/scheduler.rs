@@ -1,4 +1,4 @@
-//! The state machine: what comes in is handed to the part that knows, then free slots are filled.
+//! The state machine: dispatches events, then fills free slots.
 
 use std::collections::BTreeMap;
 
@@ -21,19 +21,19 @@ use crate::transition::Transition;
 use crate::view::{JobView, WorkerView};
 use crate::worker::{Worker, Workers};
 
-/// Decides what runs where. See the [crate](crate) for the picture.
+/// Decides which attempt runs on which worker. See the [crate](crate) for the picture.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Scheduler {
     config: Config,
     pub(crate) jobs: Jobs,
     pub(crate) workers: Workers,
     pub(crate) deadlines: Deadlines,
-    /// Slots given so far, for fair turns.
+    /// Slots given so far, which orders jobs and submitters.
     turn: u64,
-    /// When to look again for slow attempts. Not worth remembering.
+    /// When to search again for slow attempts. Not worth journaling.
     #[serde(skip)]
     look_for_slow: Time,
-    /// When something happened last, heartbeats included. For views alone.
+    /// When an event was last handled, heartbeats included. Only for views.
     #[serde(skip)]
     now: Time,
 }
@@ -52,21 +52,20 @@ impl Scheduler {
         }
     }
 
-    /// Takes in what has happened, and appends what is to be done about it. Messages that are late,
-    /// doubled or out of order do no harm. `now` must not go back from call to call. The event
-    /// stays its owner's: it is also written to the journal and shown to the catalog, and only what
-    /// the scheduler keeps is copied.
+    /// Handles an event and appends its effects. Messages that are late, duplicated or reordered do
+    /// no harm. `now` must not go back from call to call. The event is borrowed, since it is also
+    /// journaled and shown to the catalog; only what the scheduler keeps is copied.
     pub fn handle(&mut self, now: Time, event: &Event, effects: &mut Vec<Effect>) {
         if let Event::TookOver { config } = event {
             self.config = config.clone();
             self.look_for_slow = now;
         }
-        // Heartbeats are not told again to one that takes over: its time may lie before the last of
+        // Heartbeats are not replayed after a takeover, so its time may lie before the last of
         // them.
         let goes_back = now < self.now && !matches!(event, Event::TookOver { .. });
         debug_assert!(!goes_back, "time does not go back");
         self.now = now;
-        // A heartbeat frees no slot, queues nothing and lets nobody go. There are thousands a
+        // A heartbeat frees no slot, queues no task and drains no worker. There are thousands per
         // second.
         let settles = !matches!(event, Event::Heartbeat { .. });
         let Self { config, jobs, workers, deadlines, turn, look_for_slow: _, now: _ } = self;
@@ -78,17 +77,17 @@ impl Scheduler {
         }
         debug_assert!(
             *event != Event::Beat || effects.len() == before,
-            "each event fills all slots that it can, and leaves nothing for a beat"
+            "an event without news leaves no slot to fill"
         );
     }
 
-    /// When [`due`](Self::due) is to be asked next, unless an event changes that.
+    /// When to call [`due`](Self::due) next, unless an event changes that.
     pub fn next_deadline(&self) -> Option<Time> {
         let look = self.looks_for_slow().then_some(self.look_for_slow);
         [self.deadlines.next(), look].into_iter().flatten().min()
     }
 
-    /// The event to be [handled](Self::handle) because of what is due at `now`, if anything is.
+    /// The event to [handle](Self::handle) for deadlines that have passed at `now`, if any have.
     /// Events that have arrived already should be handled first: the message that renews a lease
     /// may be among them.
     pub fn due(&mut self, now: Time) -> Option<Event> {
@@ -98,7 +97,7 @@ impl Scheduler {
         }
         debug_assert!(
             self.deadlines.next().is_none_or(|next| now < next),
-            "a deadline that has passed comes before a look for slow attempts"
+            "a deadline that has passed precedes the search for slow attempts"
         );
         if now < self.look_for_slow || !self.looks_for_slow() {
             return None;
@@ -112,14 +111,14 @@ impl Scheduler {
         self.config.backup_after.is_some() && self.jobs.running().any(|job| job.running() > 0)
     }
 
-    /// Handles what is due at `now`; harmless when nothing is.
+    /// Handles deadlines that have passed at `now`; does nothing if none have.
     pub fn handle_deadline(&mut self, now: Time, effects: &mut Vec<Effect>) {
         if let Some(event) = self.due(now) {
             self.handle(now, &event, effects);
         }
     }
 
-    /// A job at this moment, as long as it is known. O(1) in the number of its tasks.
+    /// The view of a job, as long as it is remembered. O(1) in the number of its tasks.
     pub fn job(&self, id: JobId) -> Option<JobView> {
         match self.jobs.get(id) {
             Some(job) => Some(self.view(job)),
@@ -127,13 +126,13 @@ impl Scheduler {
         }
     }
 
-    /// All jobs that are known, the ended ones first.
+    /// All remembered jobs, the ended ones first.
     pub fn jobs(&self) -> impl Iterator<Item = JobView> {
         let running = self.jobs.running().map(|job| self.view(job));
         self.jobs.all_ended().cloned().chain(running)
     }
 
-    /// Those before a number, the latest first. Only what is taken is made.
+    /// The jobs before an id, the latest first. Lazy: costs only what is taken.
     pub fn latest_jobs(&self, before: Option<JobId>) -> impl Iterator<Item = JobView> {
         self.jobs.latest(before).filter_map(|id| self.job(id))
     }
@@ -142,19 +141,19 @@ impl Scheduler {
         job.view(&self.workers, &self.deadlines, self.now)
     }
 
-    /// Has written what has changed of splits and tasks since it was written last; `write` names
-    /// each block.
+    /// Writes the blocks of splits and tasks that have changed since they were last written;
+    /// `write` names each block.
     pub(crate) fn write_blocks(&mut self, write: &mut dyn FnMut(CowBlock) -> PartId) {
         self.jobs.running_mut().for_each(|job| job.write_blocks(write));
     }
 
-    /// Calls `name` with each part of the journal in which splits or tasks lie.
+    /// Calls `name` with each journal part that holds splits or tasks.
     pub(crate) fn name_parts(&self, name: &mut dyn FnMut(PartId)) {
         self.jobs.running().for_each(|job| job.name_parts(name));
     }
 
-    /// Takes splits and tasks from the parts that were read with the state, and forgets where they
-    /// lay.
+    /// Takes splits and tasks from the parts that were read with the state, and forgets the parts'
+    /// names.
     pub fn take_blocks(&mut self, parts: &BTreeMap<PartId, CowBlock>) {
         self.jobs.running_mut().for_each(|job| job.take_blocks(parts));
     }
@@ -165,7 +164,7 @@ impl Scheduler {
         self.jobs.running().map(of_job).fold(0, u32::saturating_add)
     }
 
-    /// A worker at this moment, as long as it has a session.
+    /// The view of a worker, as long as it has a session.
     pub fn worker(&self, id: WorkerId) -> Option<WorkerView> {
         self.workers.get(id).map(|worker| worker.view(id))
     }
@@ -183,8 +182,8 @@ impl Scheduler {
     }
 }
 
-/// What follows from a transition for everybody: jobs wait for workers or not any more, slots are
-/// filled, and drained workers may go.
+/// The consequences of a transition for all: clocks of jobs that wait for workers, free slots, and
+/// drained workers.
 fn follow_up(jobs: &mut Jobs, turn: &mut u64, transition: &mut Transition<'_>) {
     quarantine::lift_quarantines_if_all(transition);
     if transition.workers.take_groups_changed() {
@@ -196,7 +195,7 @@ fn follow_up(jobs: &mut Jobs, turn: &mut u64, transition: &mut Transition<'_>) {
 
 fn dispatch(jobs: &mut Jobs, event: &Event, transition: &mut Transition<'_>) {
     if event.sender().is_some_and(|worker| !session::renew_lease(worker, transition)) {
-        // From a session that was given up: all that it did is lost already.
+        // The session has ended already, and its work is lost.
         return;
     }
     match *event {
@@ -291,7 +290,8 @@ fn time_out(jobs: &mut Jobs, timer: Timer, transition: &mut Transition<'_>) {
     }
 }
 
-/// Attempts that the worker should not run (any more) are cancelled, again if need be.
+/// Handles a heartbeat. Attempts that the worker should not run (any more) are cancelled, again if
+/// need be.
 fn heartbeat(
     jobs: &mut Jobs,
     worker: WorkerId,

@@ -1,4 +1,4 @@
-//! What an observer may see: snapshots, made on demand.
+//! What an observer sees: snapshots, made on demand.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use crate::time::Time;
 pub struct JobView {
     /// Which job.
     pub job: JobId,
-    /// How far it is.
+    /// Where it stands.
     pub state: JobState,
     /// Its map tasks.
     pub map: StageView,
@@ -21,14 +21,14 @@ pub struct JobView {
     pub reduce: StageView,
     /// Sums over the winning attempts.
     pub counters: Counters,
-    /// The first map task that was found to have written something else when it was run again, if
-    /// any was. The output is made of one run's pairs all the same, but another run of the job may
-    /// give another one.
+    /// The first map task whose second run wrote something else, if there is one. The output still
+    /// has the pairs of one run of each map, but another run of the job may give a different
+    /// output.
     pub nondeterministic: Option<u32>,
-    /// Workers that get nothing more of it as long as others can run it, since several of its tasks
-    /// have failed there.
+    /// Workers that the job avoids as long as others can run it, since several of its tasks have
+    /// failed there.
     pub avoided: Vec<WorkerId>,
-    /// Why nothing of it runs, when nothing does, or why what runs gets no further.
+    /// Why the job makes no progress, if it makes none.
     pub waiting: Option<Waiting>,
     /// When it was submitted.
     pub submitted: Time,
@@ -40,7 +40,7 @@ pub struct JobView {
     pub shuffle_bytes: u64,
     /// Bytes that the winners of the last stage wrote.
     pub output_bytes: u64,
-    /// Records that they wrote.
+    /// Records that the winners of the last stage wrote.
     pub output_records: u64,
     /// Bad records that the winners of all stages have skipped.
     pub skipped_records: u64,
@@ -64,17 +64,18 @@ pub struct StageView {
     pub tasks: u32,
     /// Attempts that run now.
     pub running: u32,
-    /// Tasks whose winner stands.
+    /// Tasks that are done.
     pub done: u32,
     /// Attempts that were ever started.
     pub attempts: u32,
     /// Attempts that failed.
     pub failed: u32,
-    /// Attempts, running or done, that were lost with their worker or could not be fetched.
+    /// Attempts, running or done, that were lost with their worker or whose output could not be
+    /// fetched.
     pub lost: u32,
-    /// Attempts that were started because another one of the same task seemed slow.
+    /// Attempts that were started as backups of slow ones.
     pub backups: u32,
-    /// Those of them that were faster than what they backed up.
+    /// Backups that won.
     pub backups_won: u32,
     /// Records read by winners and running attempts.
     pub records: u64,
@@ -84,16 +85,15 @@ pub struct StageView {
     pub total_bytes: u64,
 }
 
-/// Why nothing of a job runs, or what runs gets no further.
+/// Why a job makes no progress.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Waiting {
-    /// There is no worker; the job gives up unless one comes.
+    /// There is no worker; the job fails unless one comes.
     NoWorkers {
         /// When it gives up.
         gives_up_at: Time,
     },
-    /// The workers that are there cannot run its program; the job gives up unless another one
-    /// comes.
+    /// No worker present can run its program; the job fails unless one comes that can.
     NoFit {
         /// When it gives up.
         gives_up_at: Time,
@@ -109,23 +109,23 @@ pub enum Waiting {
         /// When any of them last made progress.
         since: Time,
     },
-    /// All workers that could run its program have broken off, and have time to come back.
+    /// All workers that could run its program are disconnected, and have time to come back.
     Away {
         /// One of them.
         worker: WorkerId,
         /// How many there are.
         workers: u32,
     },
-    /// No worker has a free slot that it would use: other jobs have them all, or its tasks have
-    /// failed there.
+    /// No worker has a free slot that the job may use: other jobs have them all, or the job avoids
+    /// the free ones.
     Slots,
     /// Its failed tasks wait for their next attempt.
     Backoff,
-    /// Its output could not be made visible, which is tried again.
+    /// Its output could not be published, which is retried.
     Publication {
         /// When.
         again_at: Time,
-        /// What went wrong the last time.
+        /// The latest failure.
         cause: Box<FailureCause>,
     },
 }
@@ -156,11 +156,11 @@ pub struct WorkerView {
     pub failed: u64,
     /// Whether it is leaving.
     pub draining: bool,
-    /// Whether its connection is broken, and it may still come back.
+    /// Whether it is disconnected, and may still come back.
     pub away: bool,
-    /// Whether it gets nothing new because of failures that speak of its machine.
+    /// Whether it is quarantined: it gets no new task because its machine fails.
     pub quarantined: bool,
-    /// Whether it gets one attempt at a time after a quarantine, until one succeeds.
+    /// Whether it is on probation: one attempt at a time after a quarantine, until one succeeds.
     pub on_probation: bool,
     /// When it last spoke.
     pub heard: Time,

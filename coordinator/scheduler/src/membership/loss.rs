@@ -6,7 +6,7 @@ use crate::job::Jobs;
 use crate::time::Timer;
 use crate::transition::Transition;
 
-/// The one transition by which a worker is lost, however it was noticed.
+/// The one transition that loses a worker, however the loss was noticed.
 pub(crate) fn lose_worker(
     jobs: &mut Jobs,
     id: WorkerId,
@@ -14,7 +14,10 @@ pub(crate) fn lose_worker(
     transition: &mut Transition<'_>,
 ) {
     let Some(worker) = transition.workers.remove(id) else { return };
-    debug_assert!(transition.workers.get(id).is_none(), "what follows must not reach it");
+    debug_assert!(
+        transition.workers.get(id).is_none(),
+        "no effect is addressed to the lost worker"
+    );
     transition.deadlines.clear(Timer::Lease(id));
     jobs.try_each(transition, |job, transition| {
         let job_id = job.id;

@@ -1,4 +1,4 @@
-//! Who works: sessions that begin, break off, go on or end, and what follows for the jobs.
+//! Membership: sessions that begin, break off, resume or end, and the consequences for the jobs.
 
 pub(crate) mod drain;
 pub(crate) mod loss;

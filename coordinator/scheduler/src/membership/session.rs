@@ -1,4 +1,4 @@
-//! Sessions: a worker joins, is heard of, breaks off, and returns with what it has kept.
+//! Sessions: a worker joins, sends messages, disconnects, and returns with what it has kept.
 //!
 //! ```text
 //!              WorkerJoined                WorkerDisconnected, TookOver
@@ -8,9 +8,9 @@
 //!      +------------------------+----------------- lease ends --------------+
 //! ```
 //!
-//! A worker that is away keeps its work, and gets nothing new. When it returns, what it has is
-//! compared with what it should have: assignments that did not reach it are told again, attempts
-//! that are not wanted are cancelled, and outputs that it does not have any more are lost.
+//! A worker that is away keeps its work and gets no new tasks. When it returns, its inventory is
+//! compared with what it should have: lost assignments are repeated, attempts that are not wanted
+//! are cancelled, and missing outputs are lost.
 
 use std::collections::BTreeSet;
 
@@ -22,15 +22,15 @@ use crate::job::Jobs;
 use crate::time::Timer;
 use crate::transition::Transition;
 
-/// Takes a worker in that has nothing.
+/// Admits a new worker, which has nothing yet.
 pub(crate) fn join(request: RequestId, offer: WorkerOffer, transition: &mut Transition<'_>) {
     let worker = transition.workers.admit(offer, request, transition.now);
     grant_lease(worker, transition);
     transition.effects.push(Effect::Admitted { request, worker });
 }
 
-/// Notes that a worker was heard of. False when it has no session. What arrives after its
-/// connection broke was on its way before, and tells nothing of the worker now.
+/// Renews a worker's lease after a message. False when it has no session. A message that arrives
+/// after the connection broke was sent before, and renews nothing.
 pub(crate) fn renew_lease(worker: WorkerId, transition: &mut Transition<'_>) -> bool {
     let has_session = transition.workers.hear(worker, transition.now);
     if transition.workers.get(worker).is_some_and(|worker| !worker.is_away()) {
@@ -38,27 +38,30 @@ pub(crate) fn renew_lease(worker: WorkerId, transition: &mut Transition<'_>) -> 
     }
     debug_assert!(
         !has_session || transition.deadlines.get(Timer::Lease(worker)).is_some(),
-        "a session without a lease would never end by silence"
+        "each session has a lease"
     );
     has_session
 }
 
-/// The worker need not be heard of for a whole lease.
+/// Grants a worker a whole lease.
 pub(crate) fn grant_lease(worker: WorkerId, transition: &mut Transition<'_>) {
-    debug_assert!(transition.workers.get(worker).is_some(), "only a session has a lease");
+    debug_assert!(
+        transition.workers.get(worker).is_some(),
+        "only a worker with a session has a lease"
+    );
     let ends = transition.now + transition.config.lease;
     transition.workers.set_lease(worker, ends);
     transition.deadlines.set(Timer::Lease(worker), ends);
 }
 
-/// A worker's connection broke. It gets nothing new until it is back, and little time for that:
-/// most that break off have died, and their work waits. But where most are away, it is not they who
-/// are at fault: a switch is, or a proxy that is reloaded, and all come back. So these have their
-/// whole leases, as when a coordinator takes over.
+/// Handles a broken connection. The worker gets no new tasks until it returns, and has little time
+/// for that: most workers that disconnect have died, and their work waits. But if most workers are
+/// away, a switch or a proxy is at fault, and all will come back: then they have their whole
+/// leases, as after a takeover.
 pub(crate) fn disconnect(worker: WorkerId, connection: RequestId, transition: &mut Transition<'_>) {
     let Some(there) = transition.workers.get(worker) else { return };
     if there.connection != Some(connection) {
-        // It is back already, or the connection was another coordinator's.
+        // The worker is back already, or the connection belonged to another coordinator.
         return;
     }
     let lease_ends = there.lease_ends;
@@ -74,11 +77,11 @@ pub(crate) fn disconnect(worker: WorkerId, connection: RequestId, transition: &m
     }
     debug_assert!(
         transition.deadlines.get(Timer::Lease(worker)).is_some_and(|at| at <= lease_ends),
-        "it is not waited for for ever: a broken connection gives nobody time"
+        "a broken connection does not extend the lease"
     );
 }
 
-/// A worker is back, if its session still stands.
+/// Resumes the session of a returning worker, if it has not ended.
 pub(crate) fn resume(
     jobs: &mut Jobs,
     request: RequestId,
@@ -92,7 +95,7 @@ pub(crate) fn resume(
     }
     debug_assert!(
         transition.deadlines.get(Timer::Lease(worker)).is_some_and(|ends| ends > transition.now),
-        "one that is back has a lease"
+        "a worker that is back has a lease"
     );
     transition.workers.has_not_gone(worker);
     transition.effects.push(Effect::Admitted { request, worker });
@@ -100,7 +103,7 @@ pub(crate) fn resume(
     jobs.try_each(transition, |job, transition| job.compare(worker, inventory, transition));
 }
 
-/// Attempts that should not run there are cancelled; what is left of jobs that are over can go.
+/// Cancels attempts that should not run there, and releases the data of jobs that have ended.
 fn cancel_unwanted(
     jobs: &mut Jobs,
     worker: WorkerId,
@@ -109,7 +112,7 @@ fn cancel_unwanted(
 ) {
     let mut over = BTreeSet::<JobId>::new();
     for &attempt in inventory.running.union(&inventory.outputs) {
-        // Reports that are still to be told decide about these.
+        // The reports of these attempts, which are still to come, decide about them.
         if inventory.unanswered.contains(&attempt) {
             continue;
         }

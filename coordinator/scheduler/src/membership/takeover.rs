@@ -1,10 +1,9 @@
-//! What a coordinator does first that takes over from another one, itself before a restart perhaps.
+//! The first transition after a takeover, which may be a restart of the same coordinator.
 //!
-//! Replayed events have brought it where the other one was, but for what that one knew from
-//! heartbeats alone, and but for effects that may not have been carried out. So every worker counts
-//! as away, and is given a lease in which to come back; clocks start anew; and what is being
-//! published is published again, unless it waits for that. The answers to those who waited are
-//! lost: they ask again.
+//! Replay has restored the state, except for what came from heartbeats, and effects of it may not
+//! have been carried out. So every worker counts as away and gets a lease in which to come back;
+//! clocks restart; and publications begin again, unless they wait for a retry. Answers to callers
+//! are lost: they ask again.
 
 use windrow_model::StageId;
 
@@ -13,7 +12,7 @@ use crate::membership::session::grant_lease;
 use crate::transition::Transition;
 use crate::worker::SlotDepth;
 
-/// Begins to decide in another coordinator's place.
+/// Begins to decide in place of the predecessor.
 pub(crate) fn begin(jobs: &mut Jobs, transition: &mut Transition<'_>) {
     for worker in transition.workers.ids() {
         transition.workers.hear(worker, transition.now);
@@ -21,12 +20,12 @@ pub(crate) fn begin(jobs: &mut Jobs, transition: &mut Transition<'_>) {
         grant_lease(worker, transition);
         debug_assert!(
             transition.workers.get(worker).is_some_and(|worker| worker.is_away()),
-            "it gets nothing before it has said what it has"
+            "a worker gets no task before its inventory is known"
         );
     }
     debug_assert!(
         StageId::ALL.iter().all(|&stage| !transition.workers.any_free(stage, SlotDepth::Several)),
-        "no slot is given before its worker has said what runs in it"
+        "no slot is free before its worker's inventory is known"
     );
     for job in jobs.running_mut() {
         job.start_clocks_anew(transition);

@@ -1,4 +1,4 @@
-//! Pauses before something is tried again: they double, and do not coincide.
+//! Backoff with jitter: pauses before retries double, and do not coincide.
 
 use std::time::Duration;
 
@@ -7,9 +7,9 @@ use windrow_model::AttemptId;
 use crate::config::Config;
 use crate::hash::mix;
 
-/// The pause before the next attempt, after the `nth` failure of a kind: it doubles each time up to
-/// a maximum, and is shortened by up to a quarter, a part that only the seed and the attempt
-/// decide.
+/// The pause before the next attempt, after the `nth` failure: it doubles each time up to a
+/// maximum, and is shortened by up to a quarter, by a jitter that depends only on the seed and the
+/// attempt.
 pub(crate) fn backoff(nth: u32, failed: AttemptId, config: &Config) -> Duration {
     let task = failed.task;
     let name = [
@@ -21,8 +21,8 @@ pub(crate) fn backoff(nth: u32, failed: AttemptId, config: &Config) -> Duration 
     pause(nth, &name, config)
 }
 
-/// The pause after the `nth` failure of something else than an attempt. `name` takes the attempt's
-/// place in the draw.
+/// The pause after the `nth` failure of something other than an attempt. `name` replaces the
+/// attempt as the source of the jitter.
 pub(crate) fn pause(nth: u32, name: &[u64], config: &Config) -> Duration {
     debug_assert!(nth > 0, "the first failure is number 1");
     let doublings = nth.saturating_sub(1).min(31);

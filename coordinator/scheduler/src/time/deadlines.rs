@@ -1,4 +1,4 @@
-//! What is to happen when time has passed: at most one deadline for each thing that can wait.
+//! Deadlines: at most one for each timer.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -7,8 +7,8 @@ use windrow_model::{AttemptId, JobId, TaskId, WorkerId};
 
 use crate::time::Time;
 
-/// What waits. The order breaks ties between deadlines at the same moment: leases first, so that an
-/// attempt is not blamed for the silence of its worker.
+/// What a deadline is for. The order breaks ties between deadlines at the same moment: leases
+/// first, so that an attempt is not blamed for the silence of its worker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Timer {
     /// The worker's lease runs out.
@@ -42,39 +42,39 @@ impl Deadlines {
         }
         let added = self.order.insert((at, timer));
         debug_assert!(added, "a timer runs once");
-        debug_assert_eq!(self.times.len(), self.order.len(), "both say the same");
+        debug_assert_eq!(self.times.len(), self.order.len(), "both indices agree");
     }
 
     /// Stops the timer, if it runs.
     pub(crate) fn clear(&mut self, timer: Timer) {
         if let Some(at) = self.times.remove(&timer) {
             let removed = self.order.remove(&(at, timer));
-            debug_assert!(removed, "both say the same");
+            debug_assert!(removed, "both indices agree");
         }
-        debug_assert_eq!(self.get(timer), None, "it does not go off any more");
+        debug_assert_eq!(self.get(timer), None, "the timer is stopped");
     }
 
-    /// When the timer goes off.
+    /// When the timer fires.
     pub(crate) fn get(&self, timer: Timer) -> Option<Time> {
         self.times.get(&timer).copied()
     }
 
-    /// When the first timer goes off.
+    /// When the first timer fires.
     pub(crate) fn next(&self) -> Option<Time> {
         self.order.first().map(|&(at, _)| at)
     }
 
-    /// The timers that go off at or before `now`, in order.
+    /// The timers that fire at or before `now`, in order.
     pub(crate) fn due(&self, now: Time) -> impl Iterator<Item = Timer> {
         self.order.iter().take_while(move |(at, _)| *at <= now).map(|(_, timer)| *timer)
     }
 
-    /// Stops the timer and says whether it goes off at or before `now`.
+    /// Stops the timer and returns whether it was due at `now`.
     pub(crate) fn take(&mut self, timer: Timer, now: Time) -> bool {
         let due = self.get(timer).is_some_and(|at| at <= now);
         debug_assert!(
             !due || self.next().is_some_and(|next| next <= now),
-            "what is due is not after the first that goes off"
+            "a timer that is due is not after the first deadline"
         );
         if due {
             self.clear(timer);

@@ -13,8 +13,8 @@ pub use clock::Clock;
 pub(crate) use deadlines::Deadlines;
 pub use deadlines::Timer;
 
-/// A moment on the coordinator's monotonic clock. It goes on where it was when a coordinator takes
-/// over; what passed in between does not count.
+/// A moment on the coordinator's monotonic clock. After a takeover it continues from its last
+/// value; the time in between does not count.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Time(pub Duration);
 

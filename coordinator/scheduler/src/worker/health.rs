@@ -1,5 +1,4 @@
-//! How a machine stands by the failures that speak of it. When these are counted, see
-//! `quarantine`.
+//! The health of a machine, by failures that point to it. For which ones count, see `quarantine`.
 
 use std::time::Duration;
 
@@ -8,32 +7,32 @@ use windrow_model::JobId;
 
 use crate::config::Config;
 
-/// What is remembered of a machine and folder that had failures.
+/// The health of an identity (machine and folder).
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Health {
     /// Failures since the last success.
     pub(crate) strikes: u32,
-    /// Whose they were.
+    /// The jobs that they came from.
     accusers: Accusers,
-    /// How it stands.
+    /// Its standing.
     pub(crate) standing: Standing,
     /// Quarantines since the last success.
     pub(crate) quarantines: u32,
 }
 
-/// How a worker stands.
+/// The standing of a worker.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Standing {
     /// It gets work.
     #[default]
     Good,
-    /// It gets nothing new.
+    /// It gets no new tasks.
     Quarantined,
     /// It gets one attempt at a time.
     Probation,
 }
 
-/// The jobs whose attempts have failed.
+/// The jobs that strikes came from, as far as it matters: none, one or several.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 enum Accusers {
     #[default]
@@ -53,9 +52,9 @@ impl Accusers {
 }
 
 impl Health {
-    /// Counts strikes; returns how long the quarantine is that begins by them, if one does.
+    /// Counts strikes; returns the length of the quarantine that begins, if one does.
     pub(crate) fn strike(&mut self, strikes: u32, job: JobId, config: &Config) -> Option<Duration> {
-        debug_assert!(strikes > 0, "a failure that says nothing accuses nobody");
+        debug_assert!(strikes > 0, "only strikes are counted");
         self.strikes = self.strikes.saturating_add(strikes);
         self.accusers = self.accusers.and(job);
         let bad = match self.standing {
@@ -68,15 +67,19 @@ impl Health {
         if !bad {
             return None;
         }
-        debug_assert!(self.strikes > 0, "nobody is put away without a reason");
-        debug_assert_ne!(self.standing, Standing::Quarantined, "it gets no work meanwhile");
+        debug_assert!(self.strikes > 0, "a quarantine follows strikes");
+        debug_assert_ne!(
+            self.standing,
+            Standing::Quarantined,
+            "a quarantine does not begin within another"
+        );
         self.standing = Standing::Quarantined;
         self.quarantines = self.quarantines.saturating_add(1);
         Some(quarantine(self.quarantines - 1, config))
     }
 }
 
-/// How long a quarantine is after so many.
+/// The length of a quarantine after `before` earlier ones.
 pub(crate) fn quarantine(before: u32, config: &Config) -> Duration {
     config.quarantine_base.saturating_mul(1 << before.min(31)).min(config.quarantine_max)
 }

@@ -1,4 +1,4 @@
-//! A worker with a session: what it offers, what it runs, and whether it takes more.
+//! A worker with a session: its offer, its attempts, and whether it takes more.
 
 mod health;
 mod platform_groups;
@@ -24,14 +24,14 @@ pub(crate) use workers::Workers;
 pub(crate) struct Worker {
     /// What it offers.
     pub(crate) offer: WorkerOffer,
-    /// What programs it can run.
+    /// Its platform group.
     pub(crate) group: PlatformGroupId,
-    /// Whether it stays.
+    /// Whether it is leaving.
     pub(crate) leaving: Leaving,
-    /// The request that opened its connection. `None` when that is broken: then it is away, may
-    /// come back until its lease ends, and gets nothing new meanwhile.
+    /// The request that opened its connection. `None` when that is broken: the worker is away, may
+    /// come back until its lease ends, and gets no new tasks meanwhile.
     pub(crate) connection: Option<RequestId>,
-    /// Its health, as it is remembered for its identity.
+    /// A copy of the health of its identity.
     pub(crate) health: Health,
     /// When it last spoke.
     pub(crate) heard: Time,
@@ -44,19 +44,19 @@ pub(crate) struct Worker {
     pub(crate) failed: u64,
 }
 
-/// Whether a worker stays.
+/// Whether a worker is leaving.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Leaving {
     /// It stays.
     No,
-    /// It wants to leave, takes nothing new, and waits until nothing depends on it.
+    /// It wants to leave, takes no new tasks, and waits until nothing depends on it.
     Draining,
-    /// It has been told that it may go.
+    /// It was told that it may go.
     Drained,
 }
 
 impl Worker {
-    /// One that has just come, and has its lease from now on.
+    /// A worker that has just joined, with a lease from now on.
     pub(crate) fn new(
         offer: WorkerOffer,
         group: PlatformGroupId,
@@ -83,20 +83,20 @@ impl Worker {
     pub(crate) fn start(&mut self, attempt: AttemptId) {
         debug_assert!(
             self.takes(attempt.task.stage, SlotDepth::Several),
-            "it was free when it was chosen"
+            "the chosen slot is free"
         );
         let started = self.running.insert(attempt);
         debug_assert!(started, "an attempt starts once");
         self.reduces_running += u32::from(attempt.task.stage == StageId::REDUCE);
         let slots = u64::from(self.offer.map_slots) + u64::from(self.offer.reduce_slots);
         let room = slots * u64::from(SlotDepth::Several.tasks_per_slot());
-        debug_assert!(self.running.len() as u64 <= room, "each attempt has a slot, or a part");
+        debug_assert!(self.running.len() as u64 <= room, "attempts fit into the slots");
     }
 
     /// Frees an attempt's slot.
     pub(crate) fn finish(&mut self, attempt: AttemptId) {
         let ran = self.running.remove(&attempt);
-        debug_assert!(ran, "only what was started is over");
+        debug_assert!(ran, "only an attempt that was started can finish");
         if ran {
             self.reduces_running -= u32::from(attempt.task.stage == StageId::REDUCE);
         }
@@ -106,11 +106,11 @@ impl Worker {
         [self.offer.map_slots, self.offer.reduce_slots][stage.index()]
     }
 
-    /// How many more tasks of this depth it would take.
+    /// How many more tasks of a stage it would take at this slot depth.
     fn room(&self, stage: StageId, depth: SlotDepth) -> u32 {
         debug_assert!(
             self.reduces_running as usize <= self.running.len(),
-            "reduces are among what runs"
+            "running reduces are running attempts"
         );
         let maps_running = self.running.len() as u32 - self.reduces_running;
         let room = |slots: u32| slots.saturating_mul(depth.tasks_per_slot());
@@ -118,7 +118,7 @@ impl Worker {
         room(self.slots(stage)).saturating_sub(running)
     }
 
-    /// Whether it would take an attempt of this stage.
+    /// Whether it would take an attempt of this stage at this slot depth.
     pub(crate) fn takes(&self, stage: StageId, depth: SlotDepth) -> bool {
         let may = match self.health.standing {
             Standing::Good => true,
@@ -139,14 +139,14 @@ impl Worker {
         self.connection.is_none()
     }
 
-    /// How it is ranked among those that are free. By the share of its slots that are taken, and
-    /// not by their number: half of a large machine is as busy as half of a small one.
+    /// Its rank among free workers. By the share of taken slots, not by their number: half of a
+    /// large machine is as busy as half of a small one.
     pub(crate) fn rank(&self) -> Rank {
         let slots = u64::from(self.offer.map_slots) + u64::from(self.offer.reduce_slots);
         (self.health.strikes, ((self.running.len() as u64) << 16) / slots.max(1))
     }
 
-    /// How it looks from outside.
+    /// The view of it.
     pub(crate) fn view(&self, worker: WorkerId) -> WorkerView {
         WorkerView {
             worker,

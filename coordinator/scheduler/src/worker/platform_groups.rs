@@ -1,5 +1,5 @@
-//! Workers by their platform. Those of one group can run the same programs, so that a job is
-//! compared with a few groups and not with thousands of workers.
+//! Workers grouped by platform. All workers of a group can run the same programs, so that a job is
+//! compared with a few groups instead of thousands of workers.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::iter::Peekable;
@@ -9,15 +9,14 @@ use windrow_model::{Platform, PlatformNeeds, StageId, WorkerId};
 
 use crate::worker::SlotDepth;
 
-/// Names a group.
+/// The id of a group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub(crate) struct PlatformGroupId(u32);
 
-/// Whom to prefer: those with fewer strikes, then the less busy; by id where nothing else tells
-/// them apart.
+/// The order of preference: fewer strikes first, then less busy, then by id.
 pub(crate) type RankedWorker = (Rank, WorkerId);
 
-/// Strikes, and the share of its slots that are taken, in parts of 65,536.
+/// Strikes, and the share of taken slots in units of 1/65,536.
 pub(crate) type Rank = (u32, u64);
 
 /// The workers of one platform.
@@ -25,9 +24,9 @@ pub(crate) type Rank = (u32, u64);
 struct PlatformGroup {
     platform: Platform,
     members: BTreeSet<WorkerId>,
-    /// How many of them do not want to leave.
+    /// How many of them are not leaving.
     staying: u32,
-    /// By depth and stage, those that would take an attempt of it now, the best first.
+    /// By slot depth and stage, the workers that would take an attempt now, the best first.
     free: [[BTreeSet<RankedWorker>; 2]; 2],
 }
 
@@ -39,7 +38,7 @@ pub(crate) struct PlatformGroups {
 }
 
 impl PlatformGroups {
-    /// Takes a worker in. O(groups).
+    /// Adds a worker. O(groups).
     pub(crate) fn add(&mut self, worker: WorkerId, platform: &Platform) -> PlatformGroupId {
         let known = self.groups.iter().find(|(_, group)| group.platform == *platform);
         let id = known.map_or(PlatformGroupId(self.next), |(id, _)| *id);
@@ -56,33 +55,39 @@ impl PlatformGroups {
         debug_assert!(added, "a worker joins once");
         debug_assert!(
             self.groups.last_key_value().is_none_or(|(last, _)| last.0 < self.next),
-            "the number of a group is not given again while it has members"
+            "a group's id is not reused"
         );
         id
     }
 
-    /// Forgets a worker that is in no index any more.
+    /// Removes a worker that is not listed as free any more.
     pub(crate) fn remove(&mut self, worker: WorkerId, id: PlatformGroupId) {
         let Some(group) = self.groups.get_mut(&id) else { return };
         let removed = group.members.remove(&worker);
-        debug_assert!(removed, "it was taken in");
+        debug_assert!(removed, "the worker is a member");
         debug_assert!(
             group.free.iter().flatten().all(|free| free.len() <= group.members.len()),
-            "who is gone takes nothing"
+            "a removed worker is not listed as free"
         );
         if group.members.is_empty() {
-            debug_assert_eq!(group.staying, 0, "who stays is a member");
-            debug_assert!(group.free.iter().flatten().all(BTreeSet::is_empty), "so is who is free");
+            debug_assert_eq!(group.staying, 0, "a staying worker is a member");
+            debug_assert!(
+                group.free.iter().flatten().all(BTreeSet::is_empty),
+                "a free worker is a member"
+            );
             self.groups.remove(&id);
         }
     }
 
-    /// One more of the group stays, or one fewer. True if that was the first, or the last.
+    /// Counts one more staying worker, or one fewer. True if it was the first or the last.
     pub(crate) fn count_staying(&mut self, id: PlatformGroupId, stays: bool) -> bool {
         let Some(group) = self.groups.get_mut(&id) else { return false };
-        debug_assert!(stays || group.staying > 0, "it was counted when it came");
+        debug_assert!(stays || group.staying > 0, "the worker was counted when it joined");
         group.staying = if stays { group.staying + 1 } else { group.staying.saturating_sub(1) };
-        debug_assert!(group.staying as usize <= group.members.len(), "who stays is a member");
+        debug_assert!(
+            group.staying as usize <= group.members.len(),
+            "a staying worker is a member"
+        );
         group.staying == u32::from(stays)
     }
 
@@ -101,30 +106,30 @@ impl PlatformGroups {
             list.insert(place);
             debug_assert!(
                 list.len() <= group.members.len(),
-                "a worker is listed once, by its rank of now"
+                "a worker is listed once, by its current rank"
             );
         } else {
             list.remove(&place);
         }
     }
 
-    /// Whether anybody would take an attempt of this stage now. O(groups).
+    /// Whether any worker would take an attempt of this stage now. O(groups).
     pub(crate) fn any_free(&self, stage: StageId, depth: SlotDepth) -> bool {
         self.groups.values().any(|group| !group.free[depth as usize][stage.index()].is_empty())
     }
 
-    /// Whether any that stays can run such a program. O(groups).
+    /// Whether any staying worker can run such a program. O(groups).
     pub(crate) fn any_staying(&self, needs: &PlatformNeeds) -> bool {
         self.fitting(needs).any(|group| group.staying > 0)
     }
 
-    /// All that can run such a program, group by group.
+    /// All workers that can run such a program, group by group.
     pub(crate) fn members(&self, needs: &PlatformNeeds) -> impl Iterator<Item = WorkerId> {
         self.fitting(needs).flat_map(|group| group.members.iter().copied())
     }
 
-    /// Those of them that would take an attempt of this stage now, the best first. O(groups) a
-    /// worker.
+    /// The workers that can run such a program and would take an attempt of this stage now, the
+    /// best first. O(groups) per worker.
     pub(crate) fn free(
         &self,
         stage: StageId,

@@ -1,29 +1,28 @@
-//! How many tasks a slot is given at once. Most have it for themselves.
+//! How many tasks a slot is given at once: one, unless the tasks are quick.
 //!
-//! From the report of an attempt to the order of the next, the slot is empty: the report goes to
-//! the coordinator and into the journal, and the order comes back. That is some milliseconds, of
-//! which a task of seconds knows nothing, while a task of a millisecond costs mostly that. So a job
-//! whose tasks turn out to be quick is given some more than there are slots; they wait where they
-//! are going to run.
+//! Between the report of an attempt and the assignment of the next, the slot is empty: the report
+//! goes to the coordinator and into the journal, and the assignment comes back. These milliseconds
+//! don't matter to a task of seconds, but dominate a task of a millisecond. So a job with quick
+//! tasks is given more tasks than there are slots; they wait at the worker.
 
 use serde::{Deserialize, Serialize};
 
-/// How long the tasks of a stage take.
+/// How many tasks of a stage a slot is given at once.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum SlotDepth {
-    /// As long as they like.
+    /// One: the tasks take their time.
     #[default]
     One,
-    /// Hardly any time.
+    /// Several: the tasks are quick.
     Several,
 }
 
-/// Of both, in the order of their numbers.
+/// Both, in the order of their discriminants.
 pub(crate) const SLOT_DEPTHS: [SlotDepth; 2] = [SlotDepth::One, SlotDepth::Several];
 
 impl SlotDepth {
-    /// How many tasks one slot is given. Should the next ones not be quick, others wait behind so
-    /// many of them at most.
+    /// How many tasks one slot is given. If they turn out slow after all, at most this many wait
+    /// behind each other.
     pub(crate) fn tasks_per_slot(self) -> u32 {
         match self {
             Self::One => 1,

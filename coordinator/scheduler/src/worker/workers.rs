@@ -1,4 +1,4 @@
-//! The workers with a session, by groups and identities. What they hold is noted at the jobs.
+//! The workers with a session, by platform group and identity. Jobs note which outputs they hold.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -14,20 +14,19 @@ use crate::worker::{Health, Leaving, SLOT_DEPTHS, SlotDepth, Standing, Worker};
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Workers {
     workers: BTreeMap<WorkerId, Worker>,
-    /// By platform, with those that have free slots.
+    /// By platform, with the lists of free workers.
     groups: PlatformGroups,
-    /// By identity: who bears it, and how it fares.
+    /// By identity: its workers and its health.
     identities: BTreeMap<u64, Identity>,
-    /// Those whose connection is broken.
+    /// Workers whose connection is broken.
     away: BTreeSet<WorkerId>,
-    /// Those of them that are waited for for less than their lease.
+    /// Workers among `away` that have less time than their lease to come back.
     hurried: BTreeSet<WorkerId>,
-    /// Those that are draining and have not been told to go.
+    /// Draining workers that were not told to go yet.
     draining: BTreeSet<WorkerId>,
     staying: usize,
     admitted: u64,
-    /// Whether programs may be runnable now that were not, or the other way round, since that was
-    /// last asked.
+    /// Whether the set of runnable programs may have changed since that was last asked.
     #[serde(skip)]
     groups_changed: bool,
 }
@@ -41,7 +40,7 @@ struct Identity {
 }
 
 impl Workers {
-    /// Takes a worker in, under a name that none had before.
+    /// Admits a worker, under an id that was never used before.
     pub(crate) fn admit(&mut self, offer: WorkerOffer, request: RequestId, now: Time) -> WorkerId {
         self.admitted += 1;
         let id = WorkerId(self.admitted);
@@ -50,13 +49,10 @@ impl Workers {
         identity.bearers.insert(id);
         let worker = Worker::new(offer, group, identity.health.clone(), request, now);
         let former = self.workers.insert(id, worker);
-        debug_assert!(former.is_none(), "names are never given again");
+        debug_assert!(former.is_none(), "ids are never reused");
         self.count_staying(group, true);
         self.update(id, |_| ());
-        debug_assert!(
-            self.workers.len() as u64 <= self.admitted,
-            "names are given in order, and none twice"
-        );
+        debug_assert!(self.workers.len() as u64 <= self.admitted, "ids are given in order");
         id
     }
 
@@ -74,7 +70,8 @@ impl Workers {
         if let Some(identity) = self.identities.get_mut(&worker.offer.identity) {
             identity.bearers.remove(&id);
             if worker.health.standing != Standing::Quarantined {
-                // It may never come back. Only a quarantine outlasts the session, until its end.
+                // The worker may never come back. Only a quarantine outlasts the session, until its
+                // end.
                 identity.health = Health::default();
             }
         }
@@ -83,23 +80,26 @@ impl Workers {
         Some(worker)
     }
 
-    /// Those that are listed by their state are among those with a session.
+    /// Checks that the lists by state agree with the sessions.
     fn check_counts(&self) {
-        debug_assert!(self.away.len() <= self.workers.len(), "only who has a session is away");
-        debug_assert!(self.hurried.len() <= self.away.len(), "whoever is there has its lease");
+        debug_assert!(self.away.len() <= self.workers.len(), "a worker that is away has a session");
+        debug_assert!(
+            self.hurried.len() <= self.away.len(),
+            "only a worker that is away is hurried"
+        );
         debug_assert!(
             self.staying + self.draining.len() <= self.workers.len(),
-            "who leaves does not stay; those that are missing were told to go"
+            "a draining worker does not stay"
         );
     }
 
     fn count_staying(&mut self, group: PlatformGroupId, stays: bool) {
-        debug_assert!(stays || self.staying > 0, "who stayed was counted when it came");
+        debug_assert!(stays || self.staying > 0, "a staying worker was counted when it joined");
         self.staying = if stays { self.staying + 1 } else { self.staying.saturating_sub(1) };
         self.groups_changed |= self.groups.count_staying(group, stays);
     }
 
-    /// Nothing is kept of an identity that nobody bears, unless it is in quarantine.
+    /// Forgets an identity without workers, unless it is in quarantine.
     fn forget_if_unknown(&mut self, identity: u64) {
         let unknown = |known: &Identity| {
             known.bearers.is_empty() && known.health.standing != Standing::Quarantined
@@ -114,7 +114,7 @@ impl Workers {
         self.workers.get(&id)
     }
 
-    /// Notes that the worker has spoken. False when it has no session.
+    /// Notes a message of the worker. False when it has no session.
     pub(crate) fn hear(&mut self, id: WorkerId, now: Time) -> bool {
         match self.workers.get_mut(&id) {
             Some(worker) => {
@@ -133,29 +133,30 @@ impl Workers {
         }
     }
 
-    /// One that is away is waited for for less than its lease.
+    /// Gives a worker that is away less time than its lease.
     pub(crate) fn hurry(&mut self, id: WorkerId) {
-        debug_assert!(self.away.contains(&id), "whoever is there has a lease");
+        debug_assert!(self.away.contains(&id), "only a worker that is away is hurried");
         self.hurried.insert(id);
         self.check_counts();
     }
 
-    /// Those of which this is so have their leases again, which end then.
+    /// Gives all hurried workers their whole leases again; returns them with the ends of their
+    /// leases.
     pub(crate) fn hurry_nobody(&mut self) -> Vec<(WorkerId, Time)> {
         let lease = |id: WorkerId| Some((id, self.get(id)?.lease_ends));
-        debug_assert!(self.hurried.is_subset(&self.away), "whoever is back has its lease already");
+        debug_assert!(self.hurried.is_subset(&self.away), "a hurried worker is away");
         let leases = self.hurried.iter().copied().filter_map(lease).collect();
         self.hurried.clear();
         leases
     }
 
-    /// Whether more than half of all, and more than one, are away: then it is the network that is
-    /// broken, or the coordinator.
+    /// Whether more than half of all workers, and more than one, are away: then the network is at
+    /// fault, or the coordinator.
     pub(crate) fn most_are_away(&self) -> bool {
         self.away.len() > 1 && self.away.len() * 2 > self.workers.len()
     }
 
-    /// Whether jobs may have to wait for other workers than before, since that was last asked.
+    /// Whether the set of runnable programs may have changed since this was last called.
     pub(crate) fn take_groups_changed(&mut self) -> bool {
         std::mem::take(&mut self.groups_changed)
     }
@@ -172,7 +173,7 @@ impl Workers {
 
     /// Counts an attempt that succeeded there.
     pub(crate) fn count_done(&mut self, id: WorkerId) {
-        debug_assert!(self.workers.contains_key(&id), "who has no session finishes nothing");
+        debug_assert!(self.workers.contains_key(&id), "the worker has a session");
         if let Some(worker) = self.workers.get_mut(&id) {
             worker.done += 1;
         }
@@ -182,14 +183,14 @@ impl Workers {
     pub(crate) fn count_failed(&mut self, id: WorkerId) {
         debug_assert!(
             self.workers.contains_key(&id),
-            "without a session, it is lost and not failed"
+            "the worker has a session: otherwise the attempt is lost"
         );
         if let Some(worker) = self.workers.get_mut(&id) {
             worker.failed += 1;
         }
     }
 
-    /// Notes that the worker's connection is broken, or that it has another one.
+    /// Notes that the worker's connection is broken or replaced.
     pub(crate) fn set_connection(&mut self, id: WorkerId, connection: Option<RequestId>) {
         match (connection, self.workers.contains_key(&id)) {
             (None, true) => drop(self.away.insert(id)),
@@ -202,12 +203,12 @@ impl Workers {
         debug_assert_eq!(
             self.away.contains(&id),
             self.get(id).is_some_and(Worker::is_away),
-            "who is listed as away is away"
+            "the list of away workers is correct"
         );
         self.check_counts();
     }
 
-    /// From now on, the worker takes nothing new.
+    /// Drains the worker: it takes no new tasks.
     pub(crate) fn drain(&mut self, id: WorkerId) {
         let group = self.get(id).filter(|worker| worker.leaving == Leaving::No).map(|it| it.group);
         if let Some(group) = group {
@@ -219,12 +220,13 @@ impl Workers {
         debug_assert_eq!(
             self.draining.contains(&id),
             self.workers.contains_key(&id),
-            "whoever is there and wants to go is looked after"
+            "a draining worker is listed"
         );
         self.check_counts();
     }
 
-    /// A worker that was told to go is still there: it may not have heard, and is to be told again.
+    /// Notes that a worker that was told to go is still there: it may not have heard, and is told
+    /// again.
     pub(crate) fn has_not_gone(&mut self, id: WorkerId) {
         if self.get(id).is_some_and(|worker| worker.leaving == Leaving::Drained) {
             self.draining.insert(id);
@@ -236,7 +238,7 @@ impl Workers {
     pub(crate) fn drained(&mut self, id: WorkerId) {
         debug_assert!(
             self.get(id).is_some_and(|worker| worker.leaving == Leaving::Draining),
-            "it asked to go, and was not let go yet"
+            "the worker is draining"
         );
         if self.draining.remove(&id) {
             self.update(id, |worker| worker.leaving = Leaving::Drained);
@@ -246,14 +248,14 @@ impl Workers {
     /// The workers that are draining, can be reached, and run nothing.
     pub(crate) fn idle_draining(&self) -> impl Iterator<Item = WorkerId> {
         let idle = |id: &WorkerId| {
-            debug_assert!(self.workers.contains_key(id), "who is gone need not be told to go");
+            debug_assert!(self.workers.contains_key(id), "a draining worker has a session");
             self.get(*id).is_some_and(|worker| !worker.is_away() && worker.running.is_empty())
         };
         self.draining.iter().copied().filter(idle)
     }
 
-    /// The workers that would take an attempt of this stage and can run such a program: those with
-    /// fewest strikes first, then the least busy.
+    /// The workers that would take an attempt of this stage and can run such a program, the best
+    /// first.
     pub(crate) fn free(
         &self,
         stage: StageId,
@@ -263,7 +265,7 @@ impl Workers {
         let free = self.groups.free(stage, depth, needs);
         free.filter_map(move |id| {
             let worker = self.workers.get(&id)?;
-            debug_assert!(worker.takes(stage, depth), "whoever is listed as free takes it");
+            debug_assert!(worker.takes(stage, depth), "a worker listed as free takes the attempt");
             Some((id, worker))
         })
     }
@@ -273,12 +275,12 @@ impl Workers {
         self.groups.any_free(stage, depth)
     }
 
-    /// Whether any worker is there that does not want to leave.
+    /// Whether any worker stays.
     pub(crate) fn any_staying(&self) -> bool {
         self.staying > 0
     }
 
-    /// Whether any worker is there that can run such a program and does not want to leave.
+    /// Whether any worker stays that can run such a program.
     pub(crate) fn any_staying_for(&self, needs: &PlatformNeeds) -> bool {
         self.groups.any_staying(needs)
     }
@@ -291,24 +293,24 @@ impl Workers {
         self.groups.members(needs).filter_map(|id| Some((id, self.workers.get(&id)?)))
     }
 
-    /// Their ids, in order.
+    /// All ids, in order.
     pub(crate) fn ids(&self) -> Vec<WorkerId> {
         self.workers.keys().copied().collect()
     }
 
-    /// What the worker is known by across sessions.
+    /// The identity of a worker, which is the same across sessions.
     pub(crate) fn identity(&self, id: WorkerId) -> Option<u64> {
         self.get(id).map(|worker| worker.offer.identity)
     }
 
-    /// Whether failures are remembered of this identity.
+    /// Whether the identity has strikes, a quarantine or a probation.
     pub(crate) fn has_history(&self, identity: u64) -> bool {
         let health = self.identities.get(&identity).map(|known| &known.health);
         health.is_some_and(|health| *health != Health::default())
     }
 
-    /// Changes the health of an identity, and of the workers that bear it. Nothing is remembered of
-    /// somebody who is not there, but for a quarantine.
+    /// Changes the health of an identity and of its workers. The health of an identity without
+    /// workers is forgotten, except for a quarantine.
     pub(crate) fn change_health<T>(
         &mut self,
         identity: u64,
@@ -318,25 +320,25 @@ impl Workers {
         let result = change(&mut known.health);
         let (health, bearers) = (known.health.clone(), known.bearers.clone());
         for &id in &bearers {
-            debug_assert!(self.workers.contains_key(&id), "who bears an identity has a session");
+            debug_assert!(self.workers.contains_key(&id), "a worker of an identity has a session");
             self.update(id, |worker| worker.health = health.clone());
         }
         self.forget_if_unknown(identity);
         result
     }
 
-    /// The identities in quarantine, if nobody else stays.
+    /// The identities in quarantine, if every staying worker is in one.
     pub(crate) fn all_quarantined(&self) -> Option<BTreeSet<u64>> {
         if self.staying == 0 {
             return None;
         }
-        // The first that is well ends the search.
+        // The first healthy worker ends the search.
         let mut staying = self.workers.values().filter(|worker| worker.leaving == Leaving::No);
         let all = staying.all(|worker| worker.health.standing == Standing::Quarantined);
         debug_assert!(
             !all || !self.any_free(StageId::MAP, SlotDepth::Several)
                 && !self.any_free(StageId::REDUCE, SlotDepth::Several),
-            "who is in quarantine gets nothing"
+            "a quarantined worker is not listed as free"
         );
         all.then(|| {
             self.workers
@@ -358,7 +360,7 @@ impl Workers {
         self.workers.iter().map(|(id, worker)| (*id, worker))
     }
 
-    /// Changes a worker and keeps the index of free slots true.
+    /// Changes a worker and updates the index of free slots.
     fn update(&mut self, id: WorkerId, change: impl FnOnce(&mut Worker)) {
         self.unindex(id);
         let Some(worker) = self.workers.get_mut(&id) else { return };
@@ -378,7 +380,7 @@ impl Workers {
     }
 }
 
-/// What workers with free slots are listed by.
+/// The keys of the lists of free workers.
 fn lists() -> impl Iterator<Item = (StageId, SlotDepth)> {
     let stages = StageId::ALL.into_iter();
     stages.flat_map(|stage| SLOT_DEPTHS.map(|depth| (stage, depth)))
