@@ -1,5 +1,5 @@
-//! What model workers run. A map leaves an output on its worker, a reducer reads all of them and
-//! writes a part into the common store; each records what it has really seen.
+//! The attempts of model workers. A map leaves an output on its worker; a reducer reads all outputs
+//! and writes a part into the common store. Each records what it has actually read.
 
 use std::iter;
 use std::sync::Arc;
@@ -15,26 +15,26 @@ use crate::simulation::happening::Happening;
 use crate::simulation::output::Content;
 use crate::simulation::world::World;
 
-/// Of every attempt: bytes for a map, records for a reducer.
+/// The work of every attempt: bytes for a map, records for a reducer.
 pub const WORK: u64 = 100;
 
 pub struct Attempt {
     orders: Orders,
-    /// What it has read, and by which pairs.
+    /// What it has read.
     read: Content,
     pairs: Content,
     fate: Fate,
-    /// When it began, and how long it takes if it does not hang.
+    /// When it began, and how long it takes unless it hangs.
     began: Time,
     whole: Duration,
-    /// How long it still works after it has read.
+    /// How long it works after it has read.
     rest: Duration,
 }
 
-/// How an attempt is to be run.
+/// How to run an attempt.
 #[derive(Clone)]
 pub struct Orders {
-    /// What a reducer is to read.
+    /// The inputs of a reducer.
     pub inputs: Option<Arc<MapOutputs>>,
     /// In a child process of its own.
     pub alone: bool,
@@ -48,15 +48,15 @@ enum Fate {
     Fails,
     /// It makes no progress.
     Hangs,
-    /// It takes down the child process that runs all attempts of its job on its worker, unless it
-    /// runs alone.
+    /// It kills the child process that runs all attempts of its job on its worker, or its own one
+    /// if it runs alone.
     Dies,
-    /// It takes its worker down.
+    /// It kills its worker.
     Kills,
 }
 
 impl Attempt {
-    /// How much of its work it has done, of 100.
+    /// Its progress in percent.
     pub fn progress(&self, now: Time) -> u64 {
         if self.fate == Fate::Hangs {
             return 0;
@@ -95,25 +95,25 @@ impl World {
         self.processes[index].running.insert(attempt, run);
     }
 
-    /// Whether nothing succeeds there. It is one of several, if there are any.
+    /// Whether no attempt succeeds on this machine. There is another one, if there are several.
     fn is_bad_machine(&self, index: usize) -> bool {
         self.faults.bad_machine > 0 && self.processes[index].machine == 0
     }
 
-    /// What tells the output of this attempt from those of other attempts of the same map.
+    /// The variant of a map's output that this attempt writes.
     fn variant(&self, map: AttemptId) -> u32 {
         let varies = self.faults.nondeterministic > 0 && !map.task.job.0.is_multiple_of(3);
         if varies && map.task.index.is_multiple_of(2) { map.number } else { 0 }
     }
 
-    /// The pairs that this attempt of a map wrote: others each time where they were combined in
-    /// another way.
+    /// The pairs that this attempt of a map wrote. They differ between attempts that combine
+    /// differently.
     fn pairs(&self, map: AttemptId) -> (u32, u32) {
         let pairs = if self.spills(map.task.job) { map.number } else { self.variant(map) };
         (map.task.index, pairs)
     }
 
-    /// Whether its maps write before they have combined all.
+    /// Whether its maps spill before they have combined all pairs.
     fn spills(&self, job: JobId) -> bool {
         self.faults.spills > 0 && job.0.is_multiple_of(2)
     }
@@ -220,7 +220,7 @@ impl World {
         self.report(index, attempt, Event::AttemptDone { worker, attempt, stats });
     }
 
-    /// The first record of a task that kills who tries it, and is not left out.
+    /// The first poison record of a task that is not left out.
     fn next_deadly(&self, task: TaskId, skip: &[BadRecord]) -> Option<RecordPlace> {
         let is_deadly =
             self.faults.deadly > 0 && task.job.0.is_multiple_of(2) && task.index % 4 == 1;
@@ -233,8 +233,8 @@ impl World {
         places.find(|place| !skip.iter().any(|bad| bad.place == *place))
     }
 
-    /// A child process dies by one of its attempts, with all others that run in it, and with some
-    /// outputs: those that were not written to disk.
+    /// A child process dies by one of its attempts, with all other attempts in it and the outputs
+    /// that were not on disk.
     fn child_dies(&mut self, index: usize, culprit: AttemptId) {
         let job = culprit.task.job;
         let process = &self.processes[index];
@@ -251,7 +251,7 @@ impl World {
         if !own_child {
             self.lose_outputs(index, worker, job);
         }
-        // The last thing that it did is known where there was only one that did anything.
+        // The record is known only if the attempt ran alone.
         let place = self.next_deadly(culprit.task, &skip).filter(|_| alone).unwrap_or_default();
         for victim in victims {
             let (place, output) = (Box::new(place.clone()), String::new());
@@ -281,7 +281,7 @@ impl World {
     }
 }
 
-/// Pairs of maps' outputs that went to partitions: one of each to each.
+/// The audit of maps' outputs in which each map sends one pair to each partition.
 fn audit(pairs: impl Iterator<Item = ((u32, u32), u32)>) -> Audit {
     let mut audit = Audit::default();
     for ((map, variant), partition) in pairs {

@@ -1,5 +1,5 @@
-//! Model submitters: each has one job, asks until it hears that it was accepted, and then until it
-//! hears how it ended.
+//! Model submitters: each submits one job, retries until it is accepted, and then asks until it
+//! hears the outcome.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,25 +14,25 @@ use crate::simulation::invariants::remembers;
 use crate::simulation::output::output_path;
 use crate::simulation::world::World;
 
-/// How often it asks.
+/// How often a client asks.
 const ASKS_EVERY: Duration = Duration::from_secs(4);
 
 pub struct Client {
     plan: JobPlan,
-    /// The output folder, by number. Two clients may have the same.
+    /// The number of its output folder. Two clients may have the same one.
     pub output: usize,
     pub job: Option<JobId>,
-    /// Whether it has heard how its job ended, or that nobody knows any more.
+    /// Whether it has heard the outcome of its job, or that the job was forgotten.
     pub heard_end: bool,
 }
 
-/// What a client has asked a coordinator.
+/// A client's request to a coordinator.
 pub enum Request {
-    /// Whether its job is known.
+    /// Ask whether the job was accepted.
     Resubmit(usize, oneshot::Receiver<Option<JobId>>),
-    /// To run its job.
+    /// Submit the job.
     Submit(usize, oneshot::Receiver<JobId>),
-    /// To stop a job. Nobody waits for the answer.
+    /// Cancel a job. The answer is not awaited.
     Cancel(oneshot::Receiver<bool>),
 }
 
@@ -50,7 +50,7 @@ impl Client {
 }
 
 impl World {
-    /// A client asks, the first time or again.
+    /// A client sends its request, for the first time or again.
     pub fn ask(&mut self, index: usize) {
         if self.clients[index].heard_end {
             return;
@@ -63,12 +63,12 @@ impl World {
         }
     }
 
-    /// The question of a client arrives.
+    /// A client's request arrives.
     pub fn asked(&mut self, coordinator: usize, index: usize) -> Result<(), String> {
         if let Some(job) = self.clients[index].job {
             return self.look(coordinator, index, job);
         }
-        // What `rpc/jobs` does: a submission that is told twice at the same time is done once.
+        // Models `rpc/jobs`: concurrent requests for one submission are handled once.
         let requests = &mut self.coordinators[coordinator].requests;
         let same = |request: &Request| match request {
             Request::Resubmit(client, _) | Request::Submit(client, _) => *client == index,
@@ -83,7 +83,7 @@ impl World {
         self.command(coordinator, Command::Resubmit { submission, reply })
     }
 
-    /// A client whose job was accepted looks how it goes.
+    /// A client looks at the state of its accepted job.
     fn look(&mut self, coordinator: usize, index: usize, job: JobId) -> Result<(), String> {
         let newest = self.epochs.newest_told();
         let Some(driver) = self.coordinators[coordinator].driver() else { return Ok(()) };
@@ -101,7 +101,7 @@ impl World {
             }
             None if newest <= driver.epoch() => {
                 let ledger = &driver.state().catalog.recorder.ledger;
-                // Many others may have ended since.
+                // Many other jobs may have ended in the meantime.
                 let forgotten = remembers::is_forgotten(job, ledger);
                 if !forgotten && driver.is_in_charge() {
                     return Err(format!("remembers: {job} was accepted, and nobody knows it"));
@@ -113,7 +113,7 @@ impl World {
         Ok(())
     }
 
-    /// What clients have asked, and what is known by now, is answered.
+    /// Sends clients the answers that are known by now.
     pub fn answer_clients(&mut self, coordinator: usize) -> Result<(), String> {
         for request in std::mem::take(&mut self.coordinators[coordinator].requests) {
             let (answer, request) = request.answer();
@@ -133,10 +133,11 @@ impl World {
         Ok(())
     }
 
-    /// Nobody knows the job: it is planned, gets its output folder, and is submitted.
+    /// Handles a submission of an unknown job: the job is planned, gets its output folder, and is
+    /// submitted.
     fn submit(&mut self, coordinator: usize, index: usize) -> Result<(), String> {
         let client = &self.clients[index];
-        // What `rpc/accept` does.
+        // Models `rpc/accept`.
         let path = output_path(client.output);
         let driver = self.coordinators[coordinator].driver();
         if driver.is_none_or(|driver| driver.owner_of(&path, &[]).is_some()) {

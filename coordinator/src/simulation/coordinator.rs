@@ -1,5 +1,5 @@
-//! A process with a coordinator: the shipped driver, and a model of its shell. It is paused,
-//! crashes between any two things that it does, and is replaced while it goes on.
+//! A coordinator process: the shipped driver with a model of its shell. It may be paused, crash
+//! between any two actions, and be replaced while it runs.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
@@ -24,21 +24,22 @@ pub struct Coordinator {
     pub paused_until: Time,
     /// When its driver's time began.
     pub started: Time,
-    /// Its calls, by their connections: workers that have said hello.
+    /// The calls of workers that have said hello, by connection.
     pub calls: BTreeMap<usize, Call>,
-    /// Clients whose answer it owes.
+    /// Requests of clients that it has not answered.
     pub requests: Vec<Request>,
-    /// What waits in its sockets while it takes nothing.
+    /// What waits in its sockets while it accepts nothing.
     pub waits: VecDeque<Happening>,
-    /// What it has decided and not told: with the length of history that must be durable before.
+    /// Effects that it has decided and not carried out, each with the length of history that must
+    /// be durable first.
     pub held: VecDeque<(usize, Effect)>,
-    /// Since when the store is doing something for it.
+    /// Since when it waits for the store.
     pub waiting: Option<Time>,
-    /// How many messages wait in the sockets of connections since it was paused.
+    /// How many messages wait in the sockets of each connection since it was paused.
     pub unread: BTreeMap<usize, u32>,
     /// Workers whose leases were far from their end when it was paused.
     pub safe: BTreeSet<WorkerId>,
-    /// The output folders that it has taken, with the locks that it has put there.
+    /// The output folders that it has taken, with its locks.
     pub folders: BTreeMap<OutputPaths, u64>,
 }
 
@@ -67,25 +68,25 @@ impl Coordinator {
         matches!(self.role, Role::Gone)
     }
 
-    /// When its shell wakes by itself.
+    /// When its shell wakes by a timer.
     pub fn wakes_at(&self) -> Option<Time> {
         let at = self.driver()?.wakes_at()?;
         Some((self.started + at).max(self.paused_until))
     }
 
-    /// Whether it takes what comes to its sockets.
+    /// Whether it reads from its sockets.
     pub fn has_room(&self) -> bool {
         self.driver().is_none_or(Driver::has_room)
     }
 
-    /// For how long the store has been silent.
+    /// How long the store has been silent.
     pub fn unanswered_for(&self, now: Time) -> Duration {
         self.waiting.map_or(Duration::ZERO, |since| now.since(since))
     }
 }
 
 impl World {
-    /// The store has answered.
+    /// Handles an answer of the store.
     pub fn answered(
         &mut self,
         index: usize,
@@ -105,7 +106,7 @@ impl World {
             },
             Role::Deciding(driver) => {
                 let answered = driver.answered(now.since(coordinator.started), id, answer);
-                // Something more is durable: the store is not silent.
+                // More is durable: the store is not silent.
                 answered
                     .map(|is_more| coordinator.waiting = coordinator.waiting.filter(|_| !is_more))
             }
@@ -117,7 +118,7 @@ impl World {
         }
     }
 
-    /// A command has come to a coordinator.
+    /// Delivers a command to a coordinator.
     pub fn command(&mut self, index: usize, command: Command) -> Result<(), String> {
         if let Some(driver) = self.coordinators[index].driver_mut() {
             driver.arrived(command);
@@ -125,7 +126,7 @@ impl World {
         self.run_driver(index)
     }
 
-    /// The shell: one turn after another, as long as there is something to do.
+    /// The shell: runs turns as long as there is something to do.
     pub fn run_driver(&mut self, index: usize) -> Result<(), String> {
         loop {
             let now = self.now;
@@ -162,7 +163,7 @@ impl World {
         }
     }
 
-    /// It takes again what waits in its sockets.
+    /// Reads again from the sockets.
     fn read_on(&mut self, index: usize) {
         if self.coordinators[index].has_room() {
             for happening in std::mem::take(&mut self.coordinators[index].waits) {
@@ -171,8 +172,7 @@ impl World {
         }
     }
 
-    /// Looks at what was just decided and told: from the moment that it is told, it binds all
-    /// coordinators.
+    /// Checks what was just decided and told: once told, it binds all coordinators.
     pub fn take_note(&mut self, index: usize) -> Result<(), String> {
         let recorder::Recorded { decided, told, events } = recorder::seen();
         for event in events.into_iter().flatten() {
@@ -229,7 +229,7 @@ impl World {
         self.promises.on_release(&effect, newest, &recorder.ledger)
     }
 
-    /// Does what the driver wants done. False if it crashes or is paused in the middle of it.
+    /// Carries out the driver's actions. False if it crashes or is paused in the middle.
     fn act(&mut self, index: usize) -> Result<bool, String> {
         loop {
             if self.coordinators[index].paused_until > self.now {
@@ -244,8 +244,7 @@ impl World {
         }
     }
 
-    /// Whether a coordinator crashes right now. It may also be paused after the next thing that it
-    /// does.
+    /// Whether a coordinator crashes now. It may instead be paused after its next action.
     pub fn falters(&mut self, index: usize) -> bool {
         if self.strikes(self.faults.crash_between) {
             self.crash(index);
@@ -258,10 +257,10 @@ impl World {
         false
     }
 
-    /// Its whole process stops for a while: what comes meanwhile waits in its sockets.
+    /// Suspends the process for a while: messages wait in its sockets.
     pub fn pause(&mut self, index: usize, pause: Duration) {
         self.note(|_| format!("coordinator {index} pauses for {pause:?}"));
-        // One that is paused already is not woken by it.
+        // A second pause does not shorten the first.
         let until = self.coordinators[index].paused_until.max(self.now + pause);
         let margin = self.config.lease / 4;
         let coordinator = &mut self.coordinators[index];
@@ -275,7 +274,7 @@ impl World {
         self.later(pause, Happening::Wake(index));
     }
 
-    /// Something waits in a socket of a coordinator that is paused.
+    /// Keeps a message in a socket of a paused coordinator.
     pub fn wait_unread(&mut self, index: usize, happening: Happening) -> Happening {
         let Happening::Said(id, ..) = happening else { return happening };
         *self.coordinators[index].unread.entry(id).or_default() += 1;
@@ -291,8 +290,8 @@ impl World {
         self.said(id, sent, event)
     }
 
-    /// Nobody is given up for the silence of one that was paused and has not read what was said
-    /// meanwhile.
+    /// Checks that no worker is lost for its silence while its messages were waiting unread at a
+    /// paused coordinator.
     fn check_heard(&self, index: usize, effect: &Effect) -> Result<(), String> {
         let Effect::EndSession { worker, .. } = effect else { return Ok(()) };
         let coordinator = &self.coordinators[index];
@@ -337,12 +336,12 @@ impl World {
         Ok(())
     }
 
-    /// Something that a coordinator does beside its driver has come to an end.
+    /// Schedules the result of an operation beside the driver.
     pub fn done(&mut self, index: usize, after: Duration, result: Done) {
         self.later(after, Happening::Done(index, result));
     }
 
-    /// The coordinator that decides in the newest epoch.
+    /// The driver that decides in the newest epoch.
     pub fn leader(&self) -> Option<&Driver> {
         self.coordinators.iter().filter_map(Coordinator::driver).max_by_key(|d| d.epoch())
     }

@@ -1,5 +1,5 @@
-//! What goes wrong: workers die, stall, are cut off, lose outputs, and leave; coordinators crash,
-//! pause, and are replaced.
+//! Faults: workers die, stall, are cut off, lose outputs, and drain; coordinators crash, pause, and
+//! are replaced.
 
 use windrow_scheduler::Event;
 
@@ -61,7 +61,7 @@ impl World {
         }
     }
 
-    /// Nothing passes for a while: in, out, or both ways. The connection may break by it.
+    /// Drops all messages for a while: in, out, or both ways. The connection may break by it.
     fn cut(&mut self, index: usize) {
         let ends = self.now + self.rng.millis(500, 20_000);
         let ways = self.rng.below(3);
@@ -77,7 +77,7 @@ impl World {
         }
     }
 
-    /// A process ends with all that it holds. Its machine may start another.
+    /// Ends a process with all its data. Its machine may start another.
     pub fn die(&mut self, index: usize) {
         let process = &mut self.processes[index];
         if !process.alive {

@@ -1,4 +1,4 @@
-//! What can happen in the world, at a moment of its own.
+//! The happenings of the world, each at its own moment.
 
 use windrow_jobs::{AttemptId, FailureCause, JobId};
 use windrow_scheduler::journal::{Answer, CallId, Key};
@@ -9,39 +9,39 @@ use crate::output::OutputPaths;
 use crate::simulation::network::{Connection, Message};
 use crate::simulation::output::Publication;
 
-/// Something that is going to happen. Everything is named by its index.
+/// Something that is going to happen. All things are named by index.
 #[derive(Clone)]
 pub enum Happening {
-    /// A client asks for its job.
+    /// A client sends its request.
     Ask(usize),
-    /// Somebody wants a job to stop.
+    /// A user cancels a job.
     Cancel(JobId),
-    /// The question of a client reaches a coordinator, or its wish to cancel a job.
+    /// A client's request reaches a coordinator, or its wish to cancel.
     Asked(usize, usize),
     CancelAsked(usize, JobId),
-    /// The first message of a connection reaches the coordinator, which tries until then.
+    /// The first message of a connection reaches the coordinator, which may answer until then.
     Hello(usize, Time),
-    /// What a worker has said arrives by a connection; when it was sent.
+    /// A worker's message arrives by a connection; with the time at which it was sent.
     Said(usize, Time, Event),
-    /// The same, after it has waited in the socket of a coordinator that was paused.
+    /// The same, after it waited in the socket of a paused coordinator.
     Unread(Box<Happening>),
-    /// That the processes of a job have ended, with the ticket of its release, likewise arrives by
-    /// a connection.
+    /// A worker's answer to a release arrives, with its ticket: the processes of the job have
+    /// ended.
     Released(usize, JobId, u64),
     /// A coordinator notices that a connection is broken.
     Broken(usize, usize),
-    /// The store does what it was asked for.
+    /// The store applies a call.
     Apply(u64),
     Answered(usize, CallId, Box<Answer<DriverRecord, DriverState, DriverPart>>),
     /// An object of the store is deleted.
     Vanish(Key),
-    /// A coordinator goes on.
+    /// A coordinator resumes.
     Wake(usize),
-    /// What a coordinator does beside its driver.
+    /// An operation of a coordinator beside its driver.
     TakeFolder(usize, JobId, OutputPaths, bool),
     Publish(usize, Publication),
     CleanUp(usize, JobId, OutputPaths, bool),
-    /// And what has become of it.
+    /// The result of such an operation.
     Done(usize, Done),
     StartCoordinator {
         unless_there: bool,
@@ -53,22 +53,22 @@ pub enum Happening {
     /// A message reaches a process.
     Deliver(usize, Message),
     Heartbeat(usize),
-    /// A process was not welcomed in time by this connection.
+    /// A process got no answer in time on this connection.
     Unwelcome(usize, Option<usize>),
     /// A process notices that its connection is broken.
     Reset(usize, usize),
     /// A reducer reads its inputs.
     Read(usize, AttemptId),
-    /// An attempt has come to its end.
+    /// An attempt ends.
     Finish(usize, AttemptId),
     /// The processes of a job have ended on a worker.
     End(usize, JobId, u64),
-    /// A fault strikes somebody.
+    /// A fault occurs.
     Strike(Fault),
     StormEnds,
 }
 
-/// The result of something that a coordinator has done beside its driver.
+/// The result of an operation beside the driver.
 #[derive(Clone)]
 pub enum Done {
     FolderTaken(JobId, Result<(), FailureCause>),
@@ -89,7 +89,7 @@ pub enum Fault {
 }
 
 impl Happening {
-    /// The coordinator to which it happens, if any.
+    /// The coordinator concerned, if any.
     pub fn addressee(&self, connections: &[Connection]) -> Option<usize> {
         match self {
             Self::Unread(said) => said.addressee(connections),
@@ -109,7 +109,7 @@ impl Happening {
         }
     }
 
-    /// Whether it waits outside while the coordinator's driver takes no commands.
+    /// Whether it waits while the coordinator's driver takes no commands.
     pub fn is_command(&self) -> bool {
         matches!(
             self,

@@ -1,14 +1,13 @@
-//! A seeded simulation: coordinators as they are shipped, that is the [driver](crate::driver) with
-//! its catalog, sessions and outboxes, the scheduler and the journal's protocol; around them a
-//! model of its shell, of workers, submitters, output folders, a store, and a faulty network, in
-//! virtual time.
+//! A seeded simulation in virtual time: coordinators as they are shipped, which are the
+//! [driver](crate::driver) with its catalog, sessions and outboxes, the scheduler, and the
+//! journal's protocol; around them, models of the shell, workers, submitters, output folders and a
+//! store, and a faulty network.
 //!
 //! `SIM_SEED=n cargo test -p windrow-coordinator --lib simulation::every_seed -- --nocapture`
-//! replays one seed and prints all that happened. `SIM_SEEDS=n` runs that many.
+//! replays one seed and prints its trace. `SIM_SEEDS=n` runs n seeds.
 //!
-//! `cargo test -p windrow-coordinator --lib --release simulation::soak -- --ignored --nocapture`
-//! runs one seed after another until it is stopped (or has run `SIM_SEEDS`), and says how fast, and
-//! which invariants did not hold.
+//! runs one seed after another until it is stopped (or has run `SIM_SEEDS`), and prints the rate
+//! and the violated invariants.
 
 mod attempts;
 mod client;
@@ -44,7 +43,7 @@ fn run(seed: u64, traced: bool) -> Run {
     World::new(seed, traced).run()
 }
 
-/// Runs seeds on all cores, until one does not hold.
+/// Runs seeds on all cores until one violates an invariant.
 fn run_all(seeds: u64) -> Vec<(u64, Run)> {
     let (next, found) = (AtomicU64::new(0), AtomicBool::new(false));
     let run_some = || {
@@ -89,7 +88,7 @@ fn every_seed_holds_all_invariants() {
         panic!("seed {seed}: {violation}\nreplay it with SIM_SEED={seed}");
     }
     println!("{outcomes:?}, {takeovers} takeovers");
-    // A storm in which nothing succeeds, or nothing goes wrong, proves little.
+    // Seeds in which all jobs succeed, or none does, prove little.
     for outcome in [
         "succeeded",
         "cancelled",
@@ -121,7 +120,7 @@ fn the_same_seed_tells_the_same_story() {
 fn soak() {
     let started = Instant::now();
     let mut told = Duration::ZERO;
-    // By invariant: how often it did not hold, and the first seed and message.
+    // By invariant: the number of violations, and the first seed and message.
     let mut violations = BTreeMap::<String, (u64, u64, String)>::new();
     let seeds = number_from_environment("SIM_SEEDS").unwrap_or(u64::MAX);
     for seed in 0..seeds {

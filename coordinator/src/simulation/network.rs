@@ -1,8 +1,9 @@
-//! Connections between workers and coordinators. Messages on them are delayed, lost, doubled and
-//! reordered. Only the welcome comes first, and is never lost: else there is no session.
+//! Connections between workers and coordinators. Messages are delayed, lost, duplicated and
+//! reordered. Only the welcome always comes first and is never lost: without it there is no
+//! session.
 //!
-//! The coordinator's half is what `rpc/sessions` does: it passes on what a worker says in its
-//! session, empties the outbox, and lets a worker wait that finds its predecessor there.
+//! The coordinator's half models `rpc/sessions`: it passes on a worker's messages in its session,
+//! empties the outbox, and lets a worker wait that finds its predecessor in a session.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -23,7 +24,7 @@ use crate::simulation::happening::Happening;
 use crate::simulation::invariants::leases;
 use crate::simulation::world::World;
 
-/// How long a worker that finds its folder taken waits, and how often it tries.
+/// How long a worker waits whose folder is taken, and how often it retries.
 const PREDECESSOR_GRACE: Duration = Duration::from_secs(2);
 const PREDECESSOR_PAUSE: Duration = Duration::from_millis(50);
 
@@ -35,7 +36,7 @@ pub struct Connection {
     welcome_arrives: Time,
 }
 
-/// What a worker says first.
+/// A worker's first message.
 #[derive(Clone, Debug)]
 pub struct Hello {
     pub profile: WorkerProfile,
@@ -43,9 +44,9 @@ pub struct Hello {
     pub sent: Time,
 }
 
-/// A worker's call, as the coordinator has it.
+/// A worker's call, at the coordinator.
 pub enum Call {
-    /// It has said hello, and tries until then.
+    /// It has said hello, and waits for an answer until then.
     Joining { answer: oneshot::Receiver<Result<Joined, JoinError>>, until: Time },
     /// It has a session.
     Open(Session),
@@ -53,13 +54,13 @@ pub enum Call {
 
 pub struct Session {
     joined: Joined,
-    /// The map outputs that were sent in it.
+    /// The map outputs that were sent in this session.
     tables: BTreeMap<JobId, Arc<MapOutputs>>,
-    /// Jobs of which it was told what every task needs.
+    /// Jobs whose context was sent in this session.
     contexts: BTreeSet<JobId>,
 }
 
-/// What a coordinator sends to a worker.
+/// A coordinator's message to a worker.
 #[derive(Clone, Debug)]
 pub struct Message {
     pub connection: usize,
@@ -71,15 +72,15 @@ pub struct Message {
 #[derive(Clone, Debug)]
 pub enum Body {
     Welcome,
-    /// A heartbeat that was sent then has been heard.
+    /// Acknowledges the heartbeat that was sent then.
     Ack(Time),
     Order(Effect),
-    /// A job's processes are to end, and that is to be answered with this ticket.
+    /// Ends a job's processes; to be answered with this ticket.
     Release(JobId, Option<u64>),
 }
 
 impl World {
-    /// A worker reaches for a coordinator. `None` when there is none that answers.
+    /// A worker connects to a coordinator. `None` if none answers.
     pub fn open_connection(&mut self, process: usize, hello: Hello) -> Option<usize> {
         let coordinator = self.pick_coordinator()?;
         let connection = self.connections.len();
@@ -99,7 +100,7 @@ impl World {
         Some(connection)
     }
 
-    /// A coordinator that decides: mostly the one that came last.
+    /// A coordinator that decides: mostly the latest one.
     pub fn pick_coordinator(&mut self) -> Option<usize> {
         let deciding: Vec<_> = (0..self.coordinators.len())
             .filter(|&index| self.coordinators[index].driver().is_some())
@@ -108,7 +109,7 @@ impl World {
         Some(if self.rng.chance(750) { newest } else { *self.rng.pick(&deciding) })
     }
 
-    /// A worker's first message arrives, or is told to the driver once more.
+    /// A worker's first message arrives, or is passed to the driver again.
     pub fn hello(&mut self, id: usize, until: Time) -> Result<(), String> {
         let Connection { coordinator, hello, open, .. } = &self.connections[id];
         let coordinator = *coordinator;
@@ -129,8 +130,7 @@ impl World {
         self.command(coordinator, Command::Join { profile, returning, reply })
     }
 
-    /// A coordinator says to its workers what there is to say. It may crash between any two
-    /// messages.
+    /// Sends a coordinator's messages to its workers. It may crash between any two messages.
     pub fn speak(&mut self, coordinator: usize) -> Result<(), String> {
         let calls: Vec<_> = self.coordinators[coordinator].calls.keys().copied().collect();
         for id in calls {
@@ -175,7 +175,7 @@ impl World {
             Some(Err(JoinError::AlreadyThere { .. } | JoinError::SameIdentity { .. }))
                 if self.now < until =>
             {
-                // Whatever it had, it is refused because of another one.
+                // Its session is refused: another process has it.
                 self.connections[id].hello.returns = None;
                 self.later(PREDECESSOR_PAUSE, Happening::Hello(id, until));
             }
@@ -183,7 +183,7 @@ impl World {
         }
     }
 
-    /// A worker has been taken in, or back.
+    /// Welcomes a worker that has joined or returned.
     fn welcome(&mut self, id: usize, epoch: Epoch, worker: WorkerId) {
         let process = self.connections[id].process;
         let cut = self.processes[process].cut_in_until.since(self.now);
@@ -203,7 +203,7 @@ impl World {
             let (epoch, worker) = (session.joined.epoch, session.joined.worker);
             if let Ok(receipt) = session.joined.outbox.receipts.try_recv() {
                 let body = body_of_receipt(worker, receipt);
-                // What lies in the outbox of one that stands still was said before.
+                // A coordinator that stands still only sends what it decided before.
                 let decides =
                     self.coordinators[coordinator].driver().is_some_and(|d| !d.stands_still());
                 if let Body::Ack(_) = body
@@ -251,7 +251,7 @@ impl World {
         self.later(delay.max(ahead), Happening::Deliver(process, message));
     }
 
-    /// A worker says something by the connection that it has.
+    /// Sends a worker's message by its connection.
     pub fn send(&mut self, process: usize, event: Event) {
         let Some(id) = self.processes[process].connection else { return };
         let Connection { open, .. } = self.connections[id];
@@ -263,7 +263,7 @@ impl World {
         self.later_doubled(self.faults.delay_max_ms, said);
     }
 
-    /// What a worker has said arrives, in its session.
+    /// A worker's message arrives in its session.
     pub fn said(&mut self, id: usize, sent: Time, event: Event) -> Result<(), String> {
         let coordinator = self.connections[id].coordinator;
         let Some(Call::Open(session)) = self.coordinators[coordinator].calls.get(&id) else {
@@ -280,7 +280,7 @@ impl World {
         self.command(coordinator, Command::Report { worker, session, report })
     }
 
-    /// A worker says that the processes of a job have ended.
+    /// Sends a worker's answer to a release.
     pub fn send_released(&mut self, process: usize, job: JobId, ticket: u64) {
         let Some(id) = self.processes[process].connection else { return };
         let cut = self.now < self.processes[process].cut_out_until;
@@ -290,7 +290,7 @@ impl World {
         self.later_doubled(self.faults.delay_max_ms, Happening::Released(id, job, ticket));
     }
 
-    /// That arrives, in its session.
+    /// The answer to a release arrives in its session.
     pub fn released(&mut self, id: usize, job: JobId, ticket: u64) -> Result<(), String> {
         let coordinator = self.connections[id].coordinator;
         let Some(Call::Open(session)) = self.coordinators[coordinator].calls.get(&id) else {
@@ -306,7 +306,7 @@ impl World {
         if !std::mem::take(&mut self.connections[id].open) {
             return;
         }
-        // Else only the lease will tell.
+        // Otherwise only the lease will tell.
         if self.rng.chance(700) {
             self.coordinator_notices(id);
         }
@@ -324,7 +324,7 @@ impl World {
 
     /// A coordinator notices that a connection is broken.
     pub fn broken(&mut self, coordinator: usize, id: usize) -> Result<(), String> {
-        // Where the answer to hello is awaited, nobody takes it any more.
+        // A pending answer to hello has no receiver any more.
         let call = self.coordinators[coordinator].calls.remove(&id);
         let Some(Call::Open(session)) = call else { return Ok(()) };
         let (worker, session): (_, SessionId) = (session.joined.worker, session.joined.session);
@@ -336,7 +336,7 @@ impl World {
         self.command(coordinator, Command::SessionEnded { worker, session, end })
     }
 
-    /// A coordinator is gone, with all its connections.
+    /// Breaks all connections of a coordinator that is gone.
     pub fn coordinator_gone(&mut self, coordinator: usize) {
         self.coordinators[coordinator].calls.clear();
         for id in 0..self.connections.len() {
@@ -348,7 +348,7 @@ impl World {
 }
 
 impl Call {
-    /// Whose session it is, if it has one.
+    /// The worker of its session, if it has one.
     pub fn worker(&self) -> Option<WorkerId> {
         match self {
             Self::Joining { .. } => None,
@@ -358,7 +358,7 @@ impl Call {
 }
 
 impl Session {
-    /// What a message from the outbox says to the model worker.
+    /// Translates a message from the outbox for the model worker.
     fn body_of(&mut self, worker: WorkerId, outgoing: Outgoing) -> Result<Option<Body>, String> {
         let order = |effect| Ok(Some(Body::Order(effect)));
         let assign = |assignment: Assignment, outputs| {
@@ -414,7 +414,7 @@ fn body_of_receipt(worker: WorkerId, receipt: Receipt) -> Body {
     }
 }
 
-/// What a worker knows that has known `before`, if anything, and is told this.
+/// The map outputs that a worker knows after this message, given what it knew before.
 fn outputs_of(before: Option<&Arc<MapOutputs>>, told: &OutputsTable) -> Result<MapOutputs, String> {
     let output = |&(index, number, place): &(u32, u32, u32)| {
         let task = TaskId { job: told.job, stage: StageId::MAP, index };
@@ -435,8 +435,8 @@ fn outputs_of(before: Option<&Arc<MapOutputs>>, told: &OutputsTable) -> Result<M
     Ok(MapOutputs { version: told.version, outputs })
 }
 
-/// A report, as the worker's session passes it on. Heartbeats are numbered by the time at which
-/// they were sent.
+/// A report as the session passes it on. Heartbeats are numbered by the time at which they were
+/// sent.
 fn report_of(sent: Time, event: Event, written: AttemptFiles) -> Option<Report> {
     Some(match event {
         Event::Heartbeat { running, .. } => {

@@ -1,6 +1,6 @@
-//! The model store of results: output folders with their locks, parts that attempts have staged
-//! under their own names, parts that are visible, and the manifests that come last. Publishing goes
-//! part by part, so that any crash finds it half done, and fails now and then.
+//! The model of output folders: their locks, staged parts, visible parts, and manifests, which come
+//! last. A publication goes part by part, so that a crash may find it half done, and fails now and
+//! then.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -16,7 +16,7 @@ use crate::simulation::happening::{Done, Happening};
 use crate::simulation::invariants::visible;
 use crate::simulation::world::World;
 
-/// The map tasks whose records a part contains, each with which output of it.
+/// The map tasks whose records a part contains, each with the variant of its output.
 pub type Content = Vec<(u32, u32)>;
 
 #[derive(Default)]
@@ -24,29 +24,29 @@ pub struct Output {
     staged: BTreeMap<AttemptId, Content>,
     pub visible: BTreeMap<JobId, BTreeMap<u32, (AttemptId, Content)>>,
     pub manifests: BTreeMap<JobId, Vec<AttemptId>>,
-    /// Jobs that cannot be published, whoever tries.
+    /// Jobs that can never be published.
     doomed: BTreeMap<JobId, bool>,
-    /// Who has begun to publish a job last: nobody with an earlier epoch finds its staging folder.
+    /// The latest epoch that has begun to publish each job: an earlier epoch does not find the
+    /// staging folder any more.
     commits: BTreeMap<JobId, Epoch>,
-    /// By output folder.
+    /// Locks by output folder.
     locks: BTreeMap<PathBuf, Lock>,
-    /// Folders that once could not be taken again: their locks may stay.
+    /// Folders that once could not be taken over: their locks may stay.
     faulty: BTreeSet<PathBuf>,
-    /// Places that somebody has removed while no coordinator held them.
+    /// Outputs that were removed while no coordinator held them.
     removed: BTreeSet<OutputPaths>,
-    /// How often a job could not be published for a reason that passes.
+    /// How often each job could not be published by a transient fault.
     failures: BTreeMap<JobId, u32>,
-    /// To tell one lock file, or one place, from another one.
+    /// Numbers lock files and outputs.
     count: u64,
 }
 
 /// The lock file in an output folder.
 struct Lock {
     coordinator: usize,
-    /// The job's place. Another job of the same cluster does not take the folder from one that
-    /// lives.
+    /// The job's output. Another job of the same cluster does not take the folder from a live job.
     paths: OutputPaths,
-    /// Of who has taken it: what a later one has, an earlier one does not take.
+    /// The epoch of its coordinator: an earlier epoch cannot take it.
     epoch: Epoch,
     number: u64,
 }
@@ -72,12 +72,12 @@ impl Output {
         self.staged.remove(&attempt);
     }
 
-    /// What an attempt says that it has written.
+    /// The part that an attempt reports.
     pub fn reported(&self, attempt: AttemptId) -> StagedPart {
         StagedPart { attempt, kind: PartKind::Output, bytes: 1, records: 1, crc64: 0 }
     }
 
-    /// Makes a staged part visible, unless it is so already. False when there is none.
+    /// Makes a staged part visible, unless it is already. False if there is none.
     fn show(&mut self, winner: AttemptId) -> bool {
         let (job, part) = (winner.task.job, winner.task.index);
         if let Some((shown, _)) = self.visible.get(&job).and_then(|parts| parts.get(&part)) {
@@ -89,7 +89,7 @@ impl Output {
         true
     }
 
-    /// Takes back what is visible, so that it can be published once more.
+    /// Undoes a publication, so that it can be retried.
     fn undo(&mut self, job: JobId) {
         self.manifests.remove(&job);
         for (attempt, content) in self.visible.remove(&job).unwrap_or_default().into_values() {
@@ -105,7 +105,7 @@ impl Output {
         number
     }
 
-    /// Folders that nobody can have any more.
+    /// Folders that are locked for ever.
     pub fn locked(
         &self,
         may_stay: impl Fn(usize, &OutputPaths) -> bool,
@@ -115,7 +115,7 @@ impl Output {
         locks.map(|(path, _)| path).filter(|path| !self.faulty.contains(*path))
     }
 
-    /// Whether there is a reason to give up the publication of a job.
+    /// Whether the publication of a job may be given up.
     pub fn is_hopeless(&self, job: JobId, failures_max: u32) -> bool {
         self.doomed.get(&job) == Some(&true)
             || self.failures.get(&job).is_some_and(|failures| *failures >= failures_max)
@@ -128,7 +128,7 @@ pub fn output_path(output: usize) -> PathBuf {
 }
 
 impl World {
-    /// A coordinator takes an output folder for a new job, unless another one has it.
+    /// Takes an output folder for a new job, unless another job has it.
     pub fn take_output(
         &mut self,
         coordinator: usize,
@@ -146,7 +146,8 @@ impl World {
         let epoch = driver.epoch();
         self.output.count += 1;
         let paths = OutputPaths::named(&path, &self.output.count.to_string());
-        // What is left of a job that nobody has accepted goes; so would that of one that is known.
+        // The folder of a job that was never accepted may be cleared; a folder of an accepted one
+        // may not.
         let places = &self.places;
         let is_there = |job: JobId| places.get(&job).is_some_and(|there| there.output() == path);
         self.output.staged.retain(|attempt, _| !is_there(attempt.task.job));
@@ -155,8 +156,8 @@ impl World {
         Ok(Some(paths))
     }
 
-    /// Only one whose epoch is durable may touch what others have: before, it may be one that loses
-    /// the race.
+    /// Checks that the epoch of a coordinator that touches others' folders is durable: otherwise it
+    /// may still lose the race.
     pub fn check_in_charge(&self, index: usize, output: &Path) -> Result<(), String> {
         let Some(driver) = self.coordinators[index].driver() else { return Ok(()) };
         let epoch = driver.epoch();
@@ -169,7 +170,7 @@ impl World {
         ))
     }
 
-    /// A coordinator takes the folder again of a job that a former one has accepted.
+    /// Takes over the folder of a job that a former coordinator has accepted.
     pub fn take_folder(&mut self, index: usize, job: JobId, paths: &OutputPaths, ended: bool) {
         let Some(driver) = self.coordinators[index].driver() else { return };
         let epoch = driver.epoch();
@@ -178,14 +179,14 @@ impl World {
         let result = if is_others {
             Err(io("is being written by another job"))
         } else if lock.is_none() {
-            // Somebody has removed what the job had written, which matters unless it is over.
+            // The output was removed, which matters unless the job has ended.
             if ended { Ok(()) } else { Err(io("is gone")) }
         } else if self.output.removed.contains(paths) {
             Err(io("is gone"))
         } else if self.strikes(self.faults.folder) {
             self.output.faulty.insert(paths.output().to_path_buf());
             if self.strikes(500) {
-                // With all that shows there. Of a job that has ended, that has been seen.
+                // The visible output is removed with it. For an ended job, it was checked already.
                 self.output.removed.insert(paths.clone());
                 if !ended {
                     self.output.visible.remove(&job);
@@ -208,7 +209,7 @@ impl World {
         let is_held = self.coordinators[index].folders.contains_key(&publication.paths);
         let is_removed = self.output.removed.contains(&publication.paths);
         if owner > publication.epoch || !is_held || is_removed {
-            // Somebody else publishes it, or has: there is nothing to be found.
+            // Another coordinator publishes it, or has done so: the staging folder is gone.
             return self.published(index, job, Err(gone()));
         }
         self.output.commits.insert(job, publication.epoch);
@@ -222,7 +223,7 @@ impl World {
             true => !publication.stop.may_write_manifest(),
             false => publication.stop.is_stopped(),
         };
-        // It is too late for that, whoever has written the manifest.
+        // It is too late to stop once the manifest is written.
         let is_stopped = is_stopped && !is_done;
         if is_stopped || self.strikes(self.faults.publish_step) {
             self.output.undo(job);
@@ -270,7 +271,7 @@ impl World {
         Ok(())
     }
 
-    /// A job has ended: what is left of it goes, and so does what was made visible in vain.
+    /// Cleans up after an ended job: its partial files, and parts of a failed publication.
     pub fn clean_up(&mut self, index: usize, job: JobId, paths: &OutputPaths, succeeded: bool) {
         if let Some(number) = self.coordinators[index].folders.remove(paths) {
             if !succeeded {
@@ -288,7 +289,7 @@ impl World {
         }
     }
 
-    /// Removes the lock if it is still the one that was put there.
+    /// Removes the lock if it is still the same one.
     fn unlock(&mut self, paths: &OutputPaths, number: u64) {
         if self.output.locks.get(paths.output()).is_some_and(|lock| lock.number == number) {
             self.output.locks.remove(paths.output());
@@ -297,7 +298,7 @@ impl World {
 }
 
 impl Done {
-    /// What is told to the driver.
+    /// The command to the driver.
     pub fn command(self) -> Command {
         match self {
             Self::FolderTaken(job, result) => Command::FolderTaken { job, result },
@@ -307,7 +308,7 @@ impl Done {
     }
 }
 
-/// For good.
+/// A permanent failure.
 fn disk_full() -> Unpublished {
     let message = "no space left on device".into();
     let cause = FailureCause::Io { path: "/out".into(), message, disk_full: true };

@@ -1,6 +1,6 @@
-//! Model workers: processes on machines. They keep what they have when a connection breaks, return
-//! with it, and fence themselves by their own clock. What they run is in `attempts`, what goes
-//! wrong with them in `faults`.
+//! Model workers: processes on machines. They keep their data when a connection breaks, return with
+//! it, and fence themselves by their own clock. For their attempts see `attempts`, for faults
+//! `faults`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -20,7 +20,7 @@ use crate::simulation::world::World;
 const HEARTBEAT: Duration = Duration::from_secs(1);
 /// How long a worker waits for the answer to its first message.
 const WELCOME_WITHIN: Duration = Duration::from_secs(3);
-/// Every so many heartbeats, it tells again what was not answered.
+/// After this many heartbeats, it repeats unanswered reports.
 const TELL_AGAIN_AFTER: u64 = 5;
 
 pub struct Process {
@@ -29,18 +29,18 @@ pub struct Process {
     pub worker: Option<WorkerId>,
     pub connection: Option<usize>,
     pub stalled_until: Time,
-    /// Nothing comes in, or gets out, until then.
+    /// No message comes in, or gets out, until then.
     pub cut_in_until: Time,
     pub cut_out_until: Time,
-    /// The highest that it has heard of: lower ones are refused.
+    /// The highest epoch that it has heard of: lower ones are refused.
     pub epoch: Epoch,
-    /// By its own clock.
+    /// The end of its lease by its own clock.
     pub lease_ends: Time,
     pub leaving: bool,
     pub running: BTreeMap<AttemptId, Attempt>,
-    /// Reports that nobody has answered yet.
+    /// Reports that were not answered yet.
     pub unanswered: BTreeMap<AttemptId, Event>,
-    /// Every attempt that it was ever given: a doubled assignment is not a second one.
+    /// Every attempt that it was ever assigned: a duplicated assignment is ignored.
     pub seen: BTreeSet<AttemptId>,
     /// The map outputs on its disk.
     pub outputs: BTreeSet<AttemptId>,
@@ -50,7 +50,7 @@ pub struct Process {
 }
 
 impl World {
-    /// The processor of a machine: in some worlds, not all have the same.
+    /// The processor of a machine: not always the same.
     fn arch(&self, machine: u64) -> &'static str {
         if self.faults.two_platforms && machine.is_multiple_of(2) { "even" } else { "odd" }
     }
@@ -110,7 +110,7 @@ impl World {
         self.later(patience, Happening::Unwelcome(index, connection));
     }
 
-    /// It was not welcomed in time, or found nobody.
+    /// It got no answer in time, or found no coordinator.
     fn unwelcome(&mut self, index: usize, connection: Option<usize>) {
         let process = &self.processes[index];
         if process.connection == connection && !process.welcomed {
@@ -181,7 +181,7 @@ impl World {
         }
     }
 
-    /// Only what a coordinator says that was not replaced, to this worker, counts.
+    /// Handles a message; ignores those of fenced coordinators and for other workers.
     fn receive(&mut self, index: usize, message: Message) {
         let process = &mut self.processes[index];
         let Message { connection, epoch, worker, body } = message;
@@ -220,7 +220,7 @@ impl World {
         process.welcomed = true;
         process.lease_ends = self.connections[id].hello.sent + self.config.lease;
         if process.worker.replace(worker) != Some(worker) {
-            // What it did under another name is lost. But parts that were reported may have won.
+            // What it did under another id is lost. But parts that were reported may have won.
             process.running.clear();
             process.unanswered.clear();
             process.outputs.clear();
@@ -247,7 +247,7 @@ impl World {
         }
     }
 
-    /// A job's processes end, mostly at once; but the kernel may not let one go for a while.
+    /// Ends a job's processes, mostly at once; but the kernel may take a while.
     fn release(&mut self, index: usize, job: JobId, ticket: Option<u64>) {
         let process = &mut self.processes[index];
         process.running.retain(|attempt, _| attempt.task.job != job);
@@ -259,7 +259,7 @@ impl World {
         }
     }
 
-    /// Nobody wants what this attempt does or did.
+    /// Drops an attempt that is not wanted.
     fn drop_attempt(&mut self, index: usize, attempt: AttemptId) {
         let process = &mut self.processes[index];
         process.running.remove(&attempt);
@@ -267,13 +267,13 @@ impl World {
         self.output.delete_staged(attempt);
     }
 
-    /// Whether it may say or serve anything.
+    /// Whether it may send messages and serve outputs.
     pub fn has_lease(&self, index: usize) -> bool {
         let process = &self.processes[index];
         process.welcomed && self.now < process.lease_ends
     }
 
-    /// Keeps a report until it is answered, and tells it if it may.
+    /// Keeps a report until it is answered, and sends it if its lease lasts.
     pub fn report(&mut self, index: usize, attempt: AttemptId, report: Event) {
         self.processes[index].unanswered.insert(attempt, report.clone());
         if self.has_lease(index) {
@@ -281,7 +281,7 @@ impl World {
         }
     }
 
-    /// Whether the attempt writes a part, and not an output for reducers.
+    /// Whether the attempt writes a part rather than an output for reducers.
     pub fn writes_part(&self, attempt: AttemptId) -> bool {
         let job = attempt.task.job;
         attempt.task.stage == StageId::REDUCE

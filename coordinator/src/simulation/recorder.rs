@@ -1,5 +1,5 @@
-//! The books of a simulated coordinator, and the rules that watch its decisions. They lie in the
-//! real catalog, and so in the journal, so that what a takeover brings back is watched as well.
+//! Records what a simulated coordinator decides, and checks the invariants. The record lies in the
+//! real catalog, and so in the journal, so that recovery is checked as well.
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -14,29 +14,28 @@ use crate::simulation::invariants::{Ledger, Rules, owners, remembers};
 pub(crate) struct Recorder {
     pub(crate) ledger: Ledger,
     rules: Rules,
-    /// What each event that is to survive has led to, in order: the same wherever the same has
-    /// happened before.
+    /// A hash chain over the journaled events: equal histories have equal hashes.
     pub(crate) history: Vec<u64>,
-    /// The first rule that was broken.
+    /// The first violated invariant.
     violation: Option<String>,
 }
 
-/// What the coordinator that has its turn has decided and told.
+/// What the coordinator whose turn it is has decided and told.
 #[derive(Default)]
 pub(crate) struct Recorded {
-    /// With the length of the history that must be durable before it is told.
+    /// Effects, each with the length of history that must be durable before it is told.
     pub(crate) decided: VecDeque<(usize, Effect)>,
     pub(crate) told: VecDeque<Effect>,
-    /// Events, if they are to be seen.
+    /// Events, if they are traced.
     pub(crate) events: Option<Vec<String>>,
 }
 
 thread_local! {
-    /// `None` where nothing is simulated.
+    /// `None` outside a simulation.
     static RECORDED: RefCell<Option<Recorded>> = const { RefCell::new(None) };
 }
 
-/// From now on, what happens in this thread is watched.
+/// Starts recording in this thread.
 pub(crate) fn watch(traced: bool) {
     let events = traced.then(Vec::new);
     RECORDED.set(Some(Recorded { events, ..Recorded::default() }));
@@ -46,7 +45,7 @@ pub(crate) fn stop_watching() {
     RECORDED.set(None);
 }
 
-/// What was seen since the last time.
+/// Takes what was recorded since the last call.
 pub(crate) fn seen() -> Recorded {
     RECORDED.with_borrow_mut(|recorded| {
         let Some(recorded) = recorded else { return Recorded::default() };
@@ -55,7 +54,7 @@ pub(crate) fn seen() -> Recorded {
     })
 }
 
-/// The driver carries an effect out.
+/// Notes that the driver carries out an effect.
 pub(crate) fn told(effect: &Effect) {
     RECORDED.with_borrow_mut(|recorded| {
         if let Some(recorded) = recorded {
@@ -88,7 +87,7 @@ impl fmt::Debug for Recorder {
 }
 
 impl Recorder {
-    /// What must hold between two events of a coordinator that lives.
+    /// Checks the invariants between two events of a live coordinator.
     pub(crate) fn check(&self, scheduler: &Scheduler) -> Result<(), String> {
         if let Some(violation) = &self.violation {
             return Err(violation.clone());
@@ -97,7 +96,7 @@ impl Recorder {
         remembers::check_remembers(scheduler, &self.ledger)
     }
 
-    /// Takes in what has happened to a coordinator, and what it has decided.
+    /// Records an event of a coordinator and its effects.
     pub(crate) fn apply(&mut self, at: Time, event: &Event, effects: &[Effect]) {
         RECORDED.with_borrow_mut(|recorded| {
             let Some(recorded) = recorded else { return };

@@ -1,5 +1,5 @@
-//! SplitMix64 (Steele, Lea and Flood, 2014): small, and the same for ever, so that a seed stays a
-//! story.
+//! SplitMix64 (Steele, Lea and Flood, 2014): small, and stable, so that a seed always replays the
+//! same run.
 
 use std::time::Duration;
 
@@ -18,12 +18,12 @@ impl Rng {
         x ^ (x >> 31)
     }
 
-    /// Below `n`, which is at least 1.
+    /// A number below `n`, which is at least 1.
     pub fn below(&mut self, n: u64) -> u64 {
         self.next() % n
     }
 
-    /// From `low` to `high`, both included.
+    /// A number from `low` to `high`, both included.
     pub fn between(&mut self, low: u64, high: u64) -> u64 {
         low + self.below(high - low + 1)
     }

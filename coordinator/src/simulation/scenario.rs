@@ -1,5 +1,4 @@
-//! What a seed is about: how large the cluster is, which jobs come, and which faults strike how
-//! often.
+//! The scenario of a seed: the size of the cluster, the jobs, and the rates of the faults.
 
 use std::num::NonZeroU32;
 use std::time::Duration;
@@ -9,7 +8,7 @@ use windrow_scheduler::{Config, JobPlan, SplitPlan};
 
 use crate::simulation::rng::Rng;
 
-/// Faults strike until then.
+/// Faults occur until then.
 pub const STORM: Duration = Duration::from_secs(60);
 /// After the storm, every job must end within this time: some timeouts, pauses and retries in a
 /// row.
@@ -22,7 +21,7 @@ pub struct Scenario {
     pub faults: Faults,
 }
 
-/// Chances in thousandths; most seeds have only some kinds.
+/// Probabilities in thousandths; most seeds have only some kinds of faults.
 #[derive(Debug)]
 pub struct Faults {
     pub delay_max_ms: u64,
@@ -33,16 +32,16 @@ pub struct Faults {
     pub fail: u64,
     pub hang: u64,
     pub slow: u64,
-    /// A fetch fails for no reason.
+    /// A fetch fails.
     pub fetch: u64,
-    /// A job is cancelled; it can never be published.
+    /// A job is cancelled; a job can never be published.
     pub cancel: u64,
     pub publish: u64,
-    /// A step of a publication fails; an output folder cannot be taken again.
+    /// A step of a publication fails; an output folder cannot be taken over.
     pub publish_step: u64,
     pub folder: u64,
-    /// How many times, during the storm, a process dies, stalls, is cut off, is asked to leave, or
-    /// loses an output.
+    /// How many times, during the storm, a process dies, stalls, is cut off, drains, or loses an
+    /// output.
     pub deaths: u64,
     pub stalls: u64,
     pub cuts: u64,
@@ -52,12 +51,12 @@ pub struct Faults {
     pub crashes: u64,
     pub pauses: u64,
     pub usurps: u64,
-    /// It crashes, or pauses, between two effects.
+    /// A coordinator crashes, or pauses, between two effects.
     pub crash_between: u64,
     pub pause_between: u64,
-    /// What the store does with a call: it refuses, does it and says that it failed, does it later,
-    /// says that the object exists although it does not, is slow, or silent for longer than a
-    /// lease. At a crash, the last object may break off.
+    /// Faults of the store: it refuses a call, applies it and reports an error, applies it later,
+    /// says that the object exists although it does not, is slow, or is silent for longer than a
+    /// lease. At a crash, the last write may be torn.
     pub refuse: u64,
     pub fail_applied: u64,
     pub defer: u64,
@@ -65,21 +64,21 @@ pub struct Faults {
     pub slow_store: u64,
     pub hang_store: u64,
     pub torn: u64,
-    /// Attempts that take down the child process in which they run.
+    /// Attempts that kill their child process.
     pub dies: u64,
-    /// Every other job has records that kill the child processes that read them.
+    /// Every other job has poison records, which kill child processes.
     pub deadly: u64,
-    /// Every other job has a record that kills the workers that read it.
+    /// Every other job has a record that kills workers.
     pub poison: u64,
-    /// Two of three jobs have maps that write something else each time.
+    /// Two of three jobs have nondeterministic maps.
     pub nondeterministic: u64,
-    /// Every other job has maps that combine the same pairs in another way each time.
+    /// Every other job has maps that combine the same pairs differently each time.
     pub spills: u64,
     /// On the first machine, every attempt fails.
     pub bad_machine: u64,
-    /// Records after which the state is written anew.
+    /// Records after which a state is written.
     pub snapshot_after: u64,
-    /// Machines whose process has ended do not start another one until the storm is over, or ever.
+    /// Machines do not restart ended processes until the storm is over, or ever.
     pub no_restarts: bool,
     pub abandoned: bool,
     /// Not all machines can run all jobs.
@@ -105,7 +104,7 @@ impl Scenario {
             tasks_per_block: NonZeroU32::MIN.saturating_add(rng.between(0, 5) as u32),
             ..Config::default()
         };
-        // Now and then, it is larger.
+        // Some clusters are larger.
         let (machines_min, machines_max, jobs_max, maps_max) =
             if rng.chance(30) { (6, 12, 8, 60) } else { (1, 6, 4, 24) };
         let faults = Faults::draw(rng);
@@ -117,7 +116,7 @@ impl Scenario {
 
 impl Faults {
     fn draw(rng: &mut Rng) -> Self {
-        // In some seeds, hardly any coordinator lives for long.
+        // In some seeds, few coordinators live long.
         let often = if rng.chance(250) { 5 } else { 1 };
         let mut some = |max: u64| if rng.chance(500) { rng.below(max + 1) } else { 0 };
         Self {

@@ -1,7 +1,7 @@
-//! The model store of the journal: objects that are created once. What is asked of it is done at a
-//! moment of its own and answered at another, perhaps long after and in another order, or is
-//! refused, or done and answered with an error, or done long after the error. A sweep takes objects
-//! one after the other, and may stop half-way.
+//! The model store of the journal: objects that are created once. A call is applied at one moment
+//! and answered at another, perhaps much later and out of order; or it is refused, applied and
+//! answered with an error, or applied long after the error. A sweep deletes objects one by one, and
+//! may stop half-way.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -14,7 +14,7 @@ use crate::driver::{DriverPart, DriverRecord, DriverState};
 use crate::simulation::happening::Happening;
 use crate::simulation::world::World;
 
-/// Who listens to the answer of a request that was said to have failed.
+/// The receiver of the late answer to a call that was reported as failed.
 const NOBODY: usize = usize::MAX;
 
 type StoreCall = Call<DriverRecord, DriverState, DriverPart>;
@@ -22,11 +22,11 @@ type Reply = Answer<DriverRecord, DriverState, DriverPart>;
 
 #[derive(Default)]
 pub struct Store {
-    /// `None`: it breaks off.
+    /// Objects by key. `None`: a torn write.
     objects: BTreeMap<Key, Option<Object<DriverRecord, DriverState, DriverPart>>>,
-    /// What is still to be done.
+    /// Calls that are not applied or answered yet.
     pending: BTreeMap<u64, Pending>,
-    /// Coordinators that have appended anything.
+    /// Coordinators that have appended a record.
     begun: BTreeSet<Nonce>,
     calls: u64,
 }
@@ -35,7 +35,7 @@ struct Pending {
     coordinator: usize,
     id: CallId,
     call: StoreCall,
-    /// What is said instead of what is true, if anything, and when after it was done.
+    /// A false answer, if there is one, and the time from the call's application to the answer.
     lie: Option<Reply>,
     answered_after: Duration,
 }
@@ -55,12 +55,12 @@ impl Store {
         begun.max()
     }
 
-    /// Whether a coordinator has ever appended anything: before, its epoch may be another's.
+    /// Whether a coordinator has ever appended a record: before that, its epoch may be another's.
     pub fn has_begun(&self, nonce: Nonce) -> bool {
         self.begun.contains(&nonce)
     }
 
-    /// Objects that are there.
+    /// Number of objects.
     pub fn len(&self) -> usize {
         self.objects.len()
     }
@@ -96,8 +96,8 @@ impl Store {
         }
     }
 
-    /// A coordinator has crashed: each call that it was waiting for may be lost, done in part, or
-    /// still be done.
+    /// Decides the fate of the calls of a crashed coordinator: each may be lost, applied in part,
+    /// or applied later.
     fn crash(&mut self, coordinator: usize, mut fate: impl FnMut() -> u64) {
         let of_coordinator =
             self.pending.iter().filter(|(_, pending)| pending.coordinator == coordinator);
@@ -115,7 +115,7 @@ impl Store {
 }
 
 impl World {
-    /// Asks the store for something.
+    /// Sends a call to the store.
     pub fn call(&mut self, coordinator: usize, id: CallId, call: StoreCall) {
         let faults = &self.faults;
         let (refuse, fail, defer, conflict, slow, hang) = (
@@ -149,7 +149,7 @@ impl World {
         } else if self.strikes(defer) {
             self.tell_answer(coordinator, id, answered_after, Answer::Failed);
             applied_after += self.rng.millis(0, 20_000);
-            // Whatever it says then, nobody listens any more.
+            // The later answer has no receiver any more.
             return self.pend(NOBODY, id, call, lie, applied_after, answered_after);
         } else if self.strikes(fail) {
             lie = Some(Answer::Failed);
@@ -172,7 +172,7 @@ impl World {
         self.later(applied_after, Happening::Apply(self.store.calls));
     }
 
-    /// Some of what a sweep will take goes before, whatever becomes of the sweep.
+    /// Deletes some objects of a sweep early, whatever becomes of the sweep.
     fn sweep_slowly(&mut self, sweep: Sweep) {
         let some = self.rng.below(1_001);
         let keys: Vec<_> = self.store.objects.keys().copied().collect();
@@ -184,13 +184,13 @@ impl World {
         }
     }
 
-    /// An object goes.
+    /// Deletes an object.
     pub fn vanish(&mut self, key: Key) {
         self.note(|_| format!("store: {key} is deleted"));
         self.store.objects.remove(&key);
     }
 
-    /// Something that was asked for is done now.
+    /// Applies a call.
     pub fn apply(&mut self, number: u64) {
         let Some(Pending { coordinator, id, call, lie, answered_after }) =
             self.store.pending.remove(&number)
@@ -208,7 +208,7 @@ impl World {
         self.later(after, Happening::Answered(coordinator, id, Box::new(answer)));
     }
 
-    /// What becomes of the calls that a coordinator was waiting for when it crashed.
+    /// Decides the fate of the calls that a coordinator was waiting for when it crashed.
     pub fn crash_calls(&mut self, coordinator: usize) {
         let torn = self.faults.torn;
         let storm = self.storm();

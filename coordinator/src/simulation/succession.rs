@@ -1,4 +1,4 @@
-//! How coordinators come and go: they start, take over, are replaced, and die.
+//! The succession of coordinators: they start, take over, are fenced, and die.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -15,11 +15,11 @@ use crate::simulation::invariants::{replay, size};
 use crate::simulation::recorder;
 use crate::simulation::world::World;
 
-/// Whose journal it is.
+/// The cluster of the journal.
 const CLUSTER: ClusterId = ClusterId(7);
 
 impl World {
-    /// Another coordinator starts, whatever others do.
+    /// Starts another coordinator, beside any others.
     pub fn start_coordinator(&mut self) {
         let nonce = Nonce(u128::from(self.rng.next()) << 64 | u128::from(self.rng.next()));
         self.coordinators.push(Coordinator {
@@ -50,7 +50,7 @@ impl World {
         }
     }
 
-    /// It must not go on. Only one that was replaced may come to this.
+    /// Handles a coordinator that must stop. Only a fenced one may come to this.
     pub fn stopped(&mut self, index: usize, error: &JournalError) -> Result<(), String> {
         self.note(|_| format!("coordinator {index} stops: {error}"));
         let newest = self.store.last_epoch().unwrap_or_default();
@@ -81,7 +81,7 @@ impl World {
         self.note(|_| {
             format!("coordinator {index} recovers {:?} in {epoch}", recorder.history.len())
         });
-        // Of what was replayed, nothing is told again.
+        // Replayed effects are not told again.
         let length = recorder.history.len();
         let decided =
             recorder::seen().decided.into_iter().filter(|(at, _)| *at == length).collect();
@@ -103,7 +103,7 @@ impl World {
         self.run_driver(index)
     }
 
-    /// It dies, and so does what it has not told.
+    /// Crashes a coordinator; what it has not told is lost.
     pub fn crash(&mut self, index: usize) {
         if self.coordinators[index].is_gone() {
             return;
@@ -122,7 +122,7 @@ impl World {
         self.exit(index);
     }
 
-    /// It is gone. Somebody starts another if there is none.
+    /// Removes a coordinator. Another one is started if there is none.
     fn exit(&mut self, index: usize) {
         self.coordinators[index].role = Role::Gone;
         self.coordinator_gone(index);

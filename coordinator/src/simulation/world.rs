@@ -1,5 +1,5 @@
-//! The world around the coordinators: one heap of happenings in virtual time, in which everything
-//! else takes place. Every choice is drawn from one seed.
+//! The world around the coordinators: one heap of happenings in virtual time. Every choice is drawn
+//! from one seed.
 
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -25,7 +25,7 @@ use crate::simulation::rng::Rng;
 use crate::simulation::scenario::{CALM, Faults, STORM, Scenario};
 use crate::simulation::store::Store;
 
-/// More than ever happens in a world in which time goes on.
+/// More than any world needs whose time goes on.
 const TURNS_MAX: u64 = 200_000;
 
 pub struct World {
@@ -42,7 +42,7 @@ pub struct World {
     pub epochs: Epochs,
     pub history: History,
     pub promises: Promises,
-    /// What a coordinator knew whose crash lost nothing.
+    /// The state of a coordinator whose crash lost nothing.
     pub left: Option<DriverState>,
     /// Where each accepted job writes.
     pub places: BTreeMap<JobId, OutputPaths>,
@@ -53,12 +53,11 @@ pub struct World {
     sequence: u64,
 }
 
-/// Everything that happened, if it was to be written down, and the first thing that should not
-/// have.
+/// The trace, if it was recorded, and the first violation.
 pub struct Run {
     pub trace: Vec<String>,
     pub violation: Option<String>,
-    /// How jobs ended, to see that seeds reach all kinds of ends.
+    /// How jobs ended, to check that seeds reach all kinds of ends.
     pub outcomes: Vec<&'static str>,
     pub takeovers: usize,
 }
@@ -126,7 +125,7 @@ impl World {
         self.later(STORM, Happening::StormEnds);
     }
 
-    /// Lives until every job has ended and the dust has settled, or until time is up.
+    /// Runs until every job has ended and nothing happens any more, or until time is up.
     pub fn run(mut self) -> Run {
         recorder::watch(self.trace.is_some());
         // A panic of the driver is a violation like any other.
@@ -152,7 +151,7 @@ impl World {
                 quiet_since = None;
                 continue;
             }
-            // Some more time, for what may come late.
+            // Some more time for late messages.
             let since = *quiet_since.get_or_insert(self.now);
             if self.now.since(since) > Duration::from_secs(60) {
                 break;
@@ -166,7 +165,8 @@ impl World {
         ends::check_end(catalog, clients, &self.processes)?;
         let ledger = &catalog.recorder.ledger;
         size::check_objects(self.store.len(), self.faults.snapshot_after, ledger)?;
-        // Of a job that nobody has accepted, by one that is gone: whoever comes next takes it.
+        // The lock of a job that was never accepted, left by a coordinator that is gone: the next
+        // one takes it.
         let may_stay = |coordinator: usize, paths: &OutputPaths| {
             let is_accepted = self.places.values().any(|accepted| accepted == paths);
             !is_accepted && self.coordinators[coordinator].is_gone()
@@ -184,8 +184,7 @@ impl World {
             })
     }
 
-    /// The next thing happens, or the next deadline of a coordinator comes. False when nothing ever
-    /// will.
+    /// Runs the next happening, or the next deadline of a coordinator. False when there is none.
     fn turn(&mut self) -> Result<bool, String> {
         let happening = self.heap.first_key_value().map(|(&(at, _), _)| at);
         let deadlines = self.coordinators.iter().enumerate();
@@ -208,8 +207,7 @@ impl World {
             }
             let paused = self.coordinators[coordinator].paused_until.since(self.now);
             if !paused.is_zero() {
-                // When it wakes, it takes some moments to read what has come to its sockets
-                // meanwhile.
+                // A coordinator that resumes takes a few moments to read its sockets.
                 let read_after = self.rng.millis(0, 20);
                 let waiting = self.wait_unread(coordinator, happening);
                 self.later(paused + read_after, waiting);
@@ -262,7 +260,7 @@ impl World {
         Ok(())
     }
 
-    /// The faults stop. Machines start again, unless the cluster was abandoned.
+    /// Ends the faults. Machines start again, unless the cluster was abandoned.
     fn end_storm(&mut self) {
         self.storm = false;
         self.note(|_| "the storm is over".to_string());
@@ -279,7 +277,7 @@ impl World {
         }
     }
 
-    /// Whether a fault of this chance strikes now.
+    /// Whether a fault of this probability occurs now.
     pub fn strikes(&mut self, permille: u64) -> bool {
         self.storm && self.rng.chance(permille)
     }
@@ -293,7 +291,7 @@ impl World {
         self.heap.insert((self.now + after, self.sequence), happening);
     }
 
-    /// Once, or twice; each time after a delay of its own.
+    /// Schedules a happening once or twice, each time after a delay of its own.
     pub fn later_doubled(&mut self, delay_max_ms: u64, happening: Happening) {
         if self.strikes(self.faults.double) {
             let delay = self.rng.millis(1, delay_max_ms.max(1) * 2);

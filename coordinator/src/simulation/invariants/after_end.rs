@@ -1,5 +1,4 @@
-//! Nothing is done for a job that has ended; only attempts that still run somewhere are cancelled
-//! again.
+//! No effect is for a job that has ended, except that attempts that still run are cancelled again.
 
 use windrow_scheduler::Effect;
 
@@ -12,7 +11,7 @@ impl Rule for AfterEnd {
     fn on_effect(&mut self, effect: &Effect, ledger: &Ledger) -> Result<(), String> {
         let job = match effect {
             Effect::Assign { attempt, .. } => attempt.task.job,
-            // What a worker still has that comes back can go.
+            // A returning worker may be told again to delete its data.
             Effect::Release { worker, .. } if ledger.returning == Some(*worker) => return Ok(()),
             Effect::Publish { job, .. }
             | Effect::Release { job, .. }

@@ -17,7 +17,7 @@ pub struct Answers {
 #[derive(Clone, Debug, PartialEq)]
 enum Owed {
     Request(RequestId),
-    /// Whether the attempt wins, where the books know.
+    /// Whether the attempt wins, if the ledger knows.
     Note(WorkerId, AttemptId, Option<bool>),
 }
 

@@ -1,5 +1,5 @@
-//! Attempts go only to workers with a session and a free slot that do not want to leave; reduces
-//! only when every map is done; nothing runs while a job is being published.
+//! Attempts go only to workers with a session and a free slot that are not draining; reduces only
+//! when every map is done; no attempt runs while a job is being published.
 
 use windrow_jobs::StageId;
 use windrow_scheduler::Effect;

@@ -1,5 +1,5 @@
-//! What was told to anybody is never contradicted, whoever says it: which job a submission became,
-//! which attempt of a task has won, and how a job ended.
+//! What was told is never contradicted, by any coordinator: which job a submission became, which
+//! attempt of a task has won, and how a job ended.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -38,8 +38,8 @@ impl Promises {
         self.ended.get(&job)
     }
 
-    /// `newest`: whether nobody has spoken yet in a later epoch. An answer that changes nothing may
-    /// be out of date.
+    /// `newest`: whether no coordinator of a later epoch has spoken yet. An answer that changes
+    /// nothing may be out of date.
     pub fn on_release(
         &mut self,
         effect: &Effect,
@@ -75,8 +75,8 @@ impl Promises {
         check(others.count() == 0, || format!("promises: {job} is two submissions"))
     }
 
-    /// A client sees how a job has ended: nobody else need have been told, if a coordinator has
-    /// died in between.
+    /// A client sees the outcome of a job, which need not have been told before, if a coordinator
+    /// has died in between.
     pub fn seen(&mut self, job: JobId, outcome: &Outcome) -> Result<(), String> {
         let told = self.ended.entry(job).or_insert_with(|| outcome.clone());
         check(told == outcome, || format!("promises: {job} shows {outcome:?}, not {told:?}"))
@@ -85,7 +85,7 @@ impl Promises {
     fn noted(&mut self, attempt: AttemptId, won: bool, ledger: &Ledger) -> Result<(), String> {
         let map_only = self.plans.get(&attempt.task.job).is_some_and(|plan| plan.partitions == 0);
         let writes_part = attempt.task.stage == StageId::REDUCE || map_only;
-        // Nobody needs what is left of a job that is over, whether or not that was told yet.
+        // The data of an ended job is not needed, whether or not the end was told yet.
         let over = ledger.jobs.get(&attempt.task.job).is_none_or(|job| job.ended.is_some());
         if !writes_part || over {
             return Ok(());

@@ -1,5 +1,5 @@
-//! Only what is needed is done again: a task gets another attempt when the last one is over without
-//! success, or when its output is lost and a reducer may still want it.
+//! Only needed work is repeated: a task gets another attempt when the last one has ended without
+//! success, or when its output is lost and a reducer may still need it.
 
 use windrow_jobs::{AttemptId, StageId};
 use windrow_scheduler::Effect;
@@ -47,7 +47,7 @@ fn is_elsewhere(attempt: AttemptId, effect: &Effect, ledger: &Ledger) -> bool {
 
 fn is_lost(id: AttemptId, attempt: &Attempt, ledger: &Ledger) -> bool {
     if id.task.stage == StageId::REDUCE {
-        // What it has read was replaced by something else.
+        // Its input was replaced by a different one.
         return ledger.nondeterministic(id.task.job);
     }
     let holder_gone = !ledger.sessions.contains_key(&attempt.worker);

@@ -1,5 +1,5 @@
-//! When a job ends, every worker that may hold something of it is told so once, and nobody before.
-//! Afterwards, only those are told again that come back with something of it.
+//! When a job ends, every worker that may hold data of it is told so once, and no worker is told
+//! before. Afterwards, only returning workers that still have data are told again.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -1,5 +1,5 @@
-//! The jobs that have ended last can still be asked about, whatever their numbers: a job that was
-//! long in running must not be forgotten before those who wait for it have heard how it ended.
+//! The jobs that have ended last are remembered, whatever their ids: a long job must not be
+//! forgotten before its clients have heard its outcome.
 
 use windrow_jobs::JobId;
 use windrow_scheduler::{JobState, Scheduler};
@@ -21,7 +21,7 @@ fn is_over(state: &JobState) -> bool {
     matches!(state, JobState::Ended(_))
 }
 
-/// Whether a job may be forgotten: so many have settled since.
+/// Whether a job may be forgotten, since enough others have settled after it.
 pub fn is_forgotten(job: JobId, ledger: &Ledger) -> bool {
     let last = ledger.settled.iter().rev().take(ledger.config.ended_jobs_max);
     ledger.settled.contains(&job) && !last.copied().any(|settled| settled == job)

@@ -1,5 +1,5 @@
-//! Replay equals live: where a crash loses nothing, the next coordinator finds exactly what the
-//! last one knew, but for what every takeover forgets.
+//! Replay equals live: after a crash that loses nothing, the next coordinator recovers exactly the
+//! state of the last one, except for what every takeover resets.
 
 use std::sync::Arc;
 
@@ -9,17 +9,17 @@ use windrow_scheduler::{Config, Decider};
 use super::{check, size};
 use crate::driver::{Catalog, DriverState};
 
-/// An epoch after all in which the parts of a state were written.
+/// An epoch after all epochs in which parts were written.
 const AFTER_ALL: Epoch = Epoch(u64::MAX / 2);
 
-/// Compares what a crashed coordinator knew with what its successor has found.
+/// Compares the state of a crashed coordinator with what its successor has recovered.
 pub fn check_replay(
     mut left: DriverState,
     found: &DriverState,
     config: &Config,
 ) -> Result<(), String> {
-    // What the last one would be if it took over from itself. Only heartbeats move the clock
-    // without a record.
+    // The state that the last one would have if it took over from itself. Only heartbeats move the
+    // clock without a record.
     left.now = found.now;
     let (new, parts) = (Catalog::new(left.catalog.cluster), left.catalog.parts());
     let left = Arc::new(left);

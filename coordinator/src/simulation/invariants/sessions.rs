@@ -1,5 +1,5 @@
-//! No two workers ever have the same id, and a worker gets its session back exactly when that still
-//! stands.
+//! No two workers ever have the same id, and a worker gets its session back exactly if the session
+//! has not ended.
 
 use std::collections::BTreeSet;
 
@@ -11,7 +11,7 @@ use super::{Ledger, Rule, check};
 #[derive(Clone, Default)]
 pub struct Sessions {
     admitted: BTreeSet<WorkerId>,
-    /// The one that has just asked, and whether its session stood.
+    /// The worker that is returning, and whether its session had not ended.
     returning: Option<(WorkerId, bool)>,
 }
 

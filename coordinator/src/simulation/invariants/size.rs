@@ -1,5 +1,5 @@
-//! The state is O(maps + reduces), and survives being written down. The journal is as long as its
-//! log may be, whatever came before.
+//! The state is O(maps + reduces), and survives serialization. The size of the journal is bounded,
+//! whatever came before.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use windrow_scheduler::journal::Recovered;
 use super::{Ledger, check};
 use crate::driver::{DriverPart, DriverRecord, DriverState};
 
-/// Most bytes that the state takes for itself, and for each task, worker and job.
+/// Limits of the state's bytes: for itself, and for each task, worker and job.
 const BASE_BYTES_MAX: usize = 500;
 const BYTES_PER_ENTRY_MAX: usize = 250;
 
@@ -24,8 +24,8 @@ pub fn check_size(state: &DriverState) -> Result<(), String> {
     check(bytes <= max, || format!("size: {bytes} bytes for {entries} entries"))
 }
 
-/// What the store has when the dust has settled: a log that is not cut yet, one that is being cut,
-/// the blocks of a state and of the one before, and little else.
+/// The objects in the store at the end: a log that is not cut yet, a log that is being cut, the
+/// blocks of a state and of its predecessor, and little else.
 pub fn check_objects(objects: usize, snapshot_after: u64, ledger: &Ledger) -> Result<(), String> {
     let splits_and_tasks =
         ledger.jobs.values().map(|job| 2 * job.plan.splits.len() + job.plan.partitions as usize);
@@ -38,7 +38,7 @@ pub fn check_objects(objects: usize, snapshot_after: u64, ledger: &Ledger) -> Re
     })
 }
 
-/// The last state as it is when it was written down and read.
+/// The state after serialization and back.
 pub fn through_bytes(
     mut recovered: Recovered<DriverRecord, DriverState, DriverPart>,
 ) -> Result<Recovered<DriverRecord, DriverState, DriverPart>, String> {
@@ -53,14 +53,14 @@ pub fn through_bytes(
     Ok(recovered)
 }
 
-/// All of the scheduler, wherever it lies in the journal.
+/// Serializes all of the scheduler, including its parts.
 pub fn encode_whole(scheduler: &Scheduler) -> Result<Vec<u8>, String> {
     let mut scheduler = scheduler.clone();
     scheduler.take_blocks(&BTreeMap::new());
     encode(&scheduler)
 }
 
-/// What would be written down of the scheduler, beside its parts.
+/// Serializes the scheduler without its parts.
 fn encode(scheduler: &Scheduler) -> Result<Vec<u8>, String> {
     postcard::to_allocvec(scheduler).map_err(|error| format!("size: not writable: {error}"))
 }

@@ -1,5 +1,5 @@
-//! A task whose process has died runs alone until it has succeeded, and leaves out what has killed
-//! processes; no other task does.
+//! A task whose process has died runs alone until it has succeeded, and leaves out its poison; no
+//! other task does.
 
 use windrow_scheduler::Effect;
 

@@ -1,5 +1,5 @@
 //! One attempt of each task becomes visible, with the right records, and only a job that succeeds
-//! shows anything for good.
+//! leaves visible parts.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -12,8 +12,8 @@ use super::{Ledger, check};
 use crate::driver::JobWork;
 use crate::simulation::output::Output;
 
-/// Nobody takes the folder of a job that is not over, not even while its coordinator cannot have
-/// it.
+/// No coordinator takes the folder of a job that has not ended, not even while its own coordinator
+/// cannot have it.
 pub fn check_free<'a>(
     output: &Path,
     mut unsettled: impl Iterator<Item = (JobId, &'a Arc<JobWork>)>,
@@ -25,12 +25,12 @@ pub fn check_free<'a>(
     })
 }
 
-/// Whoever publishes a job again names the same winners.
+/// A repeated publication names the same winners.
 pub fn check_manifest(manifest: &[AttemptId], winners: &[AttemptId]) -> Result<(), String> {
     check(manifest == winners, || format!("visible: {winners:?} instead of {manifest:?}"))
 }
 
-/// A job whose manifest is there shows every part, with the records of every map task exactly once.
+/// A job with a manifest shows every part, with the records of every map task exactly once.
 pub fn check_parts(job: JobId, output: &Output, promises: &Promises) -> Result<(), String> {
     let Some(plan) = promises.plan(job) else {
         return Err(format!("visible: nobody has submitted {job}"));
@@ -44,7 +44,7 @@ pub fn check_parts(job: JobId, output: &Output, promises: &Promises) -> Result<(
         let content = content_of(part);
         let tasks = content.map(|content| content.iter().map(|(map, _)| *map).collect::<Vec<_>>());
         check(tasks == Some(expected), || format!("visible: part {part} of {job}: {content:?}"))?;
-        // Parts that come from different outputs of a map do not belong together.
+        // All parts come from the same output of each map.
         let same = plan.partitions == 0 || content == content_of(0);
         check(same, || format!("visible: part {part} of {job}: {content:?}, {:?}", content_of(0)))?;
     }
@@ -52,7 +52,7 @@ pub fn check_parts(job: JobId, output: &Output, promises: &Promises) -> Result<(
     check(!more, || format!("visible: {job} shows too many parts"))
 }
 
-/// A winner's part may be missing only where it was swept, because the job has failed.
+/// A winner's part may be missing only if it was deleted because the job has failed.
 pub fn check_missing(winner: AttemptId, promises: &Promises) -> Result<(), String> {
     let over = promises.outcome(winner.task.job);
     let swept = over.is_some_and(|outcome| *outcome != Outcome::Succeeded);
@@ -79,13 +79,13 @@ pub fn check_success(job: JobId, output: &Output, promises: &Promises) -> Result
     check_parts(job, output, promises)
 }
 
-/// When all is over, every folder can be had.
+/// At the end, no folder is locked.
 pub fn check_unlocked<'a>(mut locked: impl Iterator<Item = &'a PathBuf>) -> Result<(), String> {
     let locked = locked.next();
     check(locked.is_none(), || format!("visible: {locked:?} is locked for ever"))
 }
 
-/// When all is over, what can be seen is what the books say.
+/// At the end, the visible parts agree with the ledger.
 pub fn check_end(ledger: &Ledger, output: &Output, promises: &Promises) -> Result<(), String> {
     for (id, job) in &ledger.jobs {
         if job.ended == Some(Outcome::Succeeded) {

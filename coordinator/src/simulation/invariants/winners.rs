@@ -1,5 +1,5 @@
-//! A winner is never cancelled, however late a heartbeat still calls it running: a worker that
-//! believed it might delete what the winner left.
+//! A winner is never cancelled, even if a late heartbeat lists it as running: its worker might
+//! delete its output.
 
 use windrow_jobs::StageId;
 use windrow_scheduler::Effect;
@@ -16,7 +16,7 @@ impl Rule for Winners {
         let Some(attempt) = ledger.attempts.get(id) else { return Ok(()) };
         let over = ledger.jobs.get(&id.task.job).is_none_or(|job| job.ended.is_some());
         let won = attempt.status == Status::Done && attempt.worker == *worker;
-        // What it has read is not what stands any more.
+        // It has read an outdated map output.
         let redone = id.task.stage == StageId::REDUCE && ledger.nondeterministic(id.task.job);
         let given_up = redone || ledger.may_be_given_up(*id, attempt) || attempt.missing;
         let stands = won && !over && !given_up;

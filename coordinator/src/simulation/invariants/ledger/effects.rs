@@ -1,4 +1,4 @@
-//! What effects tell the ledger.
+//! The ledger's entries from effects.
 
 use windrow_jobs::JobId;
 use windrow_scheduler::Effect;

@@ -1,4 +1,4 @@
-//! What the ledger has an entry of.
+//! The entries of the ledger.
 
 use windrow_jobs::{FailureCause, RecordPlace, StageId, WorkerId};
 use windrow_scheduler::{JobPlan, Outcome, RequestId, Time, Unpublished, WorkerOffer};
@@ -7,7 +7,7 @@ use windrow_scheduler::{JobPlan, Outcome, RequestId, Time, Unpublished, WorkerOf
 pub struct Session {
     pub offer: WorkerOffer,
     pub draining: bool,
-    /// `None`: it is away.
+    /// `None` while it is away.
     pub connection: Option<RequestId>,
     pub lease_ends: Time,
     /// When it would end if the connection had not broken.
@@ -20,7 +20,7 @@ pub struct Attempt {
     pub status: Status,
     /// Reducers that could not fetch its output.
     pub reports: u32,
-    /// Its worker came back without its output, or said that it is gone.
+    /// Its worker came back without its output, or reported it lost.
     pub missing: bool,
     /// Reducers of its job that had succeeded when it ended.
     pub reduces_won: u32,
@@ -33,11 +33,11 @@ pub enum Status {
     Failed(FailureCause),
     /// By the scheduler.
     Cancelled,
-    /// Another attempt of the task was faster, or what it reads has changed.
+    /// Another attempt of the task was faster, or its input has changed.
     Overtaken,
     /// With its worker, while it ran.
     Lost,
-    /// Its worker came back and did not know of it: it is told again, or lost.
+    /// Its worker came back without it: it is assigned again, or lost.
     Unknown,
 }
 
@@ -49,7 +49,7 @@ pub struct Job {
     pub unfit_since: Option<Time>,
     /// Reducers that have ever succeeded.
     pub reduces_won: u32,
-    /// How its last publication ended. What may pass is tried again.
+    /// How its last publication ended. Transient failures are retried.
     pub published: Option<Result<(), Unpublished>>,
     pub publishing: bool,
     pub output_lost: Option<FailureCause>,
@@ -65,18 +65,19 @@ impl Job {
         }
     }
 
-    /// Whether its publication is under way, and does not wait for its next try.
+    /// Whether its publication is under way, rather than waiting for a retry.
     pub fn is_being_published(&self) -> bool {
         self.publishing && !self.may_be_published_again()
     }
 
-    /// Whether its last publication has failed for a reason that may pass.
+    /// Whether its last publication has failed by a transient fault.
     pub fn may_be_published_again(&self) -> bool {
         let failure = self.published.as_ref().and_then(|result| result.as_ref().err());
         failure.is_some_and(|failure| failure.may_pass)
     }
 
-    /// The record that such a cause accuses, which is nobody's failure in a job that may skip it.
+    /// The poison record that a cause names, which in a job that may skip it is no failure of the
+    /// task.
     pub fn poison<'a>(&self, cause: &'a FailureCause) -> Option<&'a RecordPlace> {
         match cause {
             FailureCause::ProcessDied { alone: true, place, .. } => Some(&**place),

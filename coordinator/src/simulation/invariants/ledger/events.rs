@@ -1,4 +1,4 @@
-//! What events tell the ledger.
+//! The ledger's entries from events.
 
 use windrow_jobs::{AttemptId, FailureCause, StageId, TaskId, WorkerId};
 use windrow_scheduler::{Config, Event, Inventory, RequestId, Time};
@@ -38,7 +38,7 @@ impl Ledger {
             Event::AttemptDone { worker, attempt, stats } => {
                 self.report(*worker, *attempt, Status::Done);
                 if self.won.is_some() && attempt.task.stage == StageId::MAP {
-                    // By what was emitted, where that is known.
+                    // By the emitted pairs, if they are known.
                     let says = stats.emitted.map_or(stats.audit, |emitted| emitted.keys);
                     let former = self.written.insert(attempt.task, says);
                     if former.is_some_and(|former| former != says) {
@@ -80,8 +80,8 @@ impl Ledger {
         Some(session)
     }
 
-    /// One that breaks off has little time, unless it is one of most: then all of these have their
-    /// whole leases.
+    /// A disconnected worker has little time, unless most are disconnected: then all of these have
+    /// their whole leases.
     fn go_away(&mut self, worker: WorkerId, connection: RequestId) {
         let patience_ends = self.now + self.config.reconnect;
         let session = self.sessions.get_mut(&worker);

@@ -1,5 +1,5 @@
-//! Books kept from outside: sessions, attempts and jobs as events and effects tell of them.
-//! Deliberately simple and slow.
+//! An independent ledger of sessions, attempts and jobs, kept from events and effects. Deliberately
+//! simple and slow.
 
 mod effects;
 mod entries;
@@ -21,25 +21,23 @@ pub struct Ledger {
     pub sessions: BTreeMap<WorkerId, Session>,
     pub attempts: BTreeMap<AttemptId, Attempt>,
     pub jobs: BTreeMap<JobId, Job>,
-    /// Of which nothing partial is left, in the order in which that was so.
+    /// Jobs whose partial files are gone, in the order in which that was done.
     pub settled: Vec<JobId>,
-    /// Since when there is no worker that stays.
+    /// Since when no worker stays.
     pub deserted_since: Option<Time>,
-    /// The worker that has just come back, while that is handled.
+    /// The worker that is returning, while that is handled.
     pub returning: Option<WorkerId>,
     /// The attempts that are being backed up, while that is handled.
     pub backed_up: BTreeSet<AttemptId>,
     /// The task that has just got a winner, while that is handled.
     won: Option<TaskId>,
-    /// The task that has just been found to have poison, while that is handled: all its attempts
-    /// would die of it.
+    /// The task whose poison was just found, while that is handled: its other attempt is stopped.
     poisoned: Option<TaskId>,
     /// Whether a takeover is being handled.
     pub took_over: bool,
     /// Tasks whose process has died since they last succeeded.
     pub suspects: BTreeSet<TaskId>,
-    /// By task: records that have killed a process in which nothing else ran, in jobs that may skip
-    /// such.
+    /// By task: poison, in jobs that may skip bad records.
     pub poison: BTreeMap<TaskId, Vec<RecordPlace>>,
     /// What the first winner of a map task wrote.
     written: BTreeMap<TaskId, Audit>,
@@ -125,14 +123,14 @@ impl Ledger {
         self.nondeterministic.contains(&job)
     }
 
-    /// Whether an assignment is of an attempt that its worker should have, told again.
+    /// Whether an assignment repeats one that its worker should have.
     pub fn is_retold(&self, effect: &Effect) -> bool {
         let Effect::Assign { worker, attempt, .. } = effect else { return false };
         let unknown = |a: &Attempt| a.worker == *worker && a.status == Status::Unknown;
         self.returning == Some(*worker) && self.attempts.get(attempt).is_some_and(unknown)
     }
 
-    /// The kinds of ends that jobs came to.
+    /// The kinds of outcomes of jobs.
     pub fn outcomes(&self) -> Vec<&'static str> {
         let kind = |outcome: &Outcome| match outcome {
             Outcome::Succeeded => "succeeded",
