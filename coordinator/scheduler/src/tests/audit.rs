@@ -1,4 +1,4 @@
-//! What the maps wrote is what the reducers read, or the job fails.
+//! Reducers must read exactly what the maps wrote, or the job fails.
 
 use windrow_model::{AttemptId, Audit, Emitted, WorkerId};
 
@@ -20,7 +20,7 @@ fn done_with(
     effects
 }
 
-/// What a map wrote that has combined pairs of these keys.
+/// The stats of a map that has combined pairs of these keys.
 fn combined(digest: u64, keys: u64, is_partial: bool) -> AttemptStats {
     let keys = Audit { records: 9, digest: keys };
     AttemptStats { emitted: Some(Emitted { keys, is_partial }), ..audited(digest) }
@@ -47,7 +47,7 @@ fn a_job_whose_reducers_read_something_else_fails_and_publishes_nothing() {
 }
 
 #[test]
-fn the_same_output_made_again_is_as_good_as_the_first() {
+fn the_same_output_made_again_replaces_the_first() {
     let mut f = in_reduce();
     done(&mut f, W2, reduce(1, 1), 15);
     assert_eq!(f.leave(W1), [assign_map(W2, map(0, 2))]);
@@ -58,7 +58,7 @@ fn the_same_output_made_again_is_as_good_as_the_first() {
 }
 
 #[test]
-fn another_output_makes_reducers_that_read_the_first_run_again() {
+fn a_different_output_makes_reducers_that_read_the_first_run_again() {
     let mut f = in_reduce();
     done(&mut f, W2, reduce(1, 1), 15);
     f.leave(W1);
@@ -95,8 +95,8 @@ fn a_map_that_is_redone_when_all_reducers_are_done_does_not_matter() {
     assert_eq!(f.view(J1).state, JobState::Publishing);
 }
 
-/// Two reduces run; one is done, and has read what `first` says that map 0 wrote; then that is
-/// lost, and made again.
+/// Two reduces run; one is done, and has read the output of map 0 as `first` reports it; then that
+/// output is lost, and made again.
 fn made_again(first: AttemptStats, again: AttemptStats) -> (Fixture, Vec<Effect>) {
     let mut f = Fixture::new(2);
     f.submit(plan(2, 2));
@@ -109,25 +109,25 @@ fn made_again(first: AttemptStats, again: AttemptStats) -> (Fixture, Vec<Effect>
 }
 
 #[test]
-fn the_same_pairs_combined_otherwise_are_as_good_as_the_first() {
+fn the_same_pairs_combined_differently_replace_the_first() {
     for partial in [(true, false), (false, true), (true, true)] {
         let again = combined(11, 7, partial.1);
         let (mut f, effects) = made_again(combined(10, 7, partial.0), again);
         let outputs = [(map(0, 2), W2), (map(1, 1), W2)];
         assert_eq!(effects, [assign_reduce(W2, reduce(0, 2), 2, &outputs)]);
         assert_eq!(f.view(J1).nondeterministic, None);
-        // What they have read in all is neither what was written first nor what was written then.
+        // The sum of what they have read is neither the first output nor the second.
         let published = done(&mut f, W2, reduce(0, 2), 99);
         assert_eq!(published, [publish(&[reduce(0, 2), reduce(1, 1)])]);
     }
 }
 
 #[test]
-fn other_pairs_are_noticed_however_they_were_combined() {
+fn different_pairs_are_detected_however_they_were_combined() {
     for (first, again) in [
         (combined(10, 7, true), combined(11, 8, true)),
         (combined(10, 7, false), combined(11, 8, true)),
-        // Whoever has combined all has written the same if it was given the same.
+        // A map that has combined all pairs writes the same output for the same input.
         (combined(10, 7, false), combined(11, 7, false)),
     ] {
         let (f, effects) = made_again(first, again);
@@ -137,7 +137,7 @@ fn other_pairs_are_noticed_however_they_were_combined() {
 }
 
 #[test]
-fn what_nobody_had_read_is_still_accounted_for() {
+fn an_output_that_was_never_read_still_counts_in_the_audit() {
     for (read, is_right) in [(16, true), (15, false)] {
         let mut f = Fixture::new(2);
         f.submit(plan(2, 2));
@@ -152,7 +152,7 @@ fn what_nobody_had_read_is_still_accounted_for() {
 }
 
 #[test]
-fn when_all_reducers_read_anew_they_are_accounted_for_again() {
+fn the_audit_holds_again_after_all_reducers_have_run_again() {
     let (mut f, _) = made_again(combined(10, 7, true), combined(11, 7, true));
     let lost = f.handle(Event::OutputsLost { worker: W2, outputs: vec![map(0, 2)] });
     assert_eq!(lost, [assign_map(W2, map(0, 3))]);

@@ -1,18 +1,18 @@
-//! Workers that are bad for one job.
+//! Workers on which one job's tasks fail.
 
 use windrow_model::{AttemptId, Death, FailureCause, RecordPlace, WorkerId};
 
 use super::fixture::*;
 use crate::*;
 
-/// As on a machine that lacks a library: each process dies when it starts.
+/// A machine that lacks a library: each process dies when it starts.
 fn died() -> FailureCause {
     let (place, output) = (Box::new(RecordPlace::default()), String::new());
     FailureCause::ProcessDied { death: Death::Exit(127), alone: true, place, output }
 }
 
-/// Whatever is given to W1 dies at once, until everything stands still; all else waits for the
-/// test. Returns what died.
+/// Every attempt on W1 dies at once, until nothing happens any more; all others wait for the test.
+/// Returns the attempts that died.
 fn die_on_w1(f: &mut Fixture, mut effects: Vec<Effect>) -> Vec<AttemptId> {
     let mut dead = Vec::new();
     loop {
@@ -36,7 +36,7 @@ fn die_on_w1(f: &mut Fixture, mut effects: Vec<Effect>) -> Vec<AttemptId> {
     }
 }
 
-/// Before a worker that is avoided gets another chance, and after all pauses.
+/// Before an avoided worker is tried again, and after all pauses.
 const SOON: Time = Time(std::time::Duration::from_secs(50));
 
 fn places(effects: &[Effect]) -> Vec<(WorkerId, AttemptId)> {
@@ -52,11 +52,11 @@ fn a_machine_where_every_process_dies_does_not_fail_a_job() {
     let mut f = Fixture::new(2);
     let effects = f.submit(plan(20, 0));
     let dead = die_on_w1(&mut f, effects);
-    // The last two at the same time.
+    // The last two die at the same time.
     assert_eq!(dead.len(), 4, "{dead:?}");
     assert_eq!(f.view(J1).avoided, [W1]);
     assert_eq!((f.worker(W1).running, f.worker(W2).running), (0, 2));
-    // All of it is done by the other one, and no task has lost more than one attempt.
+    // The other worker does all tasks, and no task has lost more than one attempt.
     while f.view(J1).state == JobState::Running {
         let running: Vec<_> = (0..20).map(|index| [map(index, 1), map(index, 2)]).collect();
         for attempt in running.into_iter().flatten() {
@@ -78,13 +78,13 @@ fn a_task_waits_for_a_worker_on_which_it_has_not_failed() {
     assert_eq!(f.wait(), [], "W1 is free, but W2 will be");
     assert_eq!(f.view(J1).map.running, 1);
     assert_eq!(f.done(W2, map(1, 1)), [assign_map(W2, map(0, 2))]);
-    // When it has failed on all, it may go anywhere.
+    // Once it has failed on all workers, it may go to any.
     f.fail(W2, map(0, 2), user_error());
     assert_eq!(f.wait().len(), 1);
 }
 
 #[test]
-fn a_task_that_waits_for_another_worker_goes_back_when_that_one_is_gone() {
+fn a_task_returns_to_its_worker_when_the_other_worker_is_gone() {
     let mut f = Fixture::new(0);
     f.join(1, 1);
     f.join(1, 1);
@@ -95,7 +95,7 @@ fn a_task_that_waits_for_another_worker_goes_back_when_that_one_is_gone() {
 }
 
 #[test]
-fn a_job_whose_tasks_fail_everywhere_avoids_nobody() {
+fn a_job_whose_tasks_fail_everywhere_avoids_no_worker() {
     let mut f = Fixture::new(1);
     let mut effects = f.submit(JobPlan { max_attempts: 9, ..plan(3, 0) });
     let mut running = Vec::new();
@@ -111,7 +111,7 @@ fn a_job_whose_tasks_fail_everywhere_avoids_nobody() {
 }
 
 #[test]
-fn a_worker_gets_another_chance_after_a_while_and_longer_ones_later() {
+fn an_avoided_worker_is_tried_again_after_a_pause_that_grows() {
     let mut f = Fixture::new(2);
     let effects = f.submit(JobPlan { max_attempts: 9, ..plan(20, 0) });
     die_on_w1(&mut f, effects);
@@ -123,7 +123,7 @@ fn a_worker_gets_another_chance_after_a_while_and_longer_ones_later() {
             effects = f.wait();
         }
         waited.push(f.now.since(before));
-        // One for each slot; the first that fails is enough.
+        // One for each slot; the first failure is enough.
         let tried = places(&effects);
         assert!(tried.iter().all(|(worker, _)| *worker == W1), "{tried:?}");
         for (_, attempt) in tried {
@@ -133,7 +133,7 @@ fn a_worker_gets_another_chance_after_a_while_and_longer_ones_later() {
     }
     let base = Config::default().quarantine_base;
     assert!(waited[0] <= base && waited[1] > base, "{waited:?}");
-    // And if it is better by then, nothing is held against it.
+    // If it has recovered by then, the evidence is dropped.
     let mut effects = Vec::new();
     while places(&effects).is_empty() {
         effects = f.wait();
@@ -144,7 +144,7 @@ fn a_worker_gets_another_chance_after_a_while_and_longer_ones_later() {
 }
 
 #[test]
-fn a_success_is_evidence_for_the_worker() {
+fn a_success_drops_the_evidence_against_a_worker() {
     let mut f = Fixture::new(2);
     f.submit(JobPlan { max_attempts: 9, ..plan(12, 0) });
     f.fail(W1, map(0, 1), user_error());
@@ -155,18 +155,18 @@ fn a_success_is_evidence_for_the_worker() {
 }
 
 #[test]
-fn what_one_job_avoids_others_use() {
+fn a_worker_that_one_job_avoids_serves_other_jobs() {
     let mut f = Fixture::new(2);
     let effects = f.submit(plan(20, 0));
     die_on_w1(&mut f, effects);
     let second = places(&f.submit(plan(2, 0)));
     assert_eq!(second.iter().map(|(worker, _)| *worker).collect::<Vec<_>>(), [W1, W1]);
-    // Its session ends, and with it what was held against it.
+    // Its session ends, and the evidence with it.
     f.leave(W1);
     assert_eq!(f.view(J1).avoided, []);
 }
 
-/// Three fetches from W1 fail, on these workers. W1 has made three map outputs of four.
+/// Three fetches from W1 fail, on these workers. W1 holds three of four map outputs.
 fn cannot_fetch_from_w1(readers: [WorkerId; 3]) -> Fixture {
     let config = Config { output_reports_max: 9, holder_reports_max: 3, ..Config::default() };
     let mut f = Fixture::with_config(0, config);
@@ -187,14 +187,14 @@ fn cannot_fetch_from_w1(readers: [WorkerId; 3]) -> Fixture {
 }
 
 #[test]
-fn a_worker_from_which_nobody_can_fetch_is_avoided() {
+fn a_worker_of_which_several_readers_complain_is_avoided() {
     let f = cannot_fetch_from_w1([W1, W2, W1]);
     assert_eq!(f.view(J1).avoided, [W1]);
     assert_eq!((f.worker(W1).running, f.worker(W2).running), (1, 3));
 }
 
 #[test]
-fn a_worker_of_which_only_one_other_complains_is_not_avoided() {
+fn a_worker_of_which_one_reader_complains_is_not_avoided() {
     let f = cannot_fetch_from_w1([W2, W2, W2]);
     assert_eq!(f.view(J1).avoided, []);
     assert_eq!(f.view(J1).map.lost, 3);

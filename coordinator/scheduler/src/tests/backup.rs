@@ -1,4 +1,4 @@
-//! Slow attempts are tried elsewhere, and the first of the two wins.
+//! Slow attempts get a backup on another worker, and the first of the two wins.
 
 use std::time::Duration;
 
@@ -9,8 +9,7 @@ use crate::*;
 
 const AFTER: Duration = Duration::from_secs(5);
 
-/// Four maps of 100 bytes on two workers of two slots, of which three are done after two seconds
-/// each.
+/// Four maps of 100 bytes on two workers of two slots; three are done after two seconds each.
 fn almost_done() -> Fixture {
     let mut f = Fixture::without_workers(Config {
         lease: Duration::from_secs(86_400),
@@ -31,7 +30,7 @@ fn almost_done() -> Fixture {
     f
 }
 
-/// The attempt has read so many bytes after so many seconds; what follows when it is looked at?
+/// The effects of the search, after the attempt has read so many bytes in so many seconds.
 fn after(
     f: &mut Fixture,
     worker: WorkerId,
@@ -49,7 +48,7 @@ fn after(
 }
 
 #[test]
-fn an_attempt_that_is_slow_is_backed_up_elsewhere_and_the_first_wins() {
+fn a_slow_attempt_is_backed_up_elsewhere_and_the_first_wins() {
     let mut f = almost_done();
     assert_eq!(after(&mut f, W1, map(0, 1), 4, 1), [], "too young");
     assert_eq!(after(&mut f, W1, map(0, 1), 6, 1), [assign_map(W2, map(0, 2))]);
@@ -64,7 +63,7 @@ fn an_attempt_that_is_slow_is_backed_up_elsewhere_and_the_first_wins() {
 }
 
 #[test]
-fn the_slow_one_may_win_after_all() {
+fn the_slow_attempt_may_win() {
     let mut f = almost_done();
     after(&mut f, W1, map(0, 1), 6, 1);
     let winners = [map(0, 1), map(1, 1), map(2, 1), map(3, 1)];
@@ -72,9 +71,9 @@ fn the_slow_one_may_win_after_all() {
 }
 
 #[test]
-fn an_attempt_at_the_usual_rate_is_left_alone() {
+fn an_attempt_at_the_usual_rate_gets_no_backup() {
     let mut f = almost_done();
-    // A hundred bytes in two seconds are usual. This one is slower, but not by much, or nearly
+    // A hundred bytes in two seconds are usual. This attempt is slower, but not by much, or nearly
     // done.
     assert_eq!(after(&mut f, W1, map(0, 1), 6, 110), []);
     let mut f = almost_done();
@@ -109,7 +108,7 @@ fn a_task_that_waits_for_a_worker_that_hangs_does_not_keep_its_backup_from_a_fre
     f.fail(W1, map(2, 1), user_error());
     f.now = Time(Duration::from_secs(20));
     let mut effects = Vec::new();
-    // First its pause is over, then it is looked for what is slow.
+    // First its pause ends, then the search for slow attempts is due.
     for _ in 0..2 {
         f.scheduler.handle_deadline(f.now, &mut effects);
     }
@@ -117,7 +116,7 @@ fn a_task_that_waits_for_a_worker_that_hangs_does_not_keep_its_backup_from_a_fre
 }
 
 #[test]
-fn a_job_says_that_what_runs_of_it_is_silent() {
+fn the_view_reports_that_all_attempts_are_silent() {
     let mut f = Fixture::new(1);
     f.submit(plan(1, 0));
     let progress = AttemptProgress { attempt: map(0, 1), records: 1, bytes: 1, steps: 1 };
@@ -136,14 +135,14 @@ fn a_job_says_that_what_runs_of_it_is_silent() {
 }
 
 #[test]
-fn no_backup_takes_a_slot_that_something_else_waits_for() {
+fn no_backup_takes_a_slot_that_a_queued_task_needs() {
     let mut f = almost_done();
     f.submit(JobPlan { priority: -1, ..plan(9, 0) });
     assert_eq!(after(&mut f, W1, map(0, 1), 6, 1), []);
 }
 
 #[test]
-fn when_one_of_the_two_fails_or_is_lost_the_other_one_goes_on() {
+fn when_one_attempt_fails_or_is_lost_the_other_goes_on() {
     let mut f = almost_done();
     after(&mut f, W1, map(0, 1), 6, 1);
     assert_eq!(f.fail(W1, map(0, 1), user_error()), []);
@@ -165,7 +164,7 @@ fn a_cancelled_job_stops_both() {
 }
 
 #[test]
-fn a_replay_backs_up_what_was_backed_up_without_having_seen_why() {
+fn a_replay_repeats_backups_without_the_heartbeats_behind_them() {
     let mut live = almost_done();
     let mut replayed = live.scheduler.clone();
     after(&mut live, W1, map(0, 1), 6, 1);

@@ -1,4 +1,4 @@
-//! How many bad records a job may skip.
+//! The budget of bad records.
 
 use windrow_model::{AttemptId, BadRecordBudget, FailureCause, RecordPlace, WorkerId};
 
@@ -12,7 +12,7 @@ fn skips(budget: &str, maps: usize, reduces: u32) -> (Fixture, BadRecordBudget) 
     (f, budget)
 }
 
-/// An attempt succeeds that has read ten records, and skipped some.
+/// An attempt succeeds that has read ten records and skipped some.
 fn done(
     f: &mut Fixture,
     worker: WorkerId,
@@ -35,7 +35,7 @@ fn ends(effects: &[Effect]) -> Option<&Effect> {
 }
 
 #[test]
-fn a_count_is_for_both_stages_and_is_exceeded_at_once() {
+fn a_count_covers_both_stages_and_fails_the_job_at_once() {
     let (mut f, budget) = skips("3", 2, 2);
     done(&mut f, W1, map(0, 1), 2);
     done(&mut f, W1, map(1, 1), 0);
@@ -45,7 +45,7 @@ fn a_count_is_for_both_stages_and_is_exceeded_at_once() {
 }
 
 #[test]
-fn what_was_lost_is_not_counted_twice() {
+fn records_of_a_lost_output_are_not_counted_twice() {
     let (mut f, _) = skips("2", 1, 1);
     done(&mut f, W1, map(0, 1), 2);
     f.leave(W1);
@@ -56,9 +56,9 @@ fn what_was_lost_is_not_counted_twice() {
 }
 
 #[test]
-fn a_share_is_of_a_whole_stage() {
+fn a_share_is_checked_at_the_end_of_a_stage() {
     let (mut f, budget) = skips("15%", 2, 1);
-    // Two of ten are too many, but of twenty they would not be.
+    // Two of ten are too many, but two of twenty are not.
     assert_eq!(ends(&done(&mut f, W1, map(0, 1), 2)), None);
     assert_eq!(ends(&done(&mut f, W1, map(1, 1), 1)), None);
     let effects = done(&mut f, W1, reduce(0, 1), 2);

@@ -1,4 +1,4 @@
-//! Jobs that somebody stops.
+//! Cancelled jobs.
 
 use windrow_model::{JobId, StageId};
 

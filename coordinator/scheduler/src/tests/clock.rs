@@ -1,4 +1,4 @@
-//! When time stands still.
+//! The clock that can stand still.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ fn seconds(n: u64) -> Duration {
 }
 
 #[test]
-fn it_stands_still_from_half_a_lease_until_the_store_has_done_something() {
+fn time_stands_still_from_half_a_lease_on_until_the_store_answers() {
     let mut clock = Clock::new(Time(seconds(100)), seconds(10));
     assert_eq!((clock.stops_at(), clock.time(seconds(7))), (None, Time(seconds(107))));
     clock.store_asked(seconds(20));
@@ -25,7 +25,7 @@ fn it_stands_still_from_half_a_lease_until_the_store_has_done_something() {
 }
 
 #[test]
-fn to_ask_again_does_not_begin_it_anew() {
+fn a_repeated_call_gives_the_store_no_more_time() {
     let mut clock = Clock::new(Time::default(), seconds(10));
     clock.store_asked(seconds(1));
     clock.store_asked(seconds(3));
@@ -35,10 +35,10 @@ fn to_ask_again_does_not_begin_it_anew() {
 }
 
 #[test]
-fn a_coordinator_that_was_stopped_has_no_time_gone_by() {
+fn no_time_passes_for_a_suspended_coordinator() {
     let mut clock = Clock::new(Time(seconds(100)), seconds(8));
     assert_eq!(clock.look(seconds(1)), None);
-    // It was to look again after a second, and comes 30 later.
+    // It was to look again after a second, and looks 30 seconds later.
     assert_eq!(clock.looks_at(), Some(seconds(2)));
     assert_eq!(clock.look(seconds(32)), Some(seconds(30)));
     assert!(clock.stands_still());
@@ -56,7 +56,7 @@ fn a_busy_machine_does_not_stop_the_clock() {
 }
 
 #[test]
-fn the_store_is_not_blamed_for_the_time_in_which_the_coordinator_was_stopped() {
+fn a_suspension_does_not_count_against_the_store() {
     let mut clock = Clock::new(Time::default(), seconds(8));
     clock.store_asked(Duration::ZERO);
     assert_eq!(clock.look(seconds(60)), Some(seconds(59)));

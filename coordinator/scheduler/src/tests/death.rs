@@ -1,4 +1,4 @@
-//! Processes that die: who is suspected, who pays, and which records are left out.
+//! Processes that die: which tasks are suspects, and which records are left out.
 
 use windrow_model::{AttemptId, BadRecordBudget, Death, FailureCause, MemoryLimit, RecordPlace};
 
@@ -28,7 +28,7 @@ fn skipping(budget: &str, splits: usize) -> JobPlan {
 }
 
 #[test]
-fn who_was_there_when_a_process_died_is_tried_alone_and_first() {
+fn suspects_of_a_death_run_first_and_alone() {
     let mut f = Fixture::new(1);
     f.submit(plan(4, 0));
     assert_eq!(f.fail(W1, map(0, 1), died_in_company()), [assign_alone(W1, map(0, 2), &[])]);
@@ -37,7 +37,7 @@ fn who_was_there_when_a_process_died_is_tried_alone_and_first() {
 }
 
 #[test]
-fn a_suspect_that_fails_stays_one_and_one_that_succeeds_does_not() {
+fn only_success_clears_a_suspect() {
     let mut f = Fixture::new(1);
     f.submit(plan(1, 1));
     f.fail(W1, map(0, 1), died_in_company());
@@ -49,7 +49,7 @@ fn a_suspect_that_fails_stays_one_and_one_that_succeeds_does_not() {
 }
 
 #[test]
-fn a_death_alone_counts_like_a_failure() {
+fn a_death_alone_counts_as_a_failure() {
     let mut f = Fixture::new(1);
     f.submit(plan(1, 0));
     f.fail(W1, map(0, 1), died_alone());
@@ -67,7 +67,7 @@ fn a_death_alone_counts_like_a_failure() {
 }
 
 #[test]
-fn deaths_in_company_have_a_cap_of_their_own() {
+fn deaths_in_company_have_a_limit_of_their_own() {
     let mut f = Fixture::with_config(1, Config { deaths_max: 3, ..Config::default() });
     f.submit(JobPlan { max_attempts: 1, ..plan(1, 0) });
     for n in 1..3 {
@@ -79,7 +79,7 @@ fn deaths_in_company_have_a_cap_of_their_own() {
 }
 
 #[test]
-fn a_suspect_goes_before_tasks_that_fit_the_worker_better() {
+fn a_suspect_precedes_tasks_with_more_affinity() {
     let mut f = Fixture::without_workers(Config { backup_after: None, ..Config::default() });
     let splits = (0..20).map(|n| SplitPlan { bytes: 1, affinity: n }).collect();
     f.submit(JobPlan { splits, ..plan(0, 0) });
@@ -118,7 +118,7 @@ fn a_group_is_left_out_by_its_key() {
 }
 
 #[test]
-fn more_deadly_records_than_may_be_skipped_fail_the_job() {
+fn more_poison_than_the_budget_fails_the_job() {
     let mut f = Fixture::new(1);
     f.submit(skipping("1", 1));
     f.fail(W1, map(0, 1), died(true, record(3)));
@@ -131,7 +131,7 @@ fn more_deadly_records_than_may_be_skipped_fail_the_job() {
 }
 
 #[test]
-fn what_others_have_skipped_counts_too() {
+fn records_that_other_tasks_skipped_count_too() {
     let mut f = Fixture::new(1);
     f.submit(skipping("1", 2));
     let stats = AttemptStats { skipped_records: 1, ..AttemptStats::default() };
@@ -144,7 +144,7 @@ fn what_others_have_skipped_counts_too() {
 }
 
 #[test]
-fn a_share_is_searched_for_only_so_long() {
+fn the_search_for_poison_of_one_task_is_bounded() {
     let mut f = Fixture::with_config(1, Config { poison_max: 1, ..Config::default() });
     f.submit(skipping("50%", 1));
     f.fail(W1, map(0, 1), died(true, record(3)));
@@ -167,7 +167,7 @@ fn a_record_that_kills_although_it_is_left_out_counts_as_a_failure() {
 }
 
 #[test]
-fn no_record_is_left_out_of_a_job_that_may_not_skip_any_nor_on_suspicion() {
+fn no_record_is_left_out_without_a_budget_or_on_suspicion_alone() {
     let mut f = Fixture::new(1);
     f.submit(plan(1, 0));
     f.fail(W1, map(0, 1), died(true, record(3)));
@@ -189,14 +189,14 @@ fn a_backup_that_would_die_of_the_same_record_is_given_up() {
         f.fail(W1, map(0, 1), died(true, record(3))),
         [cancel_attempt(W2, map(0, 2)), assign_alone(W1, map(0, 3), &skip)]
     );
-    // Its death was on its way already.
+    // The report of its death was on its way already.
     let late =
         Event::AttemptFailed { worker: W2, attempt: map(0, 2), cause: died(true, record(3)) };
     assert_eq!(f.handle(late), [noted(W2, map(0, 2), false)]);
 }
 
 #[test]
-fn a_record_is_poison_only_when_a_second_process_was_killed_there_if_others_may_have_done_it() {
+fn a_suspected_record_is_poison_after_a_second_death() {
     let mut f = Fixture::new(1);
     f.submit(JobPlan { max_attempts: 4, ..skipping("9", 1) });
     let too_large = |place| FailureCause::OutOfMemory {

@@ -1,4 +1,4 @@
-//! Workers that want to leave.
+//! Draining workers.
 
 use super::fixture::*;
 use crate::*;
@@ -17,7 +17,7 @@ fn an_idle_worker_may_go_at_once_and_is_told_again_when_it_asks_again() {
 }
 
 #[test]
-fn a_draining_worker_finishes_what_it_runs_and_gets_nothing_new() {
+fn a_draining_worker_finishes_its_attempts_and_gets_no_new_ones() {
     let mut f = Fixture::new(2);
     f.submit(plan(5, 0));
     assert_eq!(f.drain(W1), []);
@@ -37,7 +37,7 @@ fn a_worker_that_hands_its_tasks_back_may_go_at_once() {
 }
 
 #[test]
-fn it_keeps_serving_outputs_until_all_reducers_are_done() {
+fn a_draining_worker_serves_outputs_until_all_reducers_are_done() {
     let mut f = Fixture::new(2);
     f.submit(plan(1, 1));
     f.done(W1, map(0, 1));
@@ -50,7 +50,7 @@ fn it_keeps_serving_outputs_until_all_reducers_are_done() {
 }
 
 #[test]
-fn the_end_of_a_job_lets_it_go() {
+fn the_end_of_its_job_lets_a_worker_go() {
     let mut f = Fixture::new(2);
     f.submit(plan(2, 1));
     f.done(W1, map(0, 1));
@@ -59,7 +59,7 @@ fn the_end_of_a_job_lets_it_go() {
 }
 
 #[test]
-fn an_output_given_up_lets_it_go() {
+fn the_loss_of_its_output_lets_a_worker_go() {
     let mut f = Fixture::new(2);
     f.submit(plan(1, 2));
     f.done(W1, map(0, 1));
@@ -72,7 +72,7 @@ fn an_output_given_up_lets_it_go() {
 }
 
 #[test]
-fn one_that_leaves_early_is_lost_like_any_other() {
+fn a_worker_that_leaves_early_is_lost() {
     let mut f = Fixture::new(2);
     f.submit(plan(1, 1));
     f.done(W1, map(0, 1));

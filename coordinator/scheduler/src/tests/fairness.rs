@@ -39,7 +39,7 @@ fn jobs_take_turns_at_a_single_slot() {
 }
 
 #[test]
-fn a_larger_priority_goes_first_whatever_it_runs_already() {
+fn a_higher_priority_goes_first_however_much_it_runs() {
     let mut f = Fixture::new(1);
     f.submit(plan(8, 0));
     f.submit(JobPlan { priority: 1, ..plan(8, 0) });
@@ -58,7 +58,7 @@ fn a_job_that_waits_for_reduce_slots_leaves_map_slots_to_others() {
 }
 
 #[test]
-fn a_map_for_which_running_reducers_wait_goes_before_whatever_else_is_new() {
+fn a_map_for_which_running_reducers_wait_goes_first() {
     for priority in [0, 9] {
         let mut f = Fixture::new(0);
         f.join(2, 1);
@@ -66,11 +66,11 @@ fn a_map_for_which_running_reducers_wait_goes_before_whatever_else_is_new() {
         f.submit(plan(1, 4));
         f.done(W1, map(0, 1));
         f.submit(JobPlan { priority, ..plan(99, 0) });
-        // W1 is lost with the map's output and one reducer. The others hold their slots until it is
-        // made again.
+        // W1 is lost with the map's output and one reducer. The others hold their slots until the
+        // output is made again.
         assert_eq!(f.leave(W1), []);
         assert_eq!((f.view(J1).reduce.running, f.view(J2).map.running), (3, 2));
-        // By running attempts alone, the second job would go first; by its priority, too.
+        // By running attempts, and by priority, the second job would go first.
         let running = f.running(W2);
         let of_second = running.iter().find(|attempt| attempt.task.job == J2).copied();
         assert_eq!(f.done(W2, of_second.expect("two of them")), [assign_map(W2, map(0, 2))]);
@@ -78,7 +78,7 @@ fn a_map_for_which_running_reducers_wait_goes_before_whatever_else_is_new() {
 }
 
 #[test]
-fn nothing_starves_but_priority_still_counts() {
+fn no_job_starves_but_priority_still_counts() {
     let mut f = Fixture::new(0);
     f.join(1, 1);
     f.submit(JobPlan { task_timeout: Duration::MAX, priority: i32::MAX, ..plan(99, 0) });
@@ -110,7 +110,7 @@ fn half_of_a_large_machine_is_as_busy_as_half_of_a_small_one() {
         assigned.count()
     };
     assert_eq!((on(W1), on(W2)), (8, 1));
-    // With as many attempts, the small one is far busier.
+    // With the same number of attempts, the small one is far busier.
     let mut f = Fixture::new(0);
     f.join(16, 16);
     f.join(2, 2);
@@ -147,10 +147,10 @@ fn twenty_jobs_and_another(
 }
 
 #[test]
-fn many_jobs_of_one_submitter_are_one_share() {
+fn many_jobs_of_one_submitter_share_its_slots() {
     let (mut f, other) = twenty_jobs_and_another(4, 99, 99);
     assert_eq!(jobs_assigned(&other), [], "all slots are taken");
-    // The next slots are theirs, until both have as many.
+    // The next slots are the second submitter's, until both have as many.
     let given: Vec<_> = (0..4)
         .flat_map(|_| {
             let running = f.running(W1);
@@ -182,8 +182,8 @@ fn submitters_take_turns_at_a_single_slot_however_many_and_short_their_jobs_are(
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
-    /// Whoever has enough to do has as many slots as anybody else, but for one, once each slot was
-    /// given anew; whatever the number of their jobs, and the order in which attempts end.
+    /// Submitters with enough tasks have equal numbers of slots, up to one, once each slot was
+    /// given again; whatever the number of their jobs, and the order in which attempts end.
     #[test]
     fn all_submitters_have_equal_shares(
         slots in 1u32..10,
@@ -209,7 +209,7 @@ proptest! {
         for end in ends {
             let running = f.running(W1);
             prop_assert_eq!(running.len(), slots as usize, "no slot is empty");
-            // Each submitter has at most their share, or what was given before others came.
+            // Each submitter has at most its share, or the slots it had before others came.
             anew.extend(f.done(W1, *end.get(&running)).iter().filter_map(|effect| match effect {
                 Effect::Assign { attempt, .. } => Some(*attempt),
                 _ => None,
@@ -221,7 +221,7 @@ proptest! {
             let of = |who| running.iter().filter(|a| owner(a.task.job) == Some(who)).count();
             let counts: Vec<_> = (0..jobs.len()).map(of).collect();
             let (least, most) = (counts.iter().min(), counts.iter().max());
-            // One that ends may be of whoever had least.
+            // The attempt that ends may belong to the submitter with the fewest.
             prop_assert!(most.zip(least).is_some_and(|(most, least)| most - least <= 1), "{counts:?}");
         }
     }

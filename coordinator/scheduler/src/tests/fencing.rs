@@ -1,11 +1,11 @@
-//! Messages that are late, doubled, or about things that never were.
+//! Messages that are late, duplicated, or about attempts that never existed.
 
 use windrow_model::{AttemptId, JobId, StageId, WorkerId};
 
 use super::fixture::*;
 use crate::*;
 
-/// Nothing happens, and nothing looks different. Who reports may get an answer.
+/// Checks that an event has no effect and changes no view. The reporter may get an answer.
 fn ignored(f: &mut Fixture, event: Event) {
     let before: Vec<_> = f.scheduler.jobs().collect();
     let mut effects = f.handle(event.clone());
@@ -51,7 +51,7 @@ fn reports_of_attempts_that_are_not_running_are_ignored() {
 }
 
 #[test]
-fn every_report_is_answered_as_often_as_it_is_told() {
+fn every_repeated_report_is_answered() {
     let mut f = Fixture::new(1);
     f.submit(plan(2, 1));
     f.done(W1, map(0, 1));
@@ -63,7 +63,7 @@ fn every_report_is_answered_as_often_as_it_is_told() {
 }
 
 #[test]
-fn a_lost_worker_that_reports_late_has_no_say() {
+fn late_reports_of_a_lost_worker_are_ignored() {
     let mut f = Fixture::new(2);
     f.submit(plan(1, 0));
     f.leave(W1);

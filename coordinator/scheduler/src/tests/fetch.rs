@@ -32,11 +32,11 @@ fn the_first_report_only_retries_the_reducer_after_a_pause() {
 }
 
 #[test]
-fn the_second_report_gives_the_output_up() {
+fn the_second_report_loses_the_output() {
     let mut f = in_reduce(1, Config::default());
     f.fail(W1, reduce(0, 1), not_fetched(map(1, 1), W2));
     f.wait();
-    // It is redone elsewhere, and the reducer waits for it, without a pause.
+    // The map runs again elsewhere, and the reducer waits for it, without a pause.
     assert_eq!(f.fail(W2, reduce(0, 2), not_fetched(map(1, 1), W2)), [assign_map(W1, map(1, 2))]);
     let outputs = [(map(0, 1), W1), (map(1, 2), W1), (map(2, 1), W1)];
     assert_eq!(f.done(W1, map(1, 2)), [assign_reduce(W1, reduce(0, 3), 2, &outputs)]);
@@ -54,27 +54,26 @@ fn reports_about_different_outputs_do_not_add_up_at_once() {
 }
 
 #[test]
-fn a_worker_that_nobody_can_fetch_from_loses_all_its_outputs() {
+fn a_worker_with_too_many_complaints_loses_all_its_outputs() {
     let config = Config { output_reports_max: 9, holder_reports_max: 3, ..Config::default() };
     let mut f = in_reduce(3, config);
     f.fail(W1, reduce(0, 1), not_fetched(map(0, 1), W1));
     f.fail(W2, reduce(1, 1), not_fetched(map(2, 1), W1));
-    // W2 has one slot, and who else could make them is the worker from which they cannot be
-    // fetched.
+    // W2 has one slot, and the only other worker is the one from which they cannot be fetched.
     let lost = f.fail(W1, reduce(2, 1), not_fetched(map(0, 1), W1));
     assert_eq!(lost, [assign_map(W2, map(0, 2))]);
     assert_eq!(f.done(W2, map(0, 2)), [assign_map(W2, map(2, 2))]);
 }
 
 #[test]
-fn who_could_not_fetch_is_not_kept_from_the_task_for_the_sake_of_one_that_is_busy() {
+fn a_task_does_not_wait_for_a_busy_worker_after_a_failed_fetch() {
     let mut f = Fixture::new(0);
     f.join(1, 1);
     f.join(1, 1);
     f.submit(plan(2, 3));
     f.done(W1, map(0, 1));
     f.done(W2, map(1, 1));
-    // W1 hangs in its reducer, and nobody can fetch from it. W2 is well, but cannot know that.
+    // W1 hangs in its reducer, and nobody can fetch from it. W2 is healthy, but that is unknown.
     f.fail(W2, reduce(1, 1), not_fetched(map(0, 1), W1));
     f.fail(W2, reduce(2, 1), not_fetched(map(0, 1), W1));
     let running = f.scheduler.worker(W2).map(|worker| worker.running);
@@ -84,7 +83,7 @@ fn who_could_not_fetch_is_not_kept_from_the_task_for_the_sake_of_one_that_is_bus
 }
 
 #[test]
-fn complaints_end_with_the_outputs_that_they_were_about() {
+fn complaints_are_dropped_with_their_outputs() {
     let mut holder = Holder::default();
     holder.keep(0);
     holder.keep(1);
@@ -93,7 +92,7 @@ fn complaints_end_with_the_outputs_that_they_were_about() {
         assert_eq!(holder.is_surely_at_fault(), sure);
     }
     assert_eq!(holder.lose_all().len(), 2);
-    // Made again, of all places, there: one complaint is one complaint.
+    // Made again on the same worker: the next complaint is the first one.
     holder.keep(0);
     holder.complain(W2, 0);
     assert_eq!((holder.complaints(), holder.is_surely_at_fault()), (1, false));
@@ -112,7 +111,7 @@ fn a_reducer_that_succeeds_clears_the_worker() {
 }
 
 #[test]
-fn a_stale_report_only_retries_the_reducer_and_at_once() {
+fn a_stale_report_only_retries_the_reducer_at_once() {
     let mut f = in_reduce(2, Config::default());
     // W2 dies with the output of map 1, and with reduce 1.
     assert_eq!(f.leave(W2), [assign_map(W1, map(1, 2))]);
@@ -128,7 +127,7 @@ fn a_stale_report_only_retries_the_reducer_and_at_once() {
 }
 
 #[test]
-fn reports_about_what_never_was_do_no_harm() {
+fn reports_about_unknown_outputs_are_ignored() {
     for cause in
         [not_fetched(map(77, 1), W2), not_fetched(map(1, 9), W2), not_fetched(map(1, 1), W3)]
     {
@@ -140,7 +139,7 @@ fn reports_about_what_never_was_do_no_harm() {
 }
 
 #[test]
-fn a_map_has_nothing_to_fetch_and_blames_nobody() {
+fn a_fetch_failure_of_a_map_accuses_no_output() {
     let mut f = Fixture::new(1);
     f.submit(plan(2, 1));
     f.done(W1, map(0, 1));
@@ -150,7 +149,7 @@ fn a_map_has_nothing_to_fetch_and_blames_nobody() {
 }
 
 #[test]
-fn fetch_failures_have_a_cap_of_their_own() {
+fn fetch_failures_have_a_limit_of_their_own() {
     let config = Config { fetch_failures_max: 4, output_reports_max: 99, ..Config::default() };
     let config = Config { holder_reports_max: 99, ..config };
     let mut f = in_reduce(1, config);

@@ -30,10 +30,9 @@ impl Fixture {
         Self::with_config(workers, Config::default())
     }
 
-    /// The lease is so long that tests of other things need no heartbeats, and nothing is backed
-    /// up.
+    /// The lease is so long that other tests need no heartbeats, and there are no backups.
     pub(super) fn with_config(workers: usize, config: Config) -> Self {
-        // Tests that are not about it have tasks that take no time, one to a slot.
+        // By default, tasks take no time and go one to a slot.
         let quick_task = Duration::ZERO;
         let config = Config { lease: LEASE, backup_after: None, quick_task, ..config };
         let mut fixture = Self::without_workers(config);
@@ -63,13 +62,13 @@ impl Fixture {
         effects
     }
 
-    /// Lets time pass; nothing must be due before.
+    /// Lets time pass; no deadline may lie within it.
     pub(super) fn pass(&mut self, duration: Duration) {
         self.now = self.now + duration;
         assert!(self.scheduler.next_deadline().is_none_or(|deadline| deadline > self.now));
     }
 
-    /// A worker joins; what it is given is not shown.
+    /// A worker joins; its assignments are not returned.
     pub(super) fn join(&mut self, map_slots: u32, reduce_slots: u32) -> WorkerId {
         let offer = WorkerOffer {
             name: "worker".into(),
@@ -145,13 +144,14 @@ impl Fixture {
         self.scheduler.worker(worker).expect("a worker with a session")
     }
 
-    /// When the lease of the worker that spoke last ends, in a fixture with a configuration.
+    /// When the lease of the worker with the latest message ends, in a fixture with a
+    /// configuration.
     pub(super) fn lease_ends(&self) -> Time {
         let heard = self.scheduler.workers().map(|worker| worker.heard).max();
         heard.unwrap_or_default() + LEASE
     }
 
-    /// What runs on a worker.
+    /// The attempts that run on a worker.
     pub(super) fn running(&self, worker: WorkerId) -> Vec<AttemptId> {
         let worker = self.scheduler.workers.get(worker).expect("a worker with a session");
         worker.running.iter().copied().collect()
@@ -195,7 +195,7 @@ pub(super) fn accepted(job: JobId) -> Effect {
     Effect::Accepted { request: REQUEST, job }
 }
 
-/// What a map wrote, or a reduce read, whose digest is this.
+/// The stats of an attempt with this digest.
 pub(super) fn audited(digest: u64) -> AttemptStats {
     AttemptStats { audit: Audit { records: 1, digest }, ..AttemptStats::default() }
 }
@@ -214,7 +214,7 @@ pub(super) fn assign_alone(worker: WorkerId, attempt: AttemptId, skip: &[RecordP
     Effect::Assign { worker, attempt, outputs: None, alone: true, skip }
 }
 
-/// What is said of a record that has killed its process by SIGSEGV.
+/// A record that has killed its process by SIGSEGV.
 pub(super) fn killed_by(place: &RecordPlace) -> BadRecord {
     let message = "the process that ran user code was killed by SIGSEGV".to_string();
     BadRecord { place: place.clone(), message, record: None }

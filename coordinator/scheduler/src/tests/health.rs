@@ -1,4 +1,4 @@
-//! Bad workers get less to do, then nothing, then another chance.
+//! Bad workers: strikes, quarantine and probation.
 
 use std::time::Duration;
 
@@ -36,7 +36,7 @@ fn io(disk_full: bool) -> FailureCause {
     }
 }
 
-/// Jobs of one map each, with enough attempts for everything.
+/// A job of one map, with enough attempts for everything.
 fn submit(f: &mut Fixture) -> Vec<Effect> {
     f.submit(JobPlan { max_attempts: 100, ..plan(1, 0) })
 }
@@ -63,7 +63,7 @@ fn assigned(effects: &[Effect]) -> Option<WorkerId> {
 }
 
 #[test]
-fn a_worker_with_a_strike_comes_last_and_a_success_clears_it() {
+fn a_worker_with_a_strike_comes_last_until_a_success() {
     let mut f = with_workers(&[1, 2]);
     submit(&mut f);
     f.fail(W1, map(0, 1), io(false));
@@ -98,7 +98,7 @@ fn second_job(index: u32, number: u32) -> AttemptId {
 }
 
 #[test]
-fn a_full_disk_weighs_more_and_leads_to_quarantine_and_probation() {
+fn a_full_disk_is_two_strikes_and_leads_to_quarantine_and_probation() {
     let mut f = two_jobs();
     quarantine(&mut f);
     f.done(W2, map(1, 1));
@@ -114,7 +114,7 @@ fn a_full_disk_weighs_more_and_leads_to_quarantine_and_probation() {
     let placed: Vec<_> =
         next.iter().filter(|effect| matches!(effect, Effect::Assign { .. })).collect();
     assert_eq!(placed.len(), 1, "W2 is full, and W1 gets one at a time: {next:?}");
-    // One strike sends it back, for twice as long.
+    // On probation, one strike puts it back into quarantine, for twice as long.
     let before = f.now;
     f.fail(W1, attempt(JobId(3), StageId::MAP, 0, 1), io(false));
     assert!(f.worker(W1).quarantined);
@@ -125,7 +125,7 @@ fn a_full_disk_weighs_more_and_leads_to_quarantine_and_probation() {
 }
 
 #[test]
-fn what_one_job_says_alone_keeps_no_other_from_a_worker() {
+fn strikes_of_one_job_alone_do_not_quarantine_a_worker() {
     let mut f = with_workers(&[1, 2]);
     f.submit(JobPlan { max_attempts: 100, ..plan(4, 0) });
     f.fail(W1, map(0, 1), io(true));
@@ -136,7 +136,7 @@ fn what_one_job_says_alone_keeps_no_other_from_a_worker() {
 }
 
 #[test]
-fn a_restart_does_not_wash_a_worker_clean() {
+fn a_restart_does_not_end_a_quarantine() {
     let mut f = two_jobs();
     quarantine(&mut f);
     f.leave(W1);
@@ -146,7 +146,7 @@ fn a_restart_does_not_wash_a_worker_clean() {
 }
 
 #[test]
-fn errors_of_user_code_say_nothing_about_the_worker() {
+fn errors_of_user_code_are_no_strikes() {
     let mut f = two_jobs();
     for n in 1..20 {
         for job in [J1, J2] {
@@ -160,7 +160,7 @@ fn errors_of_user_code_say_nothing_about_the_worker() {
 }
 
 #[test]
-fn a_process_that_dies_says_nothing_about_the_worker() {
+fn a_dead_process_is_no_strike() {
     let mut f = two_jobs();
     for n in 1..10 {
         let alone = n % 2 == 0;
@@ -202,7 +202,7 @@ fn the_last_worker_is_not_quarantined() {
 }
 
 #[test]
-fn when_the_others_go_quarantines_end() {
+fn quarantines_end_when_the_other_workers_leave() {
     let mut f = two_jobs();
     quarantine(&mut f);
     let effects = f.leave(W2);

@@ -1,4 +1,4 @@
-//! What the journal's protocol does in cases that are rare even in the simulation.
+//! The journal's protocol in cases that are rare even in the simulation.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -48,7 +48,7 @@ pub(super) fn said(recovered: &Recovered<u8, u64, String>) -> (Option<u64>, Vec<
     (recovered.snapshot.as_deref().copied(), records.collect())
 }
 
-/// All that the appender asks for now.
+/// All calls of the appender that are due.
 fn calls(appender: &mut TestAppender) -> Vec<(CallId, TestCall)> {
     std::iter::from_fn(|| appender.next_call()).collect()
 }
@@ -58,7 +58,7 @@ fn is_seal(object: &Object<u8, u64, String>) -> bool {
 }
 
 #[test]
-fn what_cannot_be_read_is_found_before_anything_is_written() {
+fn an_unreadable_journal_is_detected_before_anything_is_written() {
     let mut store = Store::new();
     let (mut appender, _) = start(&mut store, 1);
     append(&mut store, &mut appender, &[1, 2, 3]);
@@ -81,7 +81,7 @@ fn what_cannot_be_read_is_found_before_anything_is_written() {
 }
 
 #[test]
-fn reads_are_under_way_side_by_side() {
+fn reads_are_concurrent() {
     let mut store = Store::new();
     let (mut appender, _) = start(&mut store, 1);
     append(&mut store, &mut appender, &[0; 100]);
@@ -94,7 +94,7 @@ fn reads_are_under_way_side_by_side() {
 }
 
 #[test]
-fn gaps_and_torn_writes_of_a_writer_that_died_are_where_its_history_ends() {
+fn history_ends_at_the_first_gap_or_torn_write_of_a_dead_writer() {
     for fate in 0..3_u32.pow(3) {
         let mut store = Store::new();
         let (mut appender, _) = start(&mut store, 1);
@@ -125,8 +125,7 @@ fn gaps_and_torn_writes_of_a_writer_that_died_are_where_its_history_ends() {
             Call::Read(key) if broken.contains(key) => torn(),
             _ => answer,
         };
-        // Each of two in a row says the same, and the seal of the first one is found by the second
-        // one.
+        // Two takeovers in a row recover the same, and the second finds the seal of the first.
         for nonce in 2..4 {
             let recovered = store.take_over(nonce, tear).unwrap();
             assert_eq!(said(&recovered), (None, expected.clone()), "{fate}");
@@ -135,7 +134,7 @@ fn gaps_and_torn_writes_of_a_writer_that_died_are_where_its_history_ends() {
 }
 
 #[test]
-fn what_was_acknowledged_and_is_gone_or_torn_is_damage() {
+fn a_missing_or_torn_acknowledged_object_is_damage() {
     let mut store = Store::new();
     let (mut appender, _) = start(&mut store, 1);
     append(&mut store, &mut appender, &[1, 2, 3]);
@@ -159,7 +158,7 @@ fn what_was_acknowledged_and_is_gone_or_torn_is_damage() {
     by_taker.take_over(3, |_, answer| answer).unwrap();
     by_taker.0.remove(&lost);
     is_damage(by_taker.take_over(4, |_, answer| answer));
-    // After its owner's seal, what is missed first is the state that was made from it.
+    // After its owner's seal, the first missing object is the state that was made from it.
     cut(&mut store, &mut appender, 3);
     store.0.retain(|key, _| !matches!(key, Key::State(_)));
     store.0.remove(&lost);
@@ -168,7 +167,7 @@ fn what_was_acknowledged_and_is_gone_or_torn_is_damage() {
 }
 
 #[test]
-fn what_was_looked_at_is_not_read_again() {
+fn a_takeover_reads_each_object_once() {
     let mut store = Store::new();
     let (mut appender, _) = start(&mut store, 1);
     append(&mut store, &mut appender, &[1, 2]);
@@ -182,7 +181,7 @@ fn what_was_looked_at_is_not_read_again() {
 }
 
 #[test]
-fn records_that_come_while_it_is_taken_over_count_until_the_seal() {
+fn records_that_arrive_during_a_takeover_count_until_the_seal() {
     let mut store = Store::new();
     let (mut appender, _) = start(&mut store, 1);
     append(&mut store, &mut appender, &[1]);
@@ -190,7 +189,7 @@ fn records_that_come_while_it_is_taken_over_count_until_the_seal() {
     let recovered = loop {
         let (id, call) = takeover.next_call().unwrap();
         if matches!(&call, Call::Create(Key::Log(..), object) if is_seal(object)) {
-            // Its owner is faster, once.
+            // Once, its owner is faster.
             let next = store.slots(1).len() as u8 + 1;
             if next < 4 {
                 appender.push(next);
@@ -209,7 +208,7 @@ fn records_that_come_while_it_is_taken_over_count_until_the_seal() {
 }
 
 #[test]
-fn an_epoch_that_another_coordinator_may_win_is_not_spoken_in() {
+fn an_epoch_is_used_only_when_no_other_coordinator_can_win_it() {
     let mut store = Store::new();
     let (mut appender, _) = start(&mut store, 1);
     append(&mut store, &mut appender, &[1]);
@@ -245,7 +244,7 @@ fn appends_go_on_while_the_state_is_written_and_old_objects_are_deleted() {
         assert_eq!(appender.durable(), u64::from(n));
     }
     assert_eq!(beside.len(), 1, "one after the other");
-    // One that died now has lost nothing.
+    // A coordinator that dies now loses nothing.
     let recovered = store.clone().take_over(2, |_, answer| answer).unwrap();
     assert_eq!(said(&recovered), (None, (1..50).collect()));
     let (id, state) = beside.remove(0);
@@ -277,7 +276,7 @@ fn logs_are_swept_after_licences_however_often_that_fails() {
 }
 
 #[test]
-fn a_part_is_kept_as_long_as_something_names_it_or_may() {
+fn a_part_is_kept_as_long_as_it_is_or_may_be_named() {
     let mut store = Store::new();
     let (mut appender, _) = start(&mut store, 1);
     append(&mut store, &mut appender, &[1]);
@@ -329,7 +328,7 @@ fn a_state_is_written_after_its_parts_and_after_what_it_sums_up() {
 }
 
 #[test]
-fn what_is_in_flight_is_bounded_and_so_is_what_waits() {
+fn calls_in_flight_and_waiting_records_are_bounded() {
     let mut store = Store::new();
     let (mut appender, _) = start(&mut store, 1);
     append(&mut store, &mut appender, &[1]);
@@ -353,7 +352,7 @@ fn what_is_in_flight_is_bounded_and_so_is_what_waits() {
 }
 
 #[test]
-fn a_journal_that_was_taken_away_is_noticed_by_the_next_append() {
+fn the_next_append_detects_a_removed_journal() {
     let mut store = Store::new();
     let (mut appender, _) = start(&mut store, 1);
     append(&mut store, &mut appender, &[1]);

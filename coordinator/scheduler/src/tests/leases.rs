@@ -1,4 +1,4 @@
-//! A silent worker is a lost worker.
+//! A worker is lost when its lease ends.
 
 use std::time::Duration;
 
@@ -21,7 +21,7 @@ fn end_session(worker: windrow_model::WorkerId) -> Effect {
 }
 
 #[test]
-fn a_silent_worker_is_lost_in_the_step_that_ends_its_session() {
+fn a_silent_worker_is_lost_in_the_transition_that_ends_its_session() {
     let mut f = with_lease(2);
     f.submit(plan(1, 0));
     f.pass(Duration::from_secs(9));
@@ -29,12 +29,12 @@ fn a_silent_worker_is_lost_in_the_step_that_ends_its_session() {
     assert_eq!(f.scheduler.next_deadline(), Some(Time(LEASE)));
     assert_eq!(f.wait(), [end_session(W1), assign_map(W2, map(0, 2))]);
     assert_eq!(f.scheduler.worker(W1), None);
-    // The end of the session is noticed too: nothing more is lost by that.
+    // The end of the session is reported, too, and loses nothing more.
     assert_eq!(f.leave(W1), []);
 }
 
 #[test]
-fn workers_that_fall_silent_together_get_nothing_from_each_other() {
+fn workers_that_are_lost_together_get_no_tasks_of_each_other() {
     let mut f = with_lease(2);
     f.submit(plan(2, 0));
     let effects = f.wait();
@@ -49,7 +49,7 @@ fn any_message_renews_the_lease() {
         Event::Heartbeat { worker: W1, running: vec![] },
         Event::AttemptDone { worker: W1, attempt: map(0, 1), stats: AttemptStats::default() },
         Event::AttemptFailed { worker: W1, attempt: map(1, 1), cause: user_error() },
-        // Even one that is late.
+        // Even a late message.
         Event::AttemptDone { worker: W1, attempt: map(0, 1), stats: AttemptStats::default() },
         Event::WorkerDraining { worker: W1 },
     ];

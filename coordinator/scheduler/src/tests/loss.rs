@@ -1,4 +1,4 @@
-//! What is redone when a worker is lost, and what is not.
+//! Which tasks run again when a worker is lost, and which do not.
 
 use windrow_model::{AttemptId, FailureCause, Platform, StageId, WorkerId};
 
@@ -34,7 +34,7 @@ fn a_finished_map_is_redone_when_its_output_died() {
 #[test]
 fn only_lost_maps_are_redone_and_reducers_wait_for_them() {
     let mut f = in_reduce();
-    // Both what W1 held and what it ran are needed again; the reduce on W2 goes on.
+    // Both the output and the attempt of W1 are needed again; the reduce on W2 goes on.
     assert_eq!(f.leave(W1), [assign_map(W2, map(0, 2))]);
     let outputs = [(map(0, 2), W2), (map(1, 1), W2)];
     assert_eq!(f.done(W2, map(0, 2)), [assign_reduce(W2, reduce(0, 2), 2, &outputs)]);
@@ -43,7 +43,7 @@ fn only_lost_maps_are_redone_and_reducers_wait_for_them() {
 }
 
 #[test]
-fn a_reducer_that_read_in_time_makes_the_redone_map_needless() {
+fn a_map_that_runs_again_is_cancelled_when_all_reducers_have_read() {
     let mut f = in_reduce();
     f.done(W1, reduce(0, 1));
     assert_eq!(f.leave(W1), [assign_map(W2, map(0, 2))]);
@@ -82,7 +82,7 @@ fn nothing_is_redone_for_a_job_that_is_being_published() {
 }
 
 #[test]
-fn losses_do_not_count_as_failures_but_have_a_cap() {
+fn losses_do_not_count_as_failures_but_are_limited() {
     let config = Config { losses_max: 5, ..Config::default() };
     let mut f = Fixture::with_config(1, config);
     f.submit(plan(2, 1));
@@ -125,12 +125,12 @@ fn outputs_that_died_with_a_process_are_made_again() {
     let again = outputs_lost(&mut f, W1, &[map(0, 1)]);
     assert_eq!(again, [assign_map(W1, map(0, 2))]);
     assert_eq!(f.view(J1).map.lost, 1);
-    // Told again, it is not the output in force any more.
+    // Repeated, it is not about the current output any more.
     assert_eq!(outputs_lost(&mut f, W1, &[map(0, 1)]), []);
 }
 
 #[test]
-fn only_outputs_in_force_on_that_worker_can_die_with_its_process() {
+fn only_current_outputs_of_that_worker_die_with_its_process() {
     let mut f = in_reduce();
     let others = [map(1, 1), map(0, 2), map(9, 1), reduce(0, 1)];
     let other_job = attempt(J2, StageId::MAP, 0, 1);
@@ -138,7 +138,7 @@ fn only_outputs_in_force_on_that_worker_can_die_with_its_process() {
     assert_eq!(f.view(J1).map.lost, 0);
     f.done(W1, reduce(0, 1));
     f.done(W2, reduce(1, 1));
-    // All is read: nobody needs them any more.
+    // All outputs are read: they are not needed any more.
     assert_eq!(outputs_lost(&mut f, W1, &[map(0, 1)]), []);
 }
 
@@ -161,7 +161,7 @@ fn outputs_that_die_again_and_again_fail_the_job() {
     );
 }
 
-/// As on machines that are taken away every few hours, for days.
+/// As on machines that are removed every few hours, for days.
 #[test]
 fn losses_are_forgiven_by_success_and_by_progress() {
     let config = Config { losses_max: 3, ..Config::default() };
@@ -179,7 +179,7 @@ fn losses_are_forgiven_by_success_and_by_progress() {
         assert_eq!(f.view(J1).state, JobState::Running, "round {round}");
         f.join(1, 1);
     }
-    // Without any progress, it is the job that ends its workers.
+    // Without any progress, the job is taken to be what ends its workers.
     let ended = (20..30).find(|&worker| {
         let running = f.running(WorkerId(worker));
         f.done(WorkerId(worker), running[0]);

@@ -1,5 +1,5 @@
-//! What the scheduler answers, as exact effects, one theme a file. Each call is followed by a full
-//! check of the invariants.
+//! The scheduler's exact effects, one theme per file. Each call is followed by a full check of the
+//! invariants.
 
 mod audit;
 mod avoidance;

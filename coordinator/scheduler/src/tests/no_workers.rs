@@ -1,4 +1,4 @@
-//! Jobs without workers wait, but not for ever.
+//! Jobs without workers wait for a limited time.
 
 use std::time::Duration;
 
@@ -47,7 +47,7 @@ fn a_worker_that_joins_stops_the_clock() {
 }
 
 #[test]
-fn a_worker_that_drains_starts_it_and_its_going_does_not_start_it_again() {
+fn a_draining_worker_starts_the_clock_and_its_end_does_not_restart_it() {
     let mut f = Fixture::new(1);
     f.submit(plan(1, 1));
     f.drain(W1);
@@ -92,7 +92,7 @@ fn made_for(arch: &str) -> JobPlan {
 }
 
 #[test]
-fn a_job_that_no_worker_fits_says_so_and_gives_up() {
+fn a_job_that_no_worker_can_run_says_so_and_gives_up() {
     let mut f = Fixture::new(0);
     f.join_as(worker_of("aarch64"));
     f.submit(made_for("x86_64"));
@@ -102,7 +102,7 @@ fn a_job_that_no_worker_fits_says_so_and_gives_up() {
 }
 
 #[test]
-fn only_a_worker_that_fits_stops_the_clock_and_its_going_starts_it() {
+fn only_a_fitting_worker_stops_the_clock_and_its_loss_starts_it() {
     let mut f = Fixture::new(0);
     f.submit(made_for("x86_64"));
     f.pass(WAIT / 2);

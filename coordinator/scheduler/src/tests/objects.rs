@@ -1,4 +1,4 @@
-//! A store in memory, for the journal's tests: it does what it is asked for at once.
+//! A store in memory, for the journal's tests: it applies calls at once.
 
 use std::collections::BTreeMap;
 
@@ -19,7 +19,7 @@ impl<R: Clone + Content, S: Clone + Content, P: Clone> Objects<R, S, P> {
         match call {
             Call::List => Answer::Listed(self.listing()),
             Call::Licences => {
-                // Asked for with each append: no pass over all that is there.
+                // Called with each append: no pass over all objects.
                 let range = Key::Epoch(Epoch(0))..=Key::Epoch(Epoch(u64::MAX));
                 Answer::Listed(self.0.range(range).map(|(key, _)| *key).collect())
             }
@@ -50,7 +50,7 @@ impl<R: Clone + Content, S: Clone + Content, P: Clone> Objects<R, S, P> {
         slots.collect()
     }
 
-    /// Takes over, with answers as `change` makes them.
+    /// Takes over, with answers that `change` may replace.
     pub(super) fn take_over(
         &mut self,
         nonce: u128,

@@ -1,5 +1,5 @@
-//! What a journal costs in operation, in virtual time: a store that takes 50 ms for each request,
-//! and longer for a listing, a state, and each object that is deleted.
+//! The cost of the journal in operation, in virtual time: a store that takes 50 ms for each
+//! request, and longer for a list, a state, and each object that is deleted.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -11,11 +11,11 @@ use crate::{
 };
 
 const REQUEST: Duration = Duration::from_millis(50);
-/// One for licences, one for states and one for logs.
+/// One request each for licences, states and logs.
 const LIST: Duration = Duration::from_millis(150);
-/// Something large.
+/// The time for a state.
 const STATE: Duration = Duration::from_secs(8);
-/// A store that deletes one object after the other.
+/// The time to delete one object.
 const DELETE: Duration = Duration::from_millis(30);
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
@@ -23,7 +23,7 @@ type Store = Objects<Record<()>, JournaledState<Nothing>, Part<()>>;
 type StoreCall = Call<Record<()>, JournaledState<Nothing>, Part<()>>;
 type StoreAnswer = Answer<Record<()>, JournaledState<Nothing>, Part<()>>;
 
-/// A catalog that knows nothing.
+/// An empty catalog.
 #[derive(Clone, Debug, PartialEq)]
 struct Nothing;
 
@@ -34,7 +34,7 @@ impl Catalog for Nothing {
     fn apply(&mut self, _: Time, _: &Event, (): (), _: &[Effect], _: &Scheduler) {}
 }
 
-/// Calls that are under way, by when they are answered.
+/// Calls in flight, by the time of their answers.
 #[derive(Default)]
 struct UnderWay {
     calls: BTreeMap<(Duration, u64), (CallId, StoreCall)>,
@@ -64,7 +64,7 @@ impl UnderWay {
         self.calls.insert((now + takes, self.number), (id, call));
     }
 
-    /// The next one that is answered by then, done.
+    /// The next call that is answered by then, applied.
     fn next(
         &mut self,
         until: Duration,
@@ -83,7 +83,7 @@ struct Running {
     decider: Decider<Nothing>,
     under_way: UnderWay,
     waits_since: Option<Duration>,
-    /// The longest time in which nothing became durable although something waited.
+    /// The longest time without a durable record while some waited.
     stood_max: Duration,
     objects_max: usize,
 }
@@ -123,7 +123,7 @@ impl Running {
         self.now = until;
     }
 
-    /// Something happens, every `interval`, so many times.
+    /// Handles so many events, one each `interval`.
     fn happen(&mut self, times: u32, interval: Duration) {
         for _ in 0..times {
             self.run_until(self.now + interval);
@@ -131,8 +131,7 @@ impl Running {
         }
     }
 
-    /// How long another coordinator would take to take over now, and how many records it would
-    /// find.
+    /// How long a takeover would take now, and how many records it would find.
     fn take_over(&self) -> (Duration, usize) {
         let (mut store, mut under_way) = (self.store.clone(), UnderWay::default());
         let (mut now, mut takeover) = (Duration::ZERO, Takeover::new(Nonce(2)));
@@ -151,7 +150,7 @@ impl Running {
 }
 
 #[test]
-fn after_ten_thousand_records_one_after_the_other_a_takeover_takes_less_than_two_seconds() {
+fn after_ten_thousand_single_records_a_takeover_takes_less_than_two_seconds() {
     let mut running = Running::start();
     let (mut longest, mut records_max) = (Duration::ZERO, 0);
     for _ in 0..100 {
@@ -176,7 +175,7 @@ fn ten_thousand_records_that_were_not_cut_yet_are_taken_over_in_less_than_two_se
 }
 
 #[test]
-fn a_month_of_an_idle_coordinator_leaves_few_objects_and_it_never_stands_still() {
+fn a_month_of_an_idle_coordinator_leaves_few_objects_and_no_stall() {
     let mut running = Running::start();
     let beat = Duration::from_secs(15);
     running.happen((30 * DAY.as_secs() / beat.as_secs()) as u32, beat);
@@ -187,7 +186,7 @@ fn a_month_of_an_idle_coordinator_leaves_few_objects_and_it_never_stands_still()
 }
 
 #[test]
-fn a_month_with_a_busy_hour_a_day_leaves_few_objects_and_never_stands_still() {
+fn a_month_with_a_busy_hour_a_day_leaves_few_objects_and_no_stall() {
     let mut running = Running::start();
     for _ in 0..30 {
         // Bursts of 2,500 records a second, a trickle, and silence.

@@ -19,7 +19,7 @@ fn offer(identity: u64) -> WorkerOffer {
     }
 }
 
-/// Who runs which task, in the order of assignment.
+/// Which worker runs which task, in the order of assignment.
 fn assigned(effects: &[Effect]) -> Vec<(WorkerId, AttemptId)> {
     let assigned = |effect: &Effect| match *effect {
         Effect::Assign { worker, attempt, .. } => Some((worker, attempt)),
@@ -46,7 +46,7 @@ fn places(identities: &[u64], affinities: &[u64]) -> BTreeMap<u64, u64> {
 }
 
 #[test]
-fn work_spreads_over_idle_workers_before_it_doubles_up() {
+fn idle_workers_are_filled_first() {
     let mut f = Fixture::new(3);
     let workers: Vec<_> = assigned(&f.submit(plan(5, 0))).iter().map(|(w, _)| w.0).collect();
     assert_eq!(workers, [1, 2, 3, 1, 2]);
@@ -84,7 +84,7 @@ fn a_worker_that_joins_late_gets_work_at_once() {
 }
 
 #[test]
-fn splits_come_back_to_the_worker_that_had_them() {
+fn splits_return_to_the_worker_that_read_them() {
     let affinities: Vec<u64> = (0..300).map(|i| i * 7919).collect();
     let first = places(&[11, 22, 33], &affinities);
     // Other sessions, joined in another order, and the input in another order.
@@ -92,7 +92,7 @@ fn splits_come_back_to_the_worker_that_had_them() {
     let second = places(&[33, 11, 22], &backwards);
     let same = affinities.iter().filter(|a| first[a] == second[a]).count();
     assert!(same > 200, "{same} of 300 came back; by chance it would be 100");
-    // And nobody is left out.
+    // Every worker has some.
     for identity in [11, 22, 33] {
         let share = second.values().filter(|&&place| place == identity).count();
         assert!((80..=120).contains(&share), "{identity} got {share}");
@@ -121,14 +121,14 @@ fn made_for(arch: &str) -> JobPlan {
 }
 
 #[test]
-fn workers_that_cannot_run_a_program_are_passed_over() {
+fn workers_that_cannot_run_a_program_get_no_task() {
     let mut f = Fixture::new(0);
     let of = |arch: &str| Platform { arch: arch.into(), ..Platform::default() };
     let (arm, _) = f.join_as(WorkerOffer { platform: of("aarch64"), ..offer(1) });
     assert_eq!(assigned(&f.submit(made_for("x86_64"))), []);
     let gives_up_at = f.now + Duration::from_secs(300);
     assert_eq!(f.view(J1).waiting, Some(Waiting::NoFit { gives_up_at }));
-    // A job that waits for another worker keeps nobody else from this one.
+    // A job that waits for another worker does not keep this one from other jobs.
     assert!(assigned(&f.submit(made_for("aarch64"))).iter().all(|(worker, _)| *worker == arm));
     assert_eq!(f.worker(arm).running, 2);
     let (intel, _) = f.join_as(WorkerOffer { platform: of("x86_64"), ..offer(2) });

@@ -1,4 +1,4 @@
-//! Publications that fail: for a reason that may pass, and for one that cannot.
+//! Publications that fail, by transient faults and permanently.
 
 use windrow_model::FailureCause;
 
@@ -32,7 +32,7 @@ fn publishing(publish_failures_max: u32) -> Fixture {
 }
 
 #[test]
-fn what_may_pass_is_tried_again_after_a_pause_and_the_view_says_why() {
+fn a_transient_failure_is_retried_after_a_pause_and_the_view_says_why() {
     let mut f = publishing(10);
     let stale = io("stale file handle");
     assert_eq!(f.handle(unpublished(&stale, true)), []);
@@ -48,7 +48,7 @@ fn what_may_pass_is_tried_again_after_a_pause_and_the_view_says_why() {
 }
 
 #[test]
-fn what_cannot_pass_fails_the_job_at_once() {
+fn a_permanent_failure_fails_the_job_at_once() {
     let mut f = publishing(10);
     let foreign = io("a foreign file is in the way");
     assert_eq!(f.handle(unpublished(&foreign, false)), failed_for(&foreign));
@@ -91,7 +91,7 @@ fn a_job_that_waits_to_be_published_can_be_cancelled() {
 }
 
 #[test]
-fn one_that_was_stopped_is_no_failure() {
+fn a_cancelled_publication_is_no_failure() {
     let mut f = publishing(1);
     assert_eq!(f.handle(unpublished(&FailureCause::Cancelled, true)), []);
     let answer = Effect::CancelAnswered { request: REQUEST, cancelled: true };
@@ -99,7 +99,7 @@ fn one_that_was_stopped_is_no_failure() {
 }
 
 #[test]
-fn a_failure_that_is_told_twice_counts_once() {
+fn a_failure_reported_twice_counts_once() {
     let mut f = publishing(2);
     f.handle(unpublished(&io("timed out"), true));
     let deadline = f.scheduler.next_deadline();
@@ -108,7 +108,7 @@ fn a_failure_that_is_told_twice_counts_once() {
 }
 
 #[test]
-fn who_takes_over_waits_as_long_as_the_former_would_have() {
+fn a_takeover_keeps_the_pause_before_a_publication() {
     let mut f = publishing(10);
     f.handle(unpublished(&io("timed out"), true));
     let deadline = f.scheduler.next_deadline();

@@ -35,7 +35,7 @@ fn a_fatal_cause_fails_the_job_at_once() {
 }
 
 #[test]
-fn an_input_that_has_changed_is_looked_at_by_a_second_worker() {
+fn a_changed_input_is_confirmed_by_a_second_worker() {
     let mut f = Fixture::new(2);
     f.submit(plan(1, 0));
     let cause = || FailureCause::InputChanged { file: "a.txt".into(), message: "shorter".into() };
@@ -66,7 +66,7 @@ fn pauses_double_up_to_a_maximum() {
     let mut f = Fixture::with_config(1, config);
     f.submit(JobPlan { max_attempts: 99, ..plan(1, 0) });
     for (n, longest) in [(1, 1), (2, 2), (3, 4), (4, 5), (5, 5), (40, 5)] {
-        // Attempts in between fail as well, but are not looked at.
+        // The attempts in between fail as well, but are not checked.
         while f.view(J1).map.attempts < n {
             let failed = f.view(J1).map.attempts;
             f.fail(W1, map(0, failed), user_error());
@@ -81,7 +81,7 @@ fn pauses_double_up_to_a_maximum() {
 }
 
 #[test]
-fn tasks_that_failed_together_do_not_return_together() {
+fn tasks_that_failed_together_are_not_retried_together() {
     let mut f = Fixture::new(1);
     f.submit(plan(2, 0));
     f.fail(W1, map(0, 1), user_error());

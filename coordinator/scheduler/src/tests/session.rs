@@ -1,4 +1,4 @@
-//! Workers whose connection breaks: what they have kept still counts when they come back in time.
+//! Workers whose connection breaks: their work still counts if they return in time.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -30,7 +30,7 @@ fn admitted(worker: WorkerId) -> Effect {
 }
 
 #[test]
-fn a_worker_that_is_back_in_time_goes_on_and_gets_nothing_meanwhile() {
+fn a_worker_that_returns_in_time_goes_on_and_gets_no_task_meanwhile() {
     let mut f = Fixture::new(1);
     f.submit(plan(1, 0));
     assert_eq!(disconnect(&mut f, W1), []);
@@ -46,7 +46,7 @@ fn a_worker_that_is_back_in_time_goes_on_and_gets_nothing_meanwhile() {
 }
 
 #[test]
-fn the_end_of_a_former_connection_means_nothing() {
+fn the_end_of_a_former_connection_is_ignored() {
     let mut f = Fixture::new(1);
     let connection = RequestId(99);
     assert_eq!(f.handle(Event::WorkerDisconnected { worker: W1, connection }), []);
@@ -65,7 +65,7 @@ fn a_worker_that_stays_away_is_lost_soon() {
 }
 
 #[test]
-fn where_most_break_off_it_is_not_they_who_are_at_fault() {
+fn when_most_workers_disconnect_each_has_its_whole_lease() {
     let lease = Duration::from_secs(60);
     let mut f = Fixture::without_workers(Config { lease, ..Config::default() });
     for _ in 0..4 {
@@ -78,7 +78,7 @@ fn where_most_break_off_it_is_not_they_who_are_at_fault() {
         let expected = if index < 2 { patience_ends } else { Time(lease) };
         assert_eq!(f.scheduler.next_deadline(), Some(expected), "{index}");
     }
-    // When they are back, one that breaks off is on its own again.
+    // Once they are back, a single worker that disconnects has little time again.
     f.now = Time(lease / 2);
     for worker in [W1, W2, W3] {
         back(&mut f, worker, &[], &[], &[]);
@@ -87,10 +87,10 @@ fn where_most_break_off_it_is_not_they_who_are_at_fault() {
     assert_eq!(f.scheduler.next_deadline(), Some(f.now + Config::default().reconnect));
 }
 
-/// Two of five break off; then two others leave, and the last one breaks off: the first two are
-/// part of that.
+/// Two of five disconnect; then two others leave, and the last one disconnects: the first two are
+/// now part of the majority.
 #[test]
-fn those_that_became_most_because_others_left_have_their_leases_too() {
+fn workers_that_became_the_majority_have_their_whole_leases() {
     let lease = Duration::from_secs(60);
     let mut f = Fixture::without_workers(Config { lease, ..Config::default() });
     for _ in 0..5 {
@@ -106,7 +106,7 @@ fn those_that_became_most_because_others_left_have_their_leases_too() {
 }
 
 #[test]
-fn an_assignment_that_did_not_arrive_is_told_again() {
+fn a_lost_assignment_is_repeated() {
     let mut f = Fixture::new(1);
     f.submit(plan(2, 0));
     disconnect(&mut f, W1);
@@ -115,7 +115,7 @@ fn an_assignment_that_did_not_arrive_is_told_again() {
 }
 
 #[test]
-fn a_report_that_was_not_answered_counts_when_it_is_told_again() {
+fn an_unanswered_report_counts_when_it_is_repeated() {
     let mut f = Fixture::new(1);
     f.submit(plan(1, 0));
     disconnect(&mut f, W1);
@@ -124,7 +124,7 @@ fn a_report_that_was_not_answered_counts_when_it_is_told_again() {
 }
 
 #[test]
-fn outputs_that_it_does_not_have_any_more_are_redone() {
+fn outputs_that_a_returning_worker_lacks_are_made_again() {
     let mut f = Fixture::new(1);
     f.submit(plan(2, 1));
     f.done(W1, map(0, 1));
@@ -137,7 +137,7 @@ fn outputs_that_it_does_not_have_any_more_are_redone() {
 }
 
 #[test]
-fn what_is_not_wanted_any_more_is_cancelled_or_released() {
+fn unwanted_attempts_are_cancelled_and_ended_jobs_released() {
     let mut f = Fixture::new(2);
     f.submit(plan(2, 1));
     f.done(W1, map(0, 1));
@@ -160,7 +160,7 @@ fn a_message_that_arrives_while_it_is_away_still_counts() {
 }
 
 #[test]
-fn a_job_whose_workers_are_all_away_says_so() {
+fn the_view_reports_that_all_workers_are_away() {
     let mut f = Fixture::new(2);
     disconnect(&mut f, W1);
     disconnect(&mut f, W2);

@@ -1,5 +1,5 @@
-//! Coordinators that slept while others took over, and swept what they had left. What a sleeper
-//! does then counts for nobody, and harms nobody.
+//! Coordinators that were suspended while others took over and swept their logs. Their later
+//! actions have no effect and do no harm.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -7,16 +7,16 @@ use std::sync::Arc;
 use super::journal::{Store, TestAppender, TestCall, append, said, settle, start};
 use crate::journal::{Answer, Call, CallId, Epoch, JournalError, Key, Nonce, Takeover};
 
-/// The first coordinator sleeps with appends on their way, others take over and sweep until nothing
-/// is left of its log.
+/// The first coordinator is suspended with appends in flight; others take over and sweep its whole
+/// log.
 #[test]
-fn a_sleeper_whose_seal_was_swept_finds_its_licence_gone() {
+fn a_suspended_coordinator_finds_its_licence_swept() {
     for answered in 0..3 {
         let mut store = Store::new();
         let (mut sleeper, _) = start(&mut store, 1);
         append(&mut store, &mut sleeper, &[1]);
         sleeper.push(2);
-        // Before, between and after the calls that make an append count.
+        // Suspended before, between and after the calls that make an append count.
         for _ in 0..answered {
             let (id, call) = sleeper.next_call().unwrap();
             sleeper.answer(id, store.perform(call)).unwrap();
@@ -31,7 +31,7 @@ fn a_sleeper_whose_seal_was_swept_finds_its_licence_gone() {
     }
 }
 
-/// Runs a takeover until it is about to ask for something.
+/// Runs a takeover up to the call.
 fn sleep_before(
     store: &mut Store,
     takeover: &mut Takeover<u8, u64, String>,
@@ -46,7 +46,7 @@ fn sleep_before(
     }
 }
 
-/// Others begin epochs, and sweep all that was before.
+/// Others begin epochs, and sweep all earlier objects.
 fn live_on(store: &mut Store, nonce: u128) {
     let (mut other, recovered) = start(store, nonce);
     let (state, records) = said(&recovered);
@@ -56,14 +56,14 @@ fn live_on(store: &mut Store, nonce: u128) {
 }
 
 #[test]
-fn a_taker_that_slept_before_its_licence_begins_anew() {
+fn a_takeover_suspended_before_its_licence_starts_over() {
     let mut store = Store::new();
     live_on(&mut store, 1);
     let mut slow = Takeover::new(Nonce(7));
     let is_licence = |call: &TestCall| matches!(call, Call::Create(Key::Epoch(_), _));
     let (id, licence) = sleep_before(&mut store, &mut slow, is_licence);
     (2..6).for_each(|nonce| live_on(&mut store, nonce));
-    // It was taken by others, and swept.
+    // Others have taken that licence, and swept it.
     assert_eq!(store.perform(licence), Answer::Created);
     assert!(slow.answer(id, Answer::Created).unwrap().is_none());
     let recovered = loop {
@@ -76,10 +76,10 @@ fn a_taker_that_slept_before_its_licence_begins_anew() {
     assert_eq!((recovered.epoch, state, records), (Epoch(6), Some(40), vec![10]));
 }
 
-/// It takes a slot that was swept for the end of a log, and seals it again. It recovers too little,
-/// and tells nobody.
+/// It takes a swept slot for the end of a log, and seals it again. It recovers too little, but no
+/// effect comes out.
 #[test]
-fn a_taker_that_slept_before_its_seal_gets_nothing_out() {
+fn a_takeover_suspended_before_its_seal_is_fenced() {
     let mut store = Store::new();
     live_on(&mut store, 1);
     let mut slow = Takeover::new(Nonce(7));
@@ -94,15 +94,15 @@ fn a_taker_that_slept_before_its_seal_gets_nothing_out() {
     let error = settle(&mut store, &mut appender).unwrap_err();
     assert!(matches!(error, JournalError::Fenced(_)), "{error}");
     assert_eq!(appender.durable(), 0);
-    // Nor has it harmed anybody.
+    // It has done no harm either.
     let recovered = store.take_over(9, |_, answer| answer).unwrap();
     assert_eq!(said(&recovered), (Some(40), vec![10]));
 }
 
-/// The numbers of epochs that others have used and swept are free again: cutting one's log must not
-/// hide that one has slept.
+/// Epoch numbers that others have used and swept are free again: a coordinator that cuts its log
+/// must still detect that it was suspended.
 #[test]
-fn a_sleeper_that_cuts_its_log_finds_a_later_licence() {
+fn a_suspended_coordinator_that_cuts_its_log_finds_a_later_licence() {
     let mut store = Store::new();
     let (mut sleeper, _) = start(&mut store, 1);
     append(&mut store, &mut sleeper, &[1]);
@@ -115,10 +115,9 @@ fn a_sleeper_that_cuts_its_log_finds_a_later_licence() {
     assert_eq!(sleeper.durable(), 1);
 }
 
-/// A request that creates a licence had failed, and is applied after all, when the licence was
-/// swept long ago.
+/// A failed request to create a licence is applied late, when the licence was swept long ago.
 #[test]
-fn a_licence_that_comes_back_by_a_late_request_is_not_believed() {
+fn a_licence_recreated_by_a_late_request_does_not_count() {
     let mut store = Store::new();
     let (mut sleeper, recovered) = start(&mut store, 1);
     append(&mut store, &mut sleeper, &[1]);
@@ -133,7 +132,7 @@ fn a_licence_that_comes_back_by_a_late_request_is_not_believed() {
 }
 
 #[test]
-fn a_licence_of_ones_own_that_is_there_before_its_answer_fences_nobody() {
+fn a_coordinators_own_licence_does_not_fence_it() {
     let mut store = Store::new();
     let (mut appender, _) = start(&mut store, 1);
     append(&mut store, &mut appender, &[1]);

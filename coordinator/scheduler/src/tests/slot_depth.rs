@@ -1,4 +1,4 @@
-//! Quick tasks are given several to a slot.
+//! A slot is given several quick tasks.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use crate::*;
 const SLOTS: usize = 2;
 const MANY: usize = 8 * SLOTS;
 
-/// A worker with two slots, and a job of so many maps, of which sixteen are done, each in `ms`.
+/// A worker with two slots, and a job of so many maps, of which sixteen are done in `ms` each.
 fn after_sixteen(maps: usize, ms: u64) -> (Fixture, WorkerId) {
     let mut f = Fixture::without_workers(Config::default());
     let worker = f.join(SLOTS as u32, 1);
@@ -32,7 +32,7 @@ fn done_in(f: &mut Fixture, worker: WorkerId, attempt: AttemptId, ms: u64) {
 }
 
 #[test]
-fn a_job_whose_tasks_turn_out_to_be_quick_has_more_of_them_on_their_way() {
+fn a_job_with_quick_tasks_gets_several_per_slot() {
     let (f, worker) = after_sixteen(100, 1);
     assert_eq!(f.running(worker).len(), MANY);
     let (f, worker) = after_sixteen(100, 50);
@@ -40,7 +40,7 @@ fn a_job_whose_tasks_turn_out_to_be_quick_has_more_of_them_on_their_way() {
 }
 
 #[test]
-fn tasks_that_are_slow_after_all_go_one_to_a_slot_again() {
+fn tasks_that_become_slow_go_one_to_a_slot_again() {
     let (mut f, worker) = after_sixteen(100, 1);
     let next = first_running(&f, worker);
     done_in(&mut f, worker, next, 60_000);
@@ -55,7 +55,7 @@ fn tasks_that_are_slow_after_all_go_one_to_a_slot_again() {
 }
 
 #[test]
-fn nobody_waits_because_another_job_is_quick() {
+fn a_quick_job_does_not_delay_another_job() {
     let (mut f, worker) = after_sixteen(100, 1);
     f.submit(plan(10, 1));
     let of_second = |f: &Fixture| {
@@ -66,7 +66,7 @@ fn nobody_waits_because_another_job_is_quick() {
         let next = first_running(&f, worker);
         done_in(&mut f, worker, next, 1);
     }
-    // Each has a slot, and it is the first one's turn for what is beyond the slots.
+    // Each job has a slot, and the first job is next for the places beyond the slots.
     assert_eq!((of_second(&f), f.running(worker).len()), (1, SLOTS + 1));
     for _ in 0..2 {
         let next = first_running(&f, worker);
@@ -77,7 +77,7 @@ fn nobody_waits_because_another_job_is_quick() {
 }
 
 #[test]
-fn the_stages_of_a_job_are_told_apart() {
+fn each_stage_has_its_own_slot_depth() {
     let (mut f, worker) = after_sixteen(18, 1);
     for index in [16, 17] {
         done_in(&mut f, worker, map(index, 1), 1);

@@ -1,4 +1,4 @@
-//! A coordinator that takes over, with what the journal has kept.
+//! A coordinator that takes over from the journal.
 
 use std::collections::BTreeSet;
 use std::num::NonZeroU32;
@@ -23,7 +23,7 @@ fn all_workers_are_away_with_a_full_lease_and_publications_are_asked_for_again()
 }
 
 #[test]
-fn a_submission_that_is_told_again_is_the_same_job() {
+fn a_repeated_submission_is_the_same_job() {
     let mut f = Fixture::new(0);
     f.submit(plan(1, 0));
     let submission = SubmissionId(1);
@@ -57,7 +57,7 @@ fn take_over(store: &mut Store, nonce: u128) -> Decider<Notes> {
     Decider::recover(recovered, Config::default(), Notes::default())
 }
 
-/// Lets the store do all that it is asked for.
+/// Applies all calls to the store, and returns the effects.
 fn settle(store: &mut Store, decider: &mut Decider<Notes>) -> Vec<Effect> {
     while let Some((id, call)) = decider.next_call() {
         decider.answer(id, store.perform(call)).unwrap();
@@ -84,7 +84,7 @@ fn effects_come_out_when_their_record_is_durable_and_not_before() {
 }
 
 #[test]
-fn what_was_durable_is_recovered_and_the_rest_was_told_to_nobody() {
+fn durable_events_are_recovered_and_the_others_had_no_effect() {
     let mut store = Store::new();
     let mut first = take_over(&mut store, 1);
     submit(&mut first, 1);
@@ -93,13 +93,13 @@ fn what_was_durable_is_recovered_and_the_rest_was_told_to_nobody() {
     let second = take_over(&mut store, 2);
     assert_eq!(second.epoch(), Epoch(2));
     assert_eq!(second.state().scheduler.jobs().count(), 1);
-    // What both are told by taking over bears no note of the driver's.
+    // The event of a takeover has no note of the driver.
     assert_eq!(second.state().catalog, Notes(vec![0, 1, 0]));
     assert_eq!(first.next_effect(), None);
 }
 
 #[test]
-fn one_that_was_replaced_finds_its_slot_taken() {
+fn a_fenced_coordinator_finds_its_slot_taken() {
     let mut store = Store::new();
     let mut first = take_over(&mut store, 1);
     settle(&mut store, &mut first);
@@ -116,7 +116,7 @@ fn one_that_was_replaced_finds_its_slot_taken() {
         }
     };
     assert_eq!(error.to_string(), "another coordinator has taken over in epoch 2");
-    // It finds the seal, or, where that was swept, no licence.
+    // It finds the seal, or a later licence if the seal was swept.
     assert!(calls.len() <= 3, "{calls:?}");
     assert_eq!(first.next_effect(), None);
 }
@@ -135,7 +135,7 @@ fn an_append_whose_answer_was_lost_is_read_back_and_counts_once() {
 }
 
 #[test]
-fn a_long_log_is_cut_and_nothing_is_left_of_what_came_before() {
+fn a_long_log_is_cut_and_older_objects_are_deleted() {
     let mut store = Store::new();
     let mut decider = take_over(&mut store, 1).with_snapshot_after(3);
     for n in 1..=70 {
@@ -157,7 +157,7 @@ fn coordinators_that_come_and_go_leave_nothing_behind() {
         settle(&mut store, &mut decider);
         assert!(store.0.len() <= 6, "{:?}", store.listing());
     }
-    // One dies before it has written anything: then some more stays, until one does not.
+    // A coordinator that dies before its first record leaves some objects, until one lives longer.
     for nonce in 100..200 {
         drop(take_over(&mut store, nonce));
     }
@@ -167,7 +167,7 @@ fn coordinators_that_come_and_go_leave_nothing_behind() {
 }
 
 #[test]
-fn effects_wait_for_all_records_before_theirs_although_later_objects_are_there() {
+fn effects_wait_for_all_earlier_records_even_if_later_objects_exist() {
     let mut store = Store::new();
     let mut decider = take_over(&mut store, 1);
     settle(&mut store, &mut decider);
@@ -200,7 +200,7 @@ fn an_epoch_that_died_before_its_first_record_does_not_hide_the_one_before() {
 }
 
 #[test]
-fn without_anybody_to_read_it_nothing_is_written_and_all_is_told_at_once() {
+fn an_unshared_decider_writes_nothing_and_tells_all_at_once() {
     let (epoch, nonce) = (Epoch(1), Nonce(1));
     let mut decider = Decider::unshared(epoch, nonce, Config::default(), Notes::default());
     submit(&mut decider, 1);
@@ -209,7 +209,7 @@ fn without_anybody_to_read_it_nothing_is_written_and_all_is_told_at_once() {
 }
 
 #[test]
-fn a_state_is_written_with_the_tasks_that_have_changed_and_names_the_others() {
+fn a_state_writes_changed_blocks_and_names_the_others() {
     let mut store = Store::new();
     let config = Config { tasks_per_block: NonZeroU32::new(10).unwrap(), ..Config::default() };
     let recovered = store.take_over(1, |_, answer| answer).unwrap();
@@ -245,7 +245,8 @@ fn a_state_is_written_with_the_tasks_that_have_changed_and_names_the_others() {
     assert_eq!(next.state().scheduler, decider.state().scheduler);
     settle(&mut store, &mut next);
     let is_own = |key: &Key| matches!(key, Key::Part(part) if part.epoch == epoch);
-    // The coordinator before may only sleep, and delete what its own last state does not name.
+    // The former coordinator may only be suspended, and delete what its own last state does not
+    // name.
     assert!(parts(&store).iter().all(is_own), "the successor relies on parts of its own");
     assert_eq!(parts(&store).len(), 20);
 }

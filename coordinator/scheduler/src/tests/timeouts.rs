@@ -41,7 +41,7 @@ fn stalling_counts_against_the_task() {
 }
 
 #[test]
-fn progress_starts_the_clock_anew() {
+fn progress_restarts_the_clock() {
     let mut f = running();
     f.pass(TIMEOUT / 2);
     f.heartbeat(W1, &[(map(0, 1), 10)]);
@@ -58,13 +58,13 @@ fn a_sign_of_life_is_progress() {
 }
 
 #[test]
-fn a_heartbeat_without_progress_does_not() {
+fn a_heartbeat_without_progress_does_not_restart_the_clock() {
     let mut f = running();
     f.heartbeat(W1, &[(map(0, 1), 10)]);
     let deadline = f.scheduler.next_deadline();
     f.pass(TIMEOUT / 2);
     f.heartbeat(W1, &[(map(0, 1), 10)]);
-    // Nor does one that is late, and so lies behind.
+    // Nor does a late one, which shows less progress.
     f.heartbeat(W1, &[(map(0, 1), 5)]);
     assert_eq!(f.scheduler.next_deadline(), deadline);
 }

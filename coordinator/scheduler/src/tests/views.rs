@@ -58,7 +58,7 @@ fn sums_count_winners_and_running_attempts() {
 }
 
 #[test]
-fn what_was_lost_is_counted_once() {
+fn a_lost_winner_is_subtracted_from_the_sums() {
     let mut f = Fixture::new(2);
     f.submit(plan(2, 1));
     done_with(&mut f, W1, map(0, 1), 5);
@@ -83,7 +83,7 @@ fn failed_attempts_leave_no_progress_behind() {
 }
 
 #[test]
-fn a_job_says_why_nothing_runs() {
+fn the_view_says_why_nothing_runs() {
     let mut f = Fixture::new(0);
     f.join(1, 1);
     f.submit(plan(1, 0));
@@ -97,7 +97,7 @@ fn a_job_says_why_nothing_runs() {
     assert_eq!(f.view(J2).waiting, Some(Waiting::NoWorkers { gives_up_at }));
 }
 
-/// Submits a job; the nth submission of a fixture is named by its number.
+/// Asks whether a submission was accepted; the nth of a fixture is named n.
 fn resubmit(f: &mut Fixture, submission: u128) -> Vec<Effect> {
     let submission = SubmissionId(submission);
     f.handle(Event::Resubmit { request: REQUEST, submission })
@@ -165,7 +165,7 @@ fn workers_count_what_they_did() {
 }
 
 #[test]
-fn absurd_counts_do_not_end_the_process() {
+fn absurd_counts_saturate() {
     let mut f = Fixture::new(1);
     f.submit(plan(2, 0));
     let stats = AttemptStats { input_records: u64::MAX, ..AttemptStats::default() };
