@@ -126,13 +126,13 @@ const ROOMS: [(&str, &str); 6] = [
     ),
     (
         "coordinator/scheduler/src",
-        "config hash time event effect view worker step quarantine journal job membership placement \
-         scheduler decider invariants",
+        "config hash time event effect view worker transition quarantine journal job membership \
+         placement scheduler decider invariants",
     ),
     (
         "coordinator/scheduler/src",
-        "hash config time event effect view journal worker step quarantine job placement \
-         membership scheduler decider invariants",
+        "hash config time event effect view journal worker transition quarantine job \
+         placement membership scheduler decider invariants",
     ),
     (
         "coordinator/src",
