@@ -8,9 +8,9 @@
 //! ```
 //!
 //! The kernel gives orphans to the main thread of the process that adopts them, and lists children
-//! under the thread that has started them (`/proc/self/task/ID/children`). Windrow starts no process
-//! on its main thread: so a child listed there is an orphan; or it is older than Windrow (of a shell
-//! that has become this program with `exec`), and is left alone.
+//! under the thread that has started them (`/proc/self/task/ID/children`). Windrow starts no
+//! process on its main thread: so a child listed there is an orphan; or it is older than Windrow
+//! (of a shell that has become this program with `exec`), and is left alone.
 
 use std::collections::BTreeSet;
 use std::fs;

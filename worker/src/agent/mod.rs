@@ -10,9 +10,9 @@
 //! ```
 //!
 //! When a call breaks, nothing is lost: attempts go on, outputs stay, and reports wait until they
-//! can be sent. Only the answer to the next hello says whether the session goes on. If not, all work
-//! is dropped before anything new begins. The agent decides nothing about tasks and runs no user
-//! code.
+//! can be sent. Only the answer to the next hello says whether the session goes on. If not, all
+//! work is dropped before anything new begins. The agent decides nothing about tasks and runs no
+//! user code.
 
 mod attempts;
 mod backoff;

@@ -1,14 +1,14 @@
-//! A cache of the programs and side files of jobs: each is fetched from the coordinator once and kept
-//! in the worker's folder for the next job.
+//! A cache of the programs and side files of jobs: each is fetched from the coordinator once and
+//! kept in the worker's folder for the next job.
 //!
 //! ```text
 //!  get(blob) -- in use? -- on the disk, with the right digest? -- else fetch, verify, rename
 //! ```
 //!
-//! An interrupted download resumes (`download`). A file is verified before it gets its name, and once
-//! more when it is used after a restart or after a change; a damaged file is fetched again. Complete
-//! files are readable, and programs executable. The cache is bounded: unused files are evicted when
-//! room is needed, the least recently used first.
+//! An interrupted download resumes (`download`). A file is verified before it gets its name, and
+//! once more when it is used after a restart or after a change; a damaged file is fetched again.
+//! Complete files are readable, and programs executable. The cache is bounded: unused files are
+//! evicted when room is needed, the least recently used first.
 
 mod download;
 

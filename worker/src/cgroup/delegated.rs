@@ -7,9 +7,9 @@
 //!    `- windrow-job-7-2-4711-18c..
 //! ```
 //!
-//! A group with processes of its own cannot enable controllers for its subgroups, so the worker moves
-//! into a subgroup first. A group that also holds other processes is left alone: it is not the
-//! worker's to divide.
+//! A group with processes of its own cannot enable controllers for its subgroups, so the worker
+//! moves into a subgroup first. A group that also holds other processes is left alone: it is not
+//! the worker's to divide.
 //!
 //! A process of a job cannot leave its group on isolation level `process`: it cannot write to the
 //! kernel's files, and has no `clone3`, which could start a process in another group.

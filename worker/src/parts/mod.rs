@@ -6,8 +6,8 @@
 //!                            '-- dropped: removed ----------'
 //! ```
 //!
-//! A file is invisible until the coordinator publishes it, for which its handle suffices. A store is
-//! added by implementing [`PartStore`], and in [`store`].
+//! A file is invisible until the coordinator publishes it, for which its handle suffices. A store
+//! is added by implementing [`PartStore`], and in [`store`].
 
 mod folder;
 mod staging;

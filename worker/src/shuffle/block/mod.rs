@@ -6,8 +6,9 @@
 //!           '----------------------- covered by the CRC-64/NVME ------------------------'
 //! ```
 //!
-//! Numbers are little endian. `stored` bytes decompress to `raw` bytes; these encode `records` pairs,
-//! whose keys and values together have `data` bytes. The module `layout` describes the encoding.
+//! Numbers are little endian. `stored` bytes decompress to `raw` bytes; these encode `records`
+//! pairs, whose keys and values together have `data` bytes. The module `layout` describes the
+//! encoding.
 //!
 //! The decoder accepts any bytes: invalid ones are an error, never a panic, and never a large
 //! allocation.

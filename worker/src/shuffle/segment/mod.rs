@@ -6,9 +6,9 @@
 //!      | its directory | offset of that | crc64 of both | magic |
 //! ```
 //!
-//! A segment holds one or more sorted runs: a map attempt appends its spills run by run, and they are
-//! not merged before reducers read them. The blocks of one partition of a run lie in extents
-//! of about a megabyte, so that several threads can write side by side. The index lists, for each
+//! A segment holds one or more sorted runs: a map attempt appends its spills run by run, and they
+//! are not merged before reducers read them. The blocks of one partition of a run lie in extents of
+//! about a megabyte, so that several threads can write side by side. The index lists, for each
 //! partition of each run that has pairs, their number, their digest and their extents; readers read
 //! its directory, and then the page of the partition they want. A file without a complete index is
 //! refused: a segment gets its final name only when it is complete. So is a file with another

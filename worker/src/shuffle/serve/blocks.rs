@@ -8,9 +8,9 @@
 //!                                                             to one run on disk
 //! ```
 //!
-//! A closed stream takes up some bytes for each run. Opening it again costs reading one block of each
-//! run: so a stream that has to wait for a second turn gets the rest of its runs merged into one,
-//! which costs one block from then on.
+//! A closed stream takes up some bytes for each run. Opening it again costs reading one block of
+//! each run: so a stream that has to wait for a second turn gets the rest of its runs merged into
+//! one, which costs one block from then on.
 
 use std::collections::VecDeque;
 use std::sync::Arc;

@@ -1,9 +1,9 @@
 //! The server's side of the shuffle: one partition of some of this worker's map outputs, merged, as
 //! a stream of blocks.
 //!
-//! A reducer merges the streams of many workers, each of which serves many reducers, and it reads its
-//! streams in the order of their keys: so any stream may stall for as long as any other does. The
-//! protocol by which all of them make progress within bounded memory and bounded descriptors:
+//! A reducer merges the streams of many workers, each of which serves many reducers, and it reads
+//! its streams in the order of their keys: so any stream may stall for as long as any other does.
+//! The protocol by which all of them make progress within bounded memory and bounded descriptors:
 //!
 //! ```text
 //!   caller                                  sender
@@ -19,20 +19,20 @@
 //!                                                       positions
 //! ```
 //!
-//! - *No deadlock.* A stream with a turn either computes, which ends, or is idle, and then gives the
-//!   turn up as soon as it is asked to. It never keeps a wanted turn while it waits for its caller,
-//!   so no merge waits for the end of another.
-//! - *Guaranteed progress.* Turns are granted in the order of the requests, and one is always granted
-//!   if no stream has any. Each turn sends at least one block.
+//! - *No deadlock.* A stream with a turn either computes, which ends, or is idle, and then gives
+//!   the turn up as soon as it is asked to. It never keeps a wanted turn while it waits for its
+//!   caller, so no merge waits for the end of another.
+//! - *Guaranteed progress.* Turns are granted in the order of the requests, and one is always
+//!   granted if no stream has any. Each turn sends at least one block.
 //! - *Sent bytes have room.* A caller gives credit for the memory that it has, and reads everything
-//!   that arrives. So finished blocks leave this process at the pace of the network, not of a merge;
-//!   until then they count for their sender.
-//! - *Waiting does not time out.* "Waiting" is sent as long as this process makes any progress. If it
-//!   does not, because a disk hangs, it falls silent, and the caller is right to look for the output
-//!   elsewhere.
+//!   that arrives. So finished blocks leave this process at the pace of the network, not of a
+//!   merge; until then they count for their sender.
+//! - *Waiting does not time out.* "Waiting" is sent as long as this process makes any progress. If
+//!   it does not, because a disk hangs, it falls silent, and the caller is right to look for the
+//!   output elsewhere.
 //!
-//! A worker whose lease has expired may have been replaced: it refuses new streams, and open streams
-//! wait.
+//! A worker whose lease has expired may have been replaced: it refuses new streams, and open
+//! streams wait.
 
 pub(crate) mod admission;
 mod blocks;

@@ -8,8 +8,8 @@
 //!                                                 when the last one is long
 //! ```
 //!
-//! A file that differs from the planned version, or changes while it is read, is an error. Files are
-//! not memory-mapped: truncating a mapped file would raise a signal.
+//! A file that differs from the planned version, or changes while it is read, is an error. Files
+//! are not memory-mapped: truncating a mapped file would raise a signal.
 
 mod source;
 mod window;
