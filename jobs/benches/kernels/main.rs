@@ -1,11 +1,11 @@
-//! The innermost kernels, each beside what one would write by hand for that job alone: ns per
-//! record, median of some rounds, on one thread. Time is the process's CPU time, so that others on
-//! the machine hardly show.
+//! Benchmarks the innermost kernels, each next to a program written by hand for its job only: ns
+//! per record, median of some rounds, on one thread. The time is the process's CPU time, so that
+//! other load on the machine hardly matters.
 //!
 //!     cargo bench -p windrow-jobs --bench kernels -- [sort|words|sets] [TEXT FILES]
 //!
-//! Without a file, there are words of two to nine letters, 200,000 different ones, as often as
-//! Zipf's law has it.
+//! Without files, the text has 200,000 distinct words of two to nine letters, distributed by Zipf's
+//! law.
 
 #![allow(clippy::print_stdout)]
 
@@ -18,7 +18,7 @@ use std::time::Duration;
 
 use rustix::time::{ClockId, clock_gettime};
 
-/// Rounds of which the median counts.
+/// Number of rounds of which the median is reported.
 const ROUNDS: usize = 5;
 
 fn main() {
@@ -47,8 +47,8 @@ fn cpu_time() -> Duration {
     Duration::new(time.tv_sec.unsigned_abs(), time.tv_nsec as u32)
 }
 
-/// Words whose rank is exponential in a random number, so about as often as Zipf's law has it; ten
-/// to a line.
+/// Words whose rank is exponential in a random number, so distributed about by Zipf's law; ten per
+/// line.
 fn zipf_text() -> String {
     let mut text = String::new();
     for (index, n) in random(10_000_000).enumerate() {
@@ -63,8 +63,8 @@ fn zipf_text() -> String {
     text
 }
 
-/// Prints the median time of `round`, which handles as many records as it returns. What `prepare`
-/// does is not counted, nor is the end of what it made.
+/// Prints the median time per record of `round`, which returns its number of records. `prepare`,
+/// and dropping what it made, is not measured.
 fn measure<T>(what: &str, mut prepare: impl FnMut() -> T, mut round: impl FnMut(&mut T) -> usize) {
     let mut times: Vec<f64> = (0..ROUNDS)
         .map(|_| {
@@ -78,7 +78,7 @@ fn measure<T>(what: &str, mut prepare: impl FnMut() -> T, mut round: impl FnMut(
     println!("{what:<44} {:>8.2} ns", times[ROUNDS / 2]);
 }
 
-/// Numbers that look random, the same each time.
+/// Pseudo-random numbers, the same each time.
 fn random(count: usize) -> impl Iterator<Item = u64> {
     (1..=count as u64).map(scrambled)
 }

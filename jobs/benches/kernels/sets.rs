@@ -1,4 +1,4 @@
-//! Strings that a combiner unites. Most keys are rare, so that time goes into waiting for memory.
+//! Combines strings. Most keys are rare, so most of the time is spent waiting for memory.
 
 use std::collections::HashMap;
 
@@ -13,7 +13,7 @@ const PAIRS: u64 = 4_000_000;
 const CHUNK_PAIRS: u64 = 100_000;
 const KEYS: f64 = 1_500_000.0;
 
-/// Emits the file of each word.
+/// Emits each word with its file.
 struct Files;
 
 impl Mapper for Files {
@@ -57,7 +57,7 @@ fn append(list: &mut String, files: &str) {
     }
 }
 
-/// Combines them, also by hand.
+/// Combines the files of each word, also by hand.
 pub fn run() {
     let chunks: Vec<String> = (0..PAIRS / CHUNK_PAIRS).map(chunk).collect();
     println!("{PAIRS} names of files, by up to {KEYS} keys:");
@@ -88,7 +88,7 @@ pub fn run() {
     );
 }
 
-/// Each chunk is of one file.
+/// The text of a chunk; each chunk is of one file.
 fn chunk(number: u64) -> String {
     let pairs = (0..CHUNK_PAIRS).map(|index| {
         let random = scrambled(number * CHUNK_PAIRS + index + 1);

@@ -8,8 +8,7 @@ use crate::{measure, random};
 const RECORDS: usize = 10_000_000;
 const VALUE: [u8; 16] = [b'v'; 16];
 
-/// Sorts keys of ten bytes, then keys of which most bytes are the same, then a word list of few
-/// distinct words.
+/// Sorts keys of ten bytes, then keys with mostly equal bytes, then a list of few distinct words.
 pub fn run() {
     let keys: Vec<[u8; 10]> = random(RECORDS).map(|n| ten_bytes(n, n >> 7)).collect();
     by_hand(&keys);
@@ -27,8 +26,8 @@ fn ten_bytes(first: u64, last: u64) -> [u8; 10] {
     key
 }
 
-/// What a program does that sorts these keys only: keys and record numbers as integers, in buckets
-/// of equal width.
+/// A program that sorts only these keys: keys and record numbers as integers, in buckets of equal
+/// width.
 fn by_hand(keys: &[[u8; 10]]) {
     const BUCKETS: usize = 1024;
     let entry = |(index, key): (usize, &[u8; 10])| {

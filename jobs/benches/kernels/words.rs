@@ -1,4 +1,4 @@
-//! Splitting text into words, and counting them: through a mapper's emitter, as a job does.
+//! Splits text into words and counts them, through a mapper's emitter as in a job.
 
 use std::collections::HashMap;
 use std::hint::black_box;
@@ -36,7 +36,7 @@ impl Mapper for Words<Whole> {
     }
 }
 
-/// A chunk as one record, so that the kernels show.
+/// A chunk as one record, so that only the kernels are measured.
 #[derive(Default)]
 struct Whole;
 
@@ -56,7 +56,7 @@ impl Format for Whole {
     }
 }
 
-/// Splits and counts, each also by hand.
+/// Splits and counts, also by hand.
 pub fn run(text: &str) {
     let words = text.split_ascii_whitespace().count();
     println!("{words} words of {:.1} bytes:", text.len() as f64 / words as f64 - 1.0);

@@ -1,4 +1,4 @@
-//! Keeps every pair: the store of jobs without a combiner.
+//! The store of jobs without a combiner, which keeps every pair.
 
 use std::marker::PhantomData;
 use std::mem;
@@ -13,9 +13,9 @@ use crate::value::Value;
 /// Appends encoded pairs to a [`RecordBuffer`].
 pub(crate) struct AppendStore<K: ?Sized, V: ?Sized, T> {
     buffer: RecordBuffer,
-    /// What the buffer took up after the last pair.
+    /// Memory of the buffer after the last pair.
     known_bytes: usize,
-    /// Scratch for encodings that are not the bytes that were emitted.
+    /// Scratch for encodings that differ from the emitted bytes.
     key: Vec<u8>,
     value: Vec<u8>,
     route: T,

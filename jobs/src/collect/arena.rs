@@ -1,52 +1,52 @@
-//! Bytes in blocks that never move: growing copies nothing, and a position stays good for the
-//! arena's life.
+//! Bytes in blocks that never move: growing copies nothing, and a position stays valid for the
+//! arena's lifetime.
 //!
-//! Blocks are small at first, so that a small job stays small, and grow with the arena. Nothing is
-//! ever removed alone. An arena that is filled a second time gets large pages: clearing them is
-//! paid for once, and records are read in any order each time.
+//! Blocks are small at first, so that a small job stays small, and grow with the arena. Records are
+//! only removed all together. An arena that is filled a second time gets huge pages: the cost of
+//! clearing them is paid once, and records are read in random order each time.
 
 use super::huge_pages;
 use crate::prefetch::prefetch;
 use crate::program::RecordRef;
 use crate::varint;
 
-/// Size of the first block; each further one is twice as large as the one before, up to the usual
-/// size.
+/// Size of the first block; each further block is twice as large as the previous one, up to the
+/// usual size.
 const BLOCK_BYTES_MIN: usize = 16 << 10;
 const BLOCK_BYTES_USUAL: usize = 1 << 20;
 
-/// In a large arena, a block is one part in this many of it, so that little of the memory asked for
-/// stays unused.
+/// In a large arena, a block is one part in this many of the arena, so that little of the allocated
+/// memory stays unused.
 const GROWTH_PARTS: usize = 8;
 const BLOCK_BYTES_MAX: usize = 16 << 20;
 
-/// A block has just been begun if it holds less than one part in this many.
+/// A block counts as just begun if less than one part in this many is filled.
 const BEGUN_PARTS: usize = 16;
 
-/// How many blocks are looked at, to find an empty one that is large enough.
+/// How many blocks are tried to find an empty one that is large enough.
 const BLOCKS_TRIED: usize = (BLOCK_BYTES_USUAL / BLOCK_BYTES_MIN).ilog2() as usize + 1;
 
-/// Cache lines of a record that a prefetch asks for. The processor itself goes on from there.
+/// How many cache lines of a record are prefetched. From there on the processor prefetches by
+/// itself.
 const PREFETCH_LINES: usize = 2;
 const LINE_BYTES: usize = 64;
 
-/// An append-only store of bytes. A position is a block's number in the upper half and an offset in
-/// the lower.
+/// An append-only store of bytes. The upper half of a position is the block's number, the lower
+/// half an offset.
 #[derive(Debug, Default)]
 pub(super) struct Arena {
     blocks: Vec<Vec<u8>>,
-    /// The block that is being filled; records above the usual size of a block have blocks of their
-    /// own beside it.
+    /// The block that is being filled; records larger than a usual block have their own blocks.
     current: usize,
     capacity_bytes: usize,
     has_large_pages: bool,
 }
 
 impl Arena {
-    /// A position and a vector with room for `bytes` bytes there. More than that must not be
-    /// appended.
+    /// The next position, and a vector with spare capacity for `bytes` bytes there. The caller must
+    /// not append more.
     #[inline]
-    pub(super) fn room(&mut self, bytes: usize) -> (u64, &mut Vec<u8>) {
+    pub(super) fn reserve(&mut self, bytes: usize) -> (u64, &mut Vec<u8>) {
         let fits = |block: &Vec<u8>| block.capacity() - block.len() >= bytes;
         let index = match self.blocks.get(self.current) {
             Some(block) if fits(block) => self.current,
@@ -58,8 +58,8 @@ impl Arena {
 
     #[cold]
     fn add_block(&mut self, bytes: usize) -> usize {
-        // After `clear` there are empty blocks beyond the current one; all but the first few are of
-        // the usual size or larger.
+        // After `clear` there are empty blocks after the current one; all but the first few have at
+        // least the usual size.
         let empty = |block: &Vec<u8>| block.is_empty() && block.capacity() >= bytes;
         let rest = self.blocks.iter().enumerate().skip(self.current + 1);
         if bytes <= BLOCK_BYTES_USUAL
@@ -95,7 +95,7 @@ impl Arena {
     pub(super) fn push_record(&mut self, record: RecordRef<'_>) -> u64 {
         let RecordRef { key, value } = record;
         if (key.len() | value.len()) < 0x80 {
-            let (at, block) = self.room(2 + key.len() + value.len());
+            let (at, block) = self.reserve(2 + key.len() + value.len());
             block.extend_from_slice(&[key.len() as u8, value.len() as u8]);
             block.extend_from_slice(key);
             block.extend_from_slice(value);
@@ -103,7 +103,7 @@ impl Arena {
         }
         let (key_len, value_len) = (key.len() as u64, value.len() as u64);
         let header_bytes = varint::len(key_len) + varint::len(value_len);
-        let (at, block) = self.room(header_bytes + key.len() + value.len());
+        let (at, block) = self.reserve(header_bytes + key.len() + value.len());
         varint::write(key_len, block);
         varint::write(value_len, block);
         block.extend_from_slice(key);
@@ -132,7 +132,7 @@ impl Arena {
         &self.blocks[(at >> 32) as usize][at as u32 as usize..]
     }
 
-    /// Fetches what is at this position into the cache.
+    /// Prefetches the bytes at this position.
     #[inline]
     pub(super) fn prefetch(&self, at: u64) {
         let start = self.blocks[(at >> 32) as usize].as_ptr().wrapping_add(at as u32 as usize);
@@ -141,15 +141,14 @@ impl Arena {
         }
     }
 
-    /// Fetches the end of a record, whose start is in the cache: the records of most jobs end soon
-    /// after it.
+    /// Prefetches the end of a record whose start is cached: in most jobs, records are short.
     #[inline]
     pub(super) fn prefetch_end(record: RecordRef<'_>) {
         prefetch(record.value.as_ptr().wrapping_add(record.value.len().saturating_sub(1)));
     }
 
-    /// Frees the blocks from number `first` on that end at `end` or before, and returns the number
-    /// of the next one.
+    /// Frees the blocks from number `first` on that end at or before `end`, and returns the number
+    /// of the next block.
     pub(super) fn free(&mut self, first: usize, end: u64) -> usize {
         let (last, offset) = ((end >> 32) as usize, end as u32 as usize);
         let next = last + usize::from(offset == self.blocks[last].len());
@@ -162,9 +161,8 @@ impl Arena {
         self.capacity_bytes + self.blocks.capacity() * size_of::<Vec<u8>>()
     }
 
-    /// Removes everything. The memory stays, but for that of large records, and for a block that
-    /// has just been begun: perhaps it was one too many, and otherwise the arena would be larger
-    /// each time.
+    /// Removes all records and keeps the memory, except blocks of large records and a last block
+    /// that was just begun: otherwise the arena could grow with each use.
     pub(super) fn clear(&mut self) {
         if let Some(block) = self.blocks.get_mut(self.current)
             && block.len() < block.capacity() / BEGUN_PARTS
@@ -184,7 +182,7 @@ impl Arena {
         self.current = 0;
     }
 
-    /// Takes all blocks of `other`, without copying them, and returns what has to be added to its
+    /// Takes over all blocks of `other` without copying them, and returns the offset to add to its
     /// positions.
     pub(super) fn append(&mut self, other: Self) -> u64 {
         let base = self.blocks.len();
@@ -206,7 +204,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn memory_is_used_again() {
+    fn memory_is_reused() {
         let mut arena = Arena::default();
         let large = vec![7; 3 << 20];
         let mut fill = |sizes: &[usize]| {
@@ -226,7 +224,7 @@ mod tests {
         for sizes in [&[40_000, 100_000], &[100_000, 40_000]] {
             assert_eq!(fill(sizes), (first, kept));
         }
-        // Large records have blocks of their own, which are not kept.
+        // Large records have their own blocks, which are not kept.
         let (taken, kept) = fill(&[3 << 20]);
         assert!(taken > 40 * (3 << 20) && kept < first + (1 << 20), "{taken} {kept}");
     }

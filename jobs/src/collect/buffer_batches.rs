@@ -6,7 +6,7 @@ use super::RecordBuffer;
 use crate::failure::FailureCause;
 use crate::program::{RecordBatches, RecordRef};
 
-/// Most pairs in a batch: few enough that they stay in the cache.
+/// Most pairs in a batch, few enough to stay in the cache.
 const BATCH_RECORDS_MAX: usize = 1024;
 
 /// The pairs of one partition of a sorted [`RecordBuffer`].
@@ -19,7 +19,7 @@ pub struct BufferBatches<'a> {
 }
 
 impl<'a> BufferBatches<'a> {
-    /// The pairs of `partition`, or none. `buffer` has to be sorted.
+    /// The pairs of `partition`, if any. `buffer` must be sorted.
     pub fn new(buffer: &'a RecordBuffer, partition: u32) -> Self {
         let rest = 0..buffer.partition_len(partition);
         Self { buffer, partition, rest, batch: Vec::new() }

@@ -1,4 +1,4 @@
-//! Values that wait, each linked to the one before of the same key.
+//! Values that wait to be combined, each linked to the previous value of its key.
 //!
 //! ```text
 //!  slot of a key             links                        values
@@ -7,9 +7,9 @@
 //!  +---------------------+   +---------------------+      +----------------+
 //! ```
 //!
-//! To wait costs a write to the key's slot, which is in the cache, and nothing else of what the key
-//! has is read. A value that comes again for its key is only counted. Values that many keys share,
-//! such as the name of the file that is being read, are kept once.
+//! Adding a value writes to the key's slot, which is in the cache, and reads no earlier value of
+//! the key. A value that repeats is only counted. A value that many keys share, such as the name of
+//! the current file, is kept once.
 
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -19,14 +19,14 @@ use crate::error::Result;
 use crate::prefetch::prefetch;
 use crate::program::RecordRef;
 
-/// Different values of a key that wait at most, one after the other. So many of rare keys are few
-/// in all; a key that has more is likely to be in the cache.
+/// At most this many different values of a key wait. Rare keys have few values in all; the
+/// accumulator of a key with more is probably in the cache.
 pub(super) const CHAIN_LEN_MAX: usize = 24;
 
-/// How many of the values that were kept last are looked at before a value is kept.
+/// How many recently kept values are searched before a value is kept.
 const RECENT: usize = 64;
 
-/// Links are in blocks of so many, which never move: 64 KiB.
+/// Links per block of 64 KiB; blocks never move.
 const BLOCK_LINKS: usize = 4096;
 
 /// The number of no link.
@@ -36,21 +36,21 @@ const NONE: u32 = u32::MAX;
 #[derive(Default)]
 pub(super) struct Chains {
     values: Arena,
-    /// Values that were kept a short time ago, by their hashes.
+    /// Recently kept values, by their hashes.
     recent: Vec<Option<Kept>>,
     latest: Option<Kept>,
     links: Vec<Vec<Link>>,
 }
 
-/// Where a value is kept.
+/// The position of a kept value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Kept(u64);
 
-/// A value that came some times in a row.
+/// A value that came `times` times in a row.
 #[derive(Clone, Copy)]
 struct Link {
     value: Kept,
-    /// The number of the link before.
+    /// The number of the previous link.
     before: u32,
     times: u32,
 }
@@ -60,13 +60,13 @@ struct Link {
 pub(super) struct Chain {
     value: Kept,
     before: u32,
-    /// Links, the one in here included; at most [`CHAIN_LEN_MAX`].
+    /// Number of links, including this one; at most [`CHAIN_LEN_MAX`].
     len: u16,
     times: u16,
 }
 
-/// The links of a chain, the first to come first, as far as they have been followed. Used again for
-/// the next chain, so that its memory is written only where there are links.
+/// The links of a chain, oldest first, as far as the chain has been followed. Reused for the next
+/// chain, so that only its links are written.
 pub(super) struct Followed {
     links: [Link; CHAIN_LEN_MAX],
     len: usize,
@@ -93,14 +93,14 @@ impl Chain {
 }
 
 impl Chains {
-    /// The place of a value that was kept a short time ago.
+    /// The position of a recently kept value.
     #[inline]
     pub(super) fn find(&self, value: &[u8]) -> Option<Kept> {
         let is_it = |kept: &Kept| self.value(*kept) == value;
         self.latest.filter(is_it).or_else(|| (*self.recent.get(slot(value))?).filter(is_it))
     }
 
-    /// Keeps a value, unless it is found.
+    /// Keeps a value, or finds it among the recent ones.
     #[inline]
     pub(super) fn keep(&mut self, value: &[u8]) -> Result<Kept> {
         if let Some(kept) = self.find(value) {
@@ -122,7 +122,7 @@ impl Chains {
         self.values.record(kept.0).value
     }
 
-    /// Appends a value to a chain. `false`, and nothing done, if the chain is full.
+    /// Appends a value to a chain; `false` if the chain is full.
     #[inline]
     pub(super) fn push(&mut self, chain: &mut Chain, value: Kept) -> bool {
         if chain.value == value && chain.times < u16::MAX {
@@ -137,7 +137,7 @@ impl Chains {
         true
     }
 
-    /// The number of a new link, or `None` when there are no more numbers.
+    /// The number of a new link; `None` if the numbers are exhausted.
     #[inline]
     fn push_link(&mut self, link: Link) -> Option<u32> {
         if self.links.last().is_none_or(|block| block.len() == BLOCK_LINKS) {
@@ -149,14 +149,14 @@ impl Chains {
         Some(number)
     }
 
-    /// Begins to follow a chain; the memory of the first step is on its way to the cache then.
+    /// Begins to follow a chain, and prefetches its previous link.
     pub(super) fn follow(&self, chain: Chain, followed: &mut Followed) {
         (followed.len, followed.found) = (usize::from(chain.len), 1);
         followed.links[followed.len - 1] = chain.link();
         self.prefetch(chain.before);
     }
 
-    /// Follows a chain by one step, and asks for the memory of the next. `false` at its end.
+    /// Follows a chain by one step, and prefetches the next value; `false` at the end.
     pub(super) fn step(&self, followed: &mut Followed) -> bool {
         let Followed { links, len, found } = followed;
         if *found == *len {
@@ -179,7 +179,7 @@ impl Chains {
         }
     }
 
-    /// The values of a chain in the order in which they came, as often as they came.
+    /// The values of a chain, oldest first, with repetitions.
     pub(super) fn values<'a>(
         &'a self,
         followed: &'a mut Followed,
@@ -189,7 +189,7 @@ impl Chains {
         links.flat_map(|link| std::iter::repeat_n(self.value(link.value), link.times as usize))
     }
 
-    /// The value of a chain that has no other.
+    /// The value of a chain of length one.
     pub(super) fn only(&self, followed: &Followed) -> Option<&[u8]> {
         let is_only = followed.len == 1 && followed.links[0].times == 1;
         is_only.then(|| self.value(followed.links[0].value))
@@ -213,7 +213,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn values_come_back_in_order() {
+    fn values_are_read_in_order() {
         let mut chains = Chains::default();
         let mut made: Vec<(Chain, Vec<Vec<u8>>)> = Vec::new();
         for n in 0..200_u8 {

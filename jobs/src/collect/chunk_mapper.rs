@@ -16,12 +16,12 @@ use crate::program::panic::Caught;
 use crate::program::{CollectorSetup, hidden, panic};
 use crate::value::Value;
 
-/// Memory is asked for ahead: so much, but at most one part in so many of what is needed.
+/// Memory is requested in advance: this much, but at most one part in this many of what is needed.
 const AHEAD_BYTES_MAX: usize = 256 << 10;
 const AHEAD_PARTS: usize = 16;
 
-/// The collector of a mapper over a store. Whether it takes care of bad records is decided here,
-/// once for all records.
+/// The collector of a mapper over a store: one that skips bad records, or the faster one that does
+/// not.
 pub(crate) fn map_into<M: Mapper>(
     mapper: Arc<M>,
     store: impl Store<M::Key, M::Value> + 'static,
@@ -40,7 +40,7 @@ pub(super) struct ChunkMapper<M: Mapper, S> {
     pub(super) mapper: Arc<M>,
     pub(super) format: M::Input,
     pub(super) store: S,
-    /// What the store may take up, as far as it is known.
+    /// The memory that the store was last granted.
     pub(super) granted_bytes: usize,
 }
 
@@ -55,15 +55,15 @@ impl<M: Mapper, S: Store<M::Key, M::Value>> Collector for ChunkMapper<M, S> {
     fn map_chunk(
         &mut self,
         chunk: &Chunk<'_>,
-        room: &mut dyn MemoryBudget,
+        memory: &mut dyn MemoryBudget,
     ) -> Result<u64, FailureCause> {
         let Self { mapper, format, store, granted_bytes } = self;
-        // Of the record that is being mapped, should the mapper panic.
+        // The place to report if the mapper panics before it visits a record.
         chunk.visit(chunk.offset);
-        let mut out = StoreEmitter { store, chunk, room, granted_bytes, failure: None };
+        let mut out = StoreEmitter { store, chunk, memory, granted_bytes, failure: None };
         let outcome = panic::guard(|| {
             let records = mapper.map_chunk(format, chunk, &mut out)?;
-            // What fails now fails out of turn, and is found in `out`.
+            // An error here does not belong to the last record; `out` holds it.
             let _ = out.settle::<M::Key, M::Value>();
             Ok::<_, RecordError>(records)
         });
@@ -91,7 +91,7 @@ impl<M: Mapper, S: Store<M::Key, M::Value>> Collector for ChunkMapper<M, S> {
     }
 }
 
-/// What user code ended with, as the failure of an attempt at a record of `chunk`.
+/// The result of user code; an error or a panic becomes a failure at a record of `chunk`.
 pub(super) fn located<R>(
     outcome: Result<Result<R, RecordError>, Caught>,
     chunk: &Chunk<'_>,
@@ -107,13 +107,14 @@ pub(super) fn located<R>(
     }
 }
 
-/// What user code emits to while a chunk is mapped: the store, within its room.
+/// The emitter while a chunk is mapped: puts pairs into the store, within the memory budget.
 pub(super) struct StoreEmitter<'a, S> {
     pub(super) store: &'a mut S,
     pub(super) chunk: &'a Chunk<'a>,
-    pub(super) room: &'a mut dyn MemoryBudget,
+    pub(super) memory: &'a mut dyn MemoryBudget,
     pub(super) granted_bytes: &'a mut usize,
-    /// What the engine itself failed with. It goes before anything that user code makes of it.
+    /// A failure of the engine, which takes precedence over any error that user code returned
+    /// because of it.
     pub(super) failure: Option<FailureCause>,
 }
 
@@ -135,12 +136,12 @@ where
 }
 
 impl<S> StoreEmitter<'_, S> {
-    /// Lets the store do what it has put off, and makes sure that it has room for more.
+    /// Lets the store do its deferred work, and grants it memory or spills.
     pub(super) fn settle<K: Key + ?Sized, V: Value + ?Sized>(&mut self) -> Result<()>
     where
         S: Store<K, V>,
     {
-        // After a failure nothing is tried again, even if user code goes on after the error.
+        // After a failure nothing is tried again, even if user code ignores the error.
         if let Some(cause) = &self.failure {
             return Err(hidden(cause));
         }
@@ -154,8 +155,7 @@ impl<S> StoreEmitter<'_, S> {
         }
     }
 
-    /// Notes the failure of a pair that is not the current one: it must not be blamed on the
-    /// current record.
+    /// Notes the failure of an earlier pair, which must not be blamed on the current record.
     #[cold]
     fn out_of_turn(&mut self, error: Error) -> Error {
         let place = RecordPlace { file: self.chunk.file.to_string(), ..RecordPlace::default() };
@@ -169,11 +169,11 @@ impl<S> StoreEmitter<'_, S> {
     where
         S: Store<K, V>,
     {
-        // A little ahead, so that a store that grows with each pair does not ask each time.
+        // A little in advance, so that a store that grows with each pair does not ask each time.
         let ahead_bytes =
             wanted_bytes.saturating_add(AHEAD_BYTES_MAX.min(wanted_bytes / AHEAD_PARTS));
         for bytes in [ahead_bytes, wanted_bytes] {
-            if self.room.grow(bytes) {
+            if self.memory.grow(bytes) {
                 *self.granted_bytes = bytes;
                 return Ok(());
             }
@@ -182,14 +182,14 @@ impl<S> StoreEmitter<'_, S> {
         let taken = self.store.take();
         match taken.map_err(|error| self.out_of_turn(error))? {
             Collected::Pairs(pairs) => {
-                let spilled = self.room.spill(pairs);
+                let spilled = self.memory.spill(pairs);
                 let emptied = spilled.map_err(|cause| hidden(self.failure.insert(cause)))?;
                 *self.granted_bytes = emptied.memory_bytes();
                 self.store.reuse(emptied);
                 Ok(())
             }
             Collected::Output { bytes, records, sections } => {
-                let spilled = self.room.spill_output(bytes, records, sections);
+                let spilled = self.memory.spill_output(bytes, records, sections);
                 spilled.map_err(|cause| hidden(self.failure.insert(cause)))
             }
         }

@@ -1,8 +1,8 @@
-//! Keeps one accumulator per key: the store of jobs with a combiner whose values are a few plain
-//! bytes.
+//! The store of jobs with a combiner whose values are a few plain bytes. It keeps one accumulator
+//! per key.
 //!
-//! Short keys wait in a queue while the memory of their slots is on its way to the cache. The
-//! combiner does not mind the order; an error that comes late names the key.
+//! Short keys wait in a queue while their slots are prefetched. The order does not matter to a
+//! combiner; a late error names the key.
 
 use std::marker::PhantomData;
 use std::mem;
@@ -19,19 +19,19 @@ use crate::program::{RecordRef, Route};
 use crate::text;
 use crate::value::Value;
 
-/// Keys that wait at a time: more than the processor has outstanding reads, few enough for its
-/// first cache.
+/// Length of a queue: more than the processor has outstanding reads, and short enough for the L1
+/// cache.
 pub(super) const QUEUE_LEN: usize = 32;
 
-/// What a short pair takes up once it has been drained, about.
+/// About the memory of a short pair once it is drained into a buffer.
 pub(super) const COPY_BYTES: usize = 40;
 
-/// Combines values in place. Keys are partitioned only when they are taken, once per distinct key.
+/// Combines values in place. Each distinct key is partitioned once, when pairs are taken.
 pub(crate) struct CombineStore<K: ?Sized, V: Value + ?Sized, C: Combiner<V>, T> {
     table: KeyTable<C::Accumulator>,
-    /// The keys that were put, by their hashes in the table.
+    /// The audit of the emitted keys, by their hashes in the table.
     emitted: Audit,
-    /// What the accumulators own beside the table.
+    /// Heap memory that the accumulators own.
     heap_bytes: usize,
     short: Vec<(Probe<2>, V::Owned)>,
     medium: Vec<(Probe<4>, V::Owned)>,
@@ -63,7 +63,7 @@ impl<K: ?Sized, V: Value + ?Sized, C: Combiner<V>, T> CombineStore<K, V, C, T> {
     }
 }
 
-/// A value on its way into an accumulator.
+/// A value to fold into an accumulator.
 struct Combine<'a, 'v, V: Value + ?Sized, C> {
     combiner: &'a C,
     value: V::Ref<'v>,
@@ -83,14 +83,14 @@ impl<V: Value + ?Sized, C: Combiner<V>> Fold<C::Accumulator> for Combine<'_, '_,
     fn add(self, accumulator: &mut C::Accumulator) -> Result<()> {
         let before = self.combiner.heap_bytes(accumulator);
         self.combiner.add(accumulator, self.value)?;
-        // User code says these numbers: wrong ones must not make others wrong.
+        // User code returns these numbers: a wrong one must not make the sum wrap.
         let after = self.combiner.heap_bytes(accumulator);
         *self.heap_bytes = self.heap_bytes.saturating_add(after).saturating_sub(before);
         Ok(())
     }
 }
 
-/// Takes everything out of a queue and into the table. Returns the audit of its keys.
+/// Folds a whole queue into the table. Returns the audit of its keys.
 fn drain<const N: usize, K, V, C>(
     queue: &mut Vec<(Probe<N>, V::Owned)>,
     table: &mut impl WordTable<N, Accumulator = C::Accumulator>,
@@ -171,9 +171,9 @@ where
     }
 
     fn wanted_bytes(&self) -> usize {
-        // A table that is drained is copied. A large key goes once it has been; so does what
-        // accumulators own, but an allocator can seldom put one large block in the place of many
-        // small pieces.
+        // Draining a table copies it. The memory of a large key is freed once it is copied. The
+        // accumulators' memory is freed, too, but an allocator can seldom reuse many small pieces
+        // for one large block.
         let copied = self.table.len() * COPY_BYTES + self.heap_bytes;
         let copy_bytes = copied + self.table.longest_bytes();
         let growth_bytes = self.table.next_growth_bytes().max(copy_bytes);

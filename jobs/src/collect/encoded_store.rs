@@ -1,4 +1,4 @@
-//! Encodes pairs as output at once: the store of map-only jobs.
+//! The store of map-only jobs, which encodes pairs as output at once.
 
 use std::mem;
 use std::sync::Arc;
@@ -11,21 +11,21 @@ use crate::output::{Output, Section, SectionEncoder, SummaryOf};
 use crate::program::Sections;
 use crate::value::Value;
 
-/// Room is asked for in steps of so many bytes.
+/// Memory is requested in steps of this many bytes.
 const STEP_BYTES: usize = 256 << 10;
 
-/// Finished output in input order, in whole sections. It is taken after each chunk, and before
-/// where one chunk gives more than there is room for.
+/// Finished output in input order, in whole sections. It is taken after each chunk, and earlier
+/// when the output of one chunk exceeds the memory budget.
 pub(crate) struct EncodedStore<K: Key + ?Sized, V: Value + ?Sized, O: Output<K, V>> {
     output: Arc<O>,
     section: O::Section,
-    /// Where the section begins, and the pairs before it.
+    /// The offset of the section, and the number of pairs before it.
     section_start: (u64, u64),
-    /// The sections before it.
+    /// The finished sections.
     sections: Vec<Section<SummaryOf<O::Section, K, V>>>,
     bytes: Vec<u8>,
-    /// Memory up to which there is room.
-    roomy_bytes: usize,
+    /// The memory that was last granted.
+    granted_bytes: usize,
     records: u64,
     counters: LocalCounters,
 }
@@ -33,8 +33,8 @@ pub(crate) struct EncodedStore<K: Key + ?Sized, V: Value + ?Sized, O: Output<K, 
 impl<K: Key + ?Sized, V: Value + ?Sized, O: Output<K, V>> EncodedStore<K, V, O> {
     pub(crate) fn new(output: Arc<O>) -> Self {
         let (section_start, sections, bytes, records, counters) = Default::default();
-        let (section, roomy_bytes) = (output.section(), STEP_BYTES);
-        Self { output, section, section_start, sections, bytes, roomy_bytes, records, counters }
+        let (section, granted_bytes) = (output.section(), STEP_BYTES);
+        Self { output, section, section_start, sections, bytes, granted_bytes, records, counters }
     }
 
     #[inline]
@@ -42,7 +42,7 @@ impl<K: Key + ?Sized, V: Value + ?Sized, O: Output<K, V>> EncodedStore<K, V, O> 
         self.bytes.len() + self.section.held_bytes()
     }
 
-    /// Ends the section, unless there is nothing in it.
+    /// Ends the section unless it is empty.
     fn end_section(&mut self) -> Result<()> {
         let (offset, records_before) = self.section_start;
         let records = self.records - records_before;
@@ -63,7 +63,7 @@ impl<K: Key + ?Sized, V: Value + ?Sized, O: Output<K, V>> Store<K, V> for Encode
     fn put(&mut self, key: K::Ref<'_>, value: V::Ref<'_>, _salt: u64) -> Result<bool> {
         self.section.write(key, value, &mut self.bytes)?;
         self.records += 1;
-        Ok(self.taken_up_bytes() > self.roomy_bytes || self.section.is_full())
+        Ok(self.taken_up_bytes() > self.granted_bytes || self.section.is_full())
     }
 
     fn check(&mut self, key: K::Ref<'_>, value: V::Ref<'_>, _salt: u64) -> Result<usize> {
@@ -81,14 +81,14 @@ impl<K: Key + ?Sized, V: Value + ?Sized, O: Output<K, V>> Store<K, V> for Encode
             self.end_section()?;
         }
         let taken_up_bytes = self.taken_up_bytes();
-        if taken_up_bytes > self.roomy_bytes {
-            self.roomy_bytes = taken_up_bytes + STEP_BYTES;
+        if taken_up_bytes > self.granted_bytes {
+            self.granted_bytes = taken_up_bytes + STEP_BYTES;
         }
         Ok(())
     }
 
     fn wanted_bytes(&self) -> usize {
-        self.roomy_bytes
+        self.granted_bytes
     }
 
     fn memory_bytes(&self) -> usize {
@@ -97,7 +97,7 @@ impl<K: Key + ?Sized, V: Value + ?Sized, O: Output<K, V>> Store<K, V> for Encode
 
     fn take(&mut self) -> Result<Collected> {
         self.end_section()?;
-        self.roomy_bytes = STEP_BYTES;
+        self.granted_bytes = STEP_BYTES;
         self.section_start = (0, 0);
         let sections = Sections::new(mem::take(&mut self.sections));
         let (bytes, records) = (mem::take(&mut self.bytes), mem::take(&mut self.records));

@@ -1,9 +1,9 @@
-//! What is sorted in place of a record.
+//! Entries, which are sorted in place of records.
 
 use super::padded::first_eight;
 
-/// The start of a record's key, and where the record lies. Ordered by key start, then by position:
-/// one comparison of integers.
+/// The start of a record's key, and the record's position. Ordered by key start and then by
+/// position: one comparison of integers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Entry(u128);
 
@@ -14,8 +14,7 @@ impl Entry {
         Self(u128::from(word) << 64 | u128::from(at))
     }
 
-    /// The first eight bytes of the key as [`prefix`] gives them, but while a partition is being
-    /// sorted.
+    /// The [`prefix`] of the key; while a partition is being sorted, other bytes of the record.
     #[inline]
     pub(super) fn word(self) -> u64 {
         (self.0 >> 64) as u64
@@ -28,8 +27,8 @@ impl Entry {
     }
 }
 
-/// The first eight bytes, big endian, with zeros after shorter ones: compares as the bytes do, but
-/// for what it cannot tell apart.
+/// The first eight bytes, big endian, padded with zeros: compares like `bytes`, except that it may
+/// be equal for different ones.
 #[inline]
 pub fn prefix(bytes: &[u8]) -> u64 {
     first_eight(bytes).swap_bytes()

@@ -1,38 +1,38 @@
-//! Asks the operating system for large pages under large tables: random access to small ones costs
-//! as much in finding the page as in reading it. A hint, on Linux only.
+//! Asks the operating system for huge pages under large tables: with small pages, a random access
+//! takes as long to find the page as to read it. Only a hint, and only on Linux.
 
 use std::mem::MaybeUninit;
 
-/// Smaller memory than this is left alone.
+/// Memory smaller than this is left as it is.
 #[cfg(target_os = "linux")]
 const BYTES_MIN: usize = 4 << 20;
 #[cfg(target_os = "linux")]
 const PAGE_BYTES: usize = 4096;
 
-/// Asks for large pages under `memory`, best before it is written for the first time.
+/// Asks for huge pages under `memory`, best before it is first written.
 #[cfg(target_os = "linux")]
 #[allow(unsafe_code)]
 pub(super) fn advise<T>(memory: &[T]) {
     use rustix::mm::{Advice, madvise};
     let Some((start, bytes)) = whole_pages(memory) else { return };
-    // SAFETY: the advice changes no content, and these pages hold nothing but `memory`.
-    // Where it is not heeded, everything works as well, only slower.
+    // SAFETY: the advice changes no content, and these pages hold nothing but `memory`. If the
+    // system ignores it, access is only slower.
     let _ = unsafe { madvise(start.cast_mut().cast(), bytes, Advice::LinuxHugepage) };
 }
 
-/// Gives the pages under `memory` back, so that it gets large ones when it is next written.
+/// Frees the pages under `memory`, so that it gets huge pages when it is next written.
 #[cfg(target_os = "linux")]
 #[allow(unsafe_code)]
 pub(super) fn renew(memory: &mut [MaybeUninit<u8>]) {
     use rustix::mm::{Advice, madvise};
     let Some((start, bytes)) = whole_pages(memory) else { return };
-    // SAFETY: these pages hold nothing but `memory`, whose bytes nobody relies on. All that happens
-    // to them is that they become zeros.
+    // SAFETY: these pages hold nothing but `memory`, whose bytes the caller does not rely on; they
+    // only become zeros.
     let _ = unsafe { madvise(start.cast_mut().cast(), bytes, Advice::LinuxDontNeed) };
     advise(memory);
 }
 
-/// The pages that lie in `memory` from their first to their last byte, if that is large.
+/// The pages entirely within `memory`, if it is large.
 #[cfg(target_os = "linux")]
 fn whole_pages<T>(memory: &[T]) -> Option<(*const T, usize)> {
     let bytes = size_of_val(memory);
@@ -44,11 +44,11 @@ fn whole_pages<T>(memory: &[T]) -> Option<(*const T, usize)> {
     Some((start, (bytes - skipped) / PAGE_BYTES * PAGE_BYTES))
 }
 
-/// Asks for nothing.
+/// Does nothing on other systems.
 #[cfg(not(target_os = "linux"))]
 pub(super) fn advise<T>(_memory: &[T]) {}
 
-/// Does nothing.
+/// Does nothing on other systems.
 #[cfg(not(target_os = "linux"))]
 pub(super) fn renew(_memory: &mut [MaybeUninit<u8>]) {}
 
@@ -57,7 +57,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_surrounds_renewed_memory_stays() {
+    fn memory_around_renewed_pages_is_unchanged() {
         let mut bytes = vec![7_u8; 6 << 20];
         let len = bytes.len();
         bytes.truncate(100);

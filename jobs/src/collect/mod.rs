@@ -1,9 +1,9 @@
-//! What a map thread collects: encoded pairs, combined in a hash table where the job has a
-//! combiner.
+//! Collectors: each map thread collects encoded pairs, and combines them in a hash table if the job
+//! has a combiner.
 //!
-//! Each kind of job has a store of its own, with which user code is monomorphised; one collector
-//! drives them all, and asks its [`MemoryBudget`] before it grows. The append buffer knows how it is
-//! sorted, but nothing here decides when, spills, or knows the memory budget: the worker does.
+//! Each kind of job has its own store, with which user code is monomorphised. One collector drives
+//! them all, and asks its [`MemoryBudget`] before it grows. Nothing here spills or decides when to
+//! sort: the worker does.
 
 mod append_store;
 mod arena;
@@ -44,54 +44,50 @@ use crate::key::Key;
 use crate::program::Sections;
 use crate::value::Value;
 
-/// One thread's share of a map task. It maps chunks and keeps what they give until it is taken.
+/// One thread's share of a map task: maps chunks, and keeps their output until it is taken.
 pub trait Collector: Send {
-    /// Maps every record of `chunk` and returns their number. Asks `room` before it takes up more
-    /// memory, and hands over what it has where that is refused. After an error the collector must
-    /// be dropped. Panics of user code are caught and returned as [`FailureCause::UserPanic`].
+    /// Maps every record of `chunk` and returns their number. Asks `memory` before it uses more
+    /// memory, and spills to it if refused. After an error the collector must be dropped. Panics of
+    /// user code are caught and returned as [`FailureCause::UserPanic`].
     fn map_chunk(
         &mut self,
         chunk: &Chunk<'_>,
-        room: &mut dyn MemoryBudget,
+        memory: &mut dyn MemoryBudget,
     ) -> Result<u64, FailureCause>;
 
-    /// Memory that the collected pairs take up, in bytes.
+    /// Memory of the collected pairs, in bytes.
     fn memory_bytes(&self) -> usize;
 
-    /// Takes what was collected since the last call, and gives its memory back. An error is the
-    /// user code's, which encodes combined values only now; then the collector must be dropped.
+    /// Takes the pairs collected since the last call, and frees the other memory. An error comes
+    /// from user code, which encodes combined values only now; then the collector must be dropped.
     fn take(&mut self) -> Result<Collected, FailureCause>;
 
     /// Takes the user counters since the last call.
     fn take_counters(&mut self) -> Counters;
 
-    /// The keys of the pairs that were emitted so far, as [`Emitted::keys`](crate::Emitted::keys).
-    /// Pairs that still wait to be combined are not among them. `None` where pairs are not
-    /// combined.
+    /// The audit of the keys emitted so far, as in [`Emitted::keys`](crate::Emitted::keys), without
+    /// pairs that still wait to be combined. `None` unless the job has a combiner.
     fn emitted(&self) -> Option<Audit> {
         None
     }
 
-    /// Takes the bad records that were left out since the last call, in the order of the input.
-    /// Only a collector that was [set up](crate::program::CollectorSetup::bad_records) for it leaves any
-    /// out.
+    /// Takes the bad records that were skipped since the last call, in input order. Only a
+    /// collector [set up](crate::program::CollectorSetup::bad_records) to do so skips any.
     fn take_skipped(&mut self) -> Vec<BadRecord> {
         Vec::new()
     }
 }
 
-/// The memory that a collector may take up.
+/// The memory that a collector may use: it grows or spills.
 pub trait MemoryBudget {
-    /// Asks that the collector may take up `bytes` in all. If not, it has to [`spill`](Self::spill)
-    /// first.
+    /// Asks for `bytes` in all. If refused, the collector must [`spill`](Self::spill) first.
     fn grow(&mut self, bytes: usize) -> bool;
 
-    /// Takes what was collected so far; not sorted. Gives the buffer back, emptied, where its
-    /// memory may go on being used.
+    /// Takes the unsorted pairs collected so far. Returns the emptied buffer if its memory may be
+    /// reused.
     fn spill(&mut self, pairs: RecordBuffer) -> Result<RecordBuffer, FailureCause>;
 
-    /// Takes the output that was collected so far of the chunk that is being mapped. Only map-only
-    /// jobs collect output.
+    /// Takes the output collected so far of the current chunk. Only map-only jobs collect output.
     fn spill_output(
         &mut self,
         bytes: Vec<u8>,
@@ -103,7 +99,7 @@ pub trait MemoryBudget {
     }
 }
 
-/// All the memory that there is: nothing is ever spilled.
+/// Unlimited memory: nothing is ever spilled.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Unlimited;
 
@@ -117,40 +113,39 @@ impl MemoryBudget for Unlimited {
     }
 }
 
-/// What a collector had.
+/// What a collector has collected.
 #[derive(Debug)]
 pub enum Collected {
-    /// Encoded pairs for the shuffle, not sorted yet.
+    /// Encoded pairs for the shuffle, unsorted.
     Pairs(RecordBuffer),
     /// Finished output of a map-only job, in input order.
     Output {
         /// Whole sections, ready to be written.
         bytes: Vec<u8>,
-        /// The pairs in them.
+        /// Number of pairs in them.
         records: u64,
-        /// What the part has to know of them.
+        /// The sections, for the part's footer.
         sections: Sections,
     },
 }
 
-/// Where one thread's pairs go: the part of a [`Collector`] that knows how pairs are kept.
+/// The part of a [`Collector`] that keeps the pairs of one thread.
 pub(crate) trait Store<K: Key + ?Sized, V: Value + ?Sized>: Send {
-    /// Takes one pair. `salt` goes to the [`Route`](crate::program::Route). Returns whether it is
-    /// time to [`settle`](Self::settle) and to look at [`wanted_bytes`](Self::wanted_bytes).
+    /// Takes one pair. `salt` is passed to the [`Route`](crate::program::Route). Returns whether to
+    /// [`settle`](Self::settle) and to check [`wanted_bytes`](Self::wanted_bytes).
     fn put(&mut self, key: K::Ref<'_>, value: V::Ref<'_>, salt: u64) -> Result<bool>;
 
-    /// Makes sure that a pair can be put, and returns about how many bytes it has. What is wrong
-    /// with it is said now, except by combiners.
+    /// Checks that a pair can be put, and returns its approximate size. Reports all errors except
+    /// those of combiners.
     fn check(&mut self, key: K::Ref<'_>, value: V::Ref<'_>, salt: u64) -> Result<usize>;
 
-    /// Does what was put off. An error is not that of the last pair, but of some pair since the
-    /// last call.
+    /// Does the deferred work. An error may belong to any pair since the last call.
     fn settle(&mut self) -> Result<()> {
         Ok(())
     }
 
-    /// Memory that the next pairs will need in all, in bytes: what is taken up, and what the store
-    /// would grow by.
+    /// Memory that the store will use once the next pairs are put, in bytes: present memory and the
+    /// next growth.
     fn wanted_bytes(&self) -> usize;
 
     /// See [`Collector::memory_bytes`].
@@ -159,7 +154,7 @@ pub(crate) trait Store<K: Key + ?Sized, V: Value + ?Sized>: Send {
     /// See [`Collector::take`].
     fn take(&mut self) -> Result<Collected>;
 
-    /// Takes back a buffer that has been emptied, or frees its memory.
+    /// Takes back an emptied buffer for reuse, or frees its memory.
     fn reuse(&mut self, buffer: RecordBuffer) {
         drop(buffer);
     }

@@ -1,11 +1,11 @@
-//! Loads bytes whose number nobody can predict, such as those of a word of text.
+//! Loads a few bytes of unpredictable length, such as a word of text.
 //!
-//! A processor that guesses wrong loses more time than the load takes. So there are no branches on
-//! the length: all ways are taken, each on bytes that are there, and the right one is chosen.
+//! A mispredicted branch costs more time than the load. So nothing branches on the length: all
+//! cases are computed, each within the bytes, and the right one is selected.
 
 use std::hint::select_unpredictable;
 
-/// The first eight bytes, little endian, with zeros in place of those that are not there.
+/// The first eight bytes, little endian, padded with zeros.
 #[inline(always)]
 pub(super) fn first_eight(bytes: &[u8]) -> u64 {
     let enough = bytes.len() >= 8;
@@ -14,8 +14,8 @@ pub(super) fn first_eight(bytes: &[u8]) -> u64 {
     select_unpredictable(enough, eight, up_to_seven(bytes))
 }
 
-/// All bytes if there are at most seven: two halves that may overlap, or three bytes. Else
-/// something.
+/// All bytes if there are at most seven: two halves that may overlap, or three bytes. Otherwise the
+/// result is unspecified.
 #[inline(always)]
 fn up_to_seven(bytes: &[u8]) -> u64 {
     let enough = bytes.len() >= 4;
@@ -29,7 +29,7 @@ fn up_to_seven(bytes: &[u8]) -> u64 {
     select_unpredictable(enough, halves, three)
 }
 
-/// The byte at `index`, at its place in a word.
+/// The byte at `index`, shifted to its place in a word.
 #[inline(always)]
 fn shifted(bytes: &[u8], index: usize) -> u64 {
     u64::from(bytes[index]).wrapping_shl((index as u32).wrapping_mul(8))
@@ -40,7 +40,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_not_there_is_zero() {
+    fn missing_bytes_are_zero() {
         let bytes: Vec<u8> = (1..=40).collect();
         for len in 0..bytes.len() {
             let mut padded = [0; 8];
@@ -50,8 +50,8 @@ mod tests {
     }
 
     #[test]
-    fn bytes_may_be_more_than_a_shift_can_count() {
-        // Zeros that are never touched take up no memory.
+    fn long_slices_do_not_overflow_the_shift() {
+        // Zeros that are never touched use no memory.
         let bytes = vec![0_u8; (1 << 29) + 16];
         assert_eq!(first_eight(&bytes), 0);
     }

@@ -9,25 +9,25 @@ use crate::audit::Audit;
 use crate::error::{Error, Result};
 use crate::program::RecordRef;
 
-/// Most bytes of a key and its value. A block of a segment holds a little more.
+/// Most bytes of a key and its value together. A block of a segment holds a little more.
 pub(crate) const PAIR_BYTES_MAX: usize = (1 << 30) - 64;
 
-/// How many pairs ahead of reading memory is asked for: sorted pairs lie anywhere.
+/// How many pairs ahead to prefetch: sorted pairs are in random places.
 const AHEAD: usize = 16;
 
 /// Encoded pairs in one arena, with an entry of sixteen bytes each, so that sorting moves entries
 /// and not data.
 ///
-/// Pairs are appended to partitions `0..partitions()`. Nothing is copied when the buffer grows,
-/// except entries. Each pair is audited as it comes, while it is in the cache and before anything
-/// else can happen to it.
+/// Pairs are appended to partitions `0..partitions()`. When the buffer grows, only entries are
+/// copied. Each pair is audited when it is appended: it is in the cache then, and nothing can have
+/// happened to it.
 #[derive(Debug, Default)]
 pub struct RecordBuffer {
     arena: Arena,
     partitions: Vec<Partition>,
     records: usize,
     records_bytes: u64,
-    /// Of all lists of entries together.
+    /// The capacity of all lists of entries together.
     entries_capacity: usize,
 }
 
@@ -38,7 +38,7 @@ struct Partition {
 }
 
 impl Partition {
-    /// Entries of pairs that lie behind `base` in another arena now.
+    /// Appends the entries of pairs that have moved behind `base` in another arena.
     fn append(&mut self, other: Self, base: u64) {
         self.entries.reserve_exact(other.entries.len());
         let moved = other.entries.iter().map(|entry| Entry::new(entry.word(), base + entry.at()));
@@ -48,12 +48,13 @@ impl Partition {
 }
 
 impl RecordBuffer {
-    /// An empty buffer of that many partitions.
+    /// An empty buffer of `partitions` partitions.
     pub fn new(partitions: u32) -> Self {
         Self::with_capacity(partitions, 0)
     }
 
-    /// An empty buffer with room for the entries of that many pairs in each partition.
+    /// An empty buffer with capacity for the entries of `partition_records` pairs in each
+    /// partition.
     pub fn with_capacity(partitions: u32, partition_records: usize) -> Self {
         let partition = |_| Partition {
             entries: Vec::with_capacity(partition_records),
@@ -68,7 +69,7 @@ impl RecordBuffer {
     /// Appends one pair. Key and value together must be below 1 GiB.
     ///
     /// # Panics
-    /// Where there is no such partition.
+    /// When there is no such partition.
     #[inline]
     pub fn push(&mut self, partition: u32, record: RecordRef<'_>) -> Result<()> {
         check_size(record)?;
@@ -82,20 +83,19 @@ impl RecordBuffer {
         Ok(())
     }
 
-    /// Sorts every partition by key, then by value. Needs no memory to speak of; equal pairs are
-    /// alike.
+    /// Sorts every partition by key and then by value, almost in place.
     pub fn sort(&mut self) {
         self.sort_tasks().into_iter().for_each(SortTask::run);
     }
 
-    /// The work of [`sort`](Self::sort), one item for each partition, to be run on any threads.
+    /// The work of [`sort`](Self::sort): one task for each partition, to be run on any thread.
     pub fn sort_tasks(&mut self) -> Vec<SortTask<'_>> {
         let Self { arena, partitions, .. } = self;
         let entries = partitions.iter_mut().map(|partition| &mut partition.entries);
         entries.map(|entries| SortTask { arena, entries }).collect()
     }
 
-    /// Removes all pairs and keeps the memory, but for that of large records.
+    /// Removes all pairs and keeps the memory, except that of large records.
     pub fn clear(&mut self) {
         self.arena.clear();
         for partition in &mut self.partitions {
@@ -106,8 +106,8 @@ impl RecordBuffer {
         self.records_bytes = 0;
     }
 
-    /// All pairs of several buffers in one, not sorted. Entries are copied, pairs are not. It has
-    /// as many partitions as the buffer that has most.
+    /// Merges the pairs of several buffers into one, unsorted. Copies entries, but no pairs. The
+    /// result has as many partitions as the buffer with the most.
     pub fn merge(buffers: Vec<Self>) -> Self {
         let mut buffers = buffers.into_iter();
         let mut all = buffers.next().unwrap_or_default();
@@ -117,7 +117,7 @@ impl RecordBuffer {
         all
     }
 
-    /// The partitions of several buffers, one buffer's after the other's.
+    /// A buffer with all partitions of several buffers, in order.
     pub fn concat(buffers: Vec<Self>) -> Self {
         let mut all = Self::default();
         for buffer in buffers {
@@ -173,14 +173,14 @@ impl RecordBuffer {
         self.records_bytes
     }
 
-    /// Memory that the buffer takes up, in bytes. O(1).
+    /// Memory of the buffer, in bytes. O(1).
     #[inline]
     pub fn memory_bytes(&self) -> usize {
         let partitions = self.partitions.capacity() * size_of::<Partition>();
         self.arena.memory_bytes() + self.entries_capacity * size_of::<Entry>() + partitions
     }
 
-    /// Number and digest of the pairs of `partition`, as they were when they were appended. O(1).
+    /// The audit of the pairs of `partition`, computed when they were appended. O(1).
     pub fn audit(&self, partition: u32) -> Audit {
         self.partitions.get(partition as usize).map_or_else(Audit::default, |of| of.audit)
     }
@@ -190,15 +190,14 @@ impl RecordBuffer {
         self.entries(partition).len()
     }
 
-    /// The pair at `index` of `partition`: in order of appending or, after [`sort`](Self::sort), of
-    /// sorting. O(1).
+    /// The pair at `index` of `partition`, in the order of appending or, after
+    /// [`sort`](Self::sort), in sorted order. O(1).
     #[inline]
     pub fn get(&self, partition: u32, index: usize) -> RecordRef<'_> {
         self.arena.record(self.entries(partition)[index].at())
     }
 
-    /// Appends the pairs of a range of `partition` to `records`, while their memory is on its way
-    /// to the cache.
+    /// Appends the pairs of a range of `partition` to `records`, prefetching their memory.
     pub fn read<'a>(
         &'a self,
         partition: u32,
@@ -209,7 +208,7 @@ impl RecordBuffer {
         entries.iter().take(AHEAD).for_each(|entry| self.arena.prefetch(entry.at()));
         records.reserve(range.len());
         for (index, entry) in entries[..range.len()].iter().enumerate() {
-            // Also of the pairs behind the range: they are read next.
+            // Pairs behind the range are prefetched, too, since they are read next.
             if let Some(ahead) = entries.get(index + AHEAD) {
                 self.arena.prefetch(ahead.at());
             }
@@ -219,7 +218,7 @@ impl RecordBuffer {
         }
     }
 
-    /// None where there is no such partition.
+    /// The entries of a partition; empty if there is no such partition.
     fn entries(&self, partition: u32) -> &[Entry] {
         self.partitions.get(partition as usize).map_or(&[], |of| &of.entries)
     }
@@ -238,7 +237,7 @@ impl SortTask<'_> {
         self.entries.len()
     }
 
-    /// Sorts them by key, then by value.
+    /// Sorts the pairs by key and then by value.
     pub fn run(self) {
         sort::sort(self.entries, self.arena);
     }

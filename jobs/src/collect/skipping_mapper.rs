@@ -1,11 +1,11 @@
-//! The map loop of jobs that may skip bad records, and of tasks that may kill their process:
-//! nothing of a record is kept before all of it has succeeded.
+//! The map loop of jobs that may skip bad records, and of suspects, which may kill their process:
+//! the pairs of a record are kept only once the whole record has succeeded.
 //!
-//! Pairs are collected aside, for a block of records at a time. Most blocks are good, and their
-//! pairs go on to the store. A block in which anything fails is forgotten and mapped again, each of
-//! its records alone: so skipping costs little, and mappers of whole chunks need not know of it. What a
-//! combiner or a spill fails with is no record's fault, and fails the attempt. Where each record is
-//! to be noted before it is tried, or one is known to kill, records are mapped alone at once.
+//! Pairs are collected aside, one block of records at a time. Most blocks are good, and their pairs
+//! go on to the store. A block in which a record fails is discarded and mapped again, one record at
+//! a time: so skipping costs little, and works for mappers of whole chunks. A failure of a combiner
+//! or a spill is no record's fault, and fails the attempt. If breadcrumbs are wanted or a record is
+//! known poison, records are mapped one by one from the start.
 
 use super::chunk_mapper::{ChunkMapper, StoreEmitter, located};
 use super::{Collected, Collector, MemoryBudget, Store};
@@ -21,14 +21,14 @@ use crate::mapper::Mapper;
 use crate::program::{BadRecordPolicy, hidden, panic};
 use crate::value::Value;
 
-/// Size of a block: what is mapped twice for a bad record.
+/// Size of a block, which is mapped twice for a bad record.
 const BLOCK_BYTES: usize = 16 << 10;
 
-/// Most that is kept aside. A record with more pairs is taken for good: they go to the store as
-/// they come, and if it fails then, the attempt fails.
+/// Most memory of pairs kept aside. A record with more is assumed good: its pairs go to the store
+/// at once, and if it fails later, the attempt fails.
 const ASIDE_BYTES_MAX: usize = 8 << 20;
 
-/// A [`ChunkMapper`] that leaves bad records out.
+/// A [`ChunkMapper`] that skips bad records.
 pub(super) struct SkippingMapper<M: Mapper, S> {
     inner: ChunkMapper<M, S>,
     policy: BadRecordPolicy,
@@ -36,10 +36,10 @@ pub(super) struct SkippingMapper<M: Mapper, S> {
     skipped: Vec<BadRecord>,
 }
 
-/// What was emitted and counted for records that may still turn out to be bad.
+/// Pairs and counts of records that may still turn out to be bad.
 struct Aside<K: Key + ?Sized, V: Value + ?Sized> {
     pairs: Vec<(K::Owned, V::Owned, u64)>,
-    /// A sum for each name, however often a record counts.
+    /// The sums of the records' counters.
     counts: LocalCounters,
     bytes: usize,
 }
@@ -66,12 +66,12 @@ impl<M: Mapper, S: Store<M::Key, M::Value>> Collector for SkippingMapper<M, S> {
     fn map_chunk(
         &mut self,
         chunk: &Chunk<'_>,
-        room: &mut dyn MemoryBudget,
+        memory: &mut dyn MemoryBudget,
     ) -> Result<u64, FailureCause> {
         let Self { inner, policy, aside, skipped } = self;
         let ChunkMapper { mapper, format, store, granted_bytes } = inner;
         let framing = format.framing();
-        let out = StoreEmitter { store, chunk, room, granted_bytes, failure: None };
+        let out = StoreEmitter { store, chunk, memory, granted_bytes, failure: None };
         let place = RecordPlace { file: chunk.file.to_string(), ..RecordPlace::default() };
         let mut pieces = Pieces { mapper: &**mapper, format, policy, place, aside, out };
         let mut records = 0;
@@ -117,7 +117,7 @@ impl<M: Mapper, S: Store<M::Key, M::Value>> Collector for SkippingMapper<M, S> {
     }
 }
 
-/// How much is mapped at a time.
+/// How much input is mapped at a time.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Pieced {
     Block,
@@ -129,15 +129,15 @@ struct Pieces<'a, M: Mapper, S> {
     mapper: &'a M,
     format: &'a M::Input,
     policy: &'a BadRecordPolicy,
-    /// Of the record that is mapped alone.
+    /// The place of the record that is mapped alone.
     place: RecordPlace,
     aside: &'a mut Aside<M::Key, M::Value>,
     out: StoreEmitter<'a, S>,
 }
 
 impl<M: Mapper, S: Store<M::Key, M::Value>> Pieces<'_, M, S> {
-    /// Maps a record alone, unless it is known to kill. The inner error is a record to be left out;
-    /// the outer one ends the attempt.
+    /// Maps a record alone, unless it is known poison. The inner error is a record to skip; the
+    /// outer error ends the attempt.
     fn map_record(&mut self, record: &Chunk<'_>) -> Result<Result<u64, BadRecord>, FailureCause> {
         self.place.offset = Some(record.offset);
         if let Some(poison) = self.policy.poison_at(&self.place) {
@@ -152,8 +152,8 @@ impl<M: Mapper, S: Store<M::Key, M::Value>> Pieces<'_, M, S> {
         }
     }
 
-    /// Maps a piece, and keeps its pairs if all of it succeeds. The inner error is that of a record
-    /// in it, of which nothing is left; the outer one ends the attempt.
+    /// Maps a piece, and keeps its pairs if all of it succeeds. The inner error is the failure of a
+    /// record in it, and nothing of the piece is kept; the outer error ends the attempt.
     fn map(
         &mut self,
         piece: &Chunk<'_>,
@@ -172,7 +172,7 @@ impl<M: Mapper, S: Store<M::Key, M::Value>> Pieces<'_, M, S> {
             return Err(cause);
         }
         match (state, located(outcome, piece)) {
-            // Whatever user code has made of being stopped.
+            // However user code handled the error that stopped it.
             (State::Stopped, _) => Ok(Err(FailureCause::Unsupported { message: stopped() })),
             (State::Aside | State::Kept, Ok(records)) => self.keep_aside().map(|()| Ok(records)),
             (State::Aside, Err(cause)) => Ok(Err(cause)),
@@ -180,7 +180,7 @@ impl<M: Mapper, S: Store<M::Key, M::Value>> Pieces<'_, M, S> {
         }
     }
 
-    /// Passes on what is aside.
+    /// Passes the pairs kept aside to the store.
     fn keep_aside(&mut self) -> Result<(), FailureCause> {
         let mut aside = std::mem::replace(self.aside, Aside::new());
         let kept = self.keep(|out| {
@@ -197,7 +197,7 @@ impl<M: Mapper, S: Store<M::Key, M::Value>> Pieces<'_, M, S> {
         kept
     }
 
-    /// Does something with the store, for good.
+    /// Changes the store irrevocably.
     fn keep(
         &mut self,
         change: impl FnOnce(&mut StoreEmitter<'_, S>) -> Result<()>,
@@ -217,22 +217,22 @@ impl<M: Mapper, S: Store<M::Key, M::Value>> Pieces<'_, M, S> {
     }
 }
 
-/// What has become of the pairs of a piece.
+/// Where the pairs of a piece are.
 enum State {
-    /// They wait.
+    /// Kept aside.
     Aside,
-    /// Those of a record are too many: they are in the store.
+    /// In the store, since the record has too many.
     Kept,
-    /// Those of a block are too many: it is as good as bad.
+    /// Discarded, since the block has too many: its records are mapped alone.
     Stopped,
 }
 
-/// What user code hears where too much is aside for a block.
+/// The error that user code gets when a block has too many pairs.
 fn stopped() -> String {
     "the pairs of a block are too many".to_string()
 }
 
-/// What user code emits to: aside, for now.
+/// The emitter of a piece, which keeps pairs aside.
 struct SkippingEmitter<'p, 'a, M: Mapper, S> {
     pieces: &'p mut Pieces<'a, M, S>,
     piece: &'p Chunk<'p>,
@@ -241,7 +241,7 @@ struct SkippingEmitter<'p, 'a, M: Mapper, S> {
 }
 
 impl<M: Mapper, S: Store<M::Key, M::Value>> SkippingEmitter<'_, '_, M, S> {
-    /// Too much is aside.
+    /// Handles too many pairs kept aside.
     #[cold]
     fn overflow(&mut self) -> Result<()> {
         match self.pieced {

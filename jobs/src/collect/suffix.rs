@@ -1,32 +1,32 @@
-//! The bytes of a record from some place on, as words that compare like them.
+//! Suffixes of records, as words that compare like their bytes.
 //!
-//! Beyond the prefix, which cannot tell a key from the same key with zeros at its end, a word is
-//! seven bytes and a number that says how the key (or value) goes on: so equal words either end
-//! together or all go on.
+//! The prefix cannot distinguish a key from the same key with zeros at its end. After it, a word is
+//! seven bytes and a number that says whether the key (or value) ends there: of equal words, either
+//! all end or all go on.
 
 use super::entry::prefix;
 use crate::program::RecordRef;
 
 /// Bytes of the record in a word.
 const STEP: usize = 7;
-/// In place of a length: there are more than seven bytes.
+/// Instead of a length: more than seven bytes remain.
 const MORE: u64 = 8;
-/// Set where a key is longer than the prefix; without it the number is the key's whole length.
+/// Set if a key is longer than the prefix; without it the number is the key's whole length.
 const BEYOND_PREFIX: u64 = 16;
 
-/// A place in all the records that are equal before it.
+/// A position in records that are equal before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Suffix {
-    /// The key's first eight bytes, where sorting starts.
+    /// The key's first eight bytes, with which sorting starts.
     Prefix,
-    /// The key from this byte on, at least the ninth, where it is that long.
+    /// The key from this byte on, which is at least the ninth; empty if the key is shorter.
     Key(usize),
-    /// The value from this byte on. Keys are equal.
+    /// The value from this byte on; the keys are equal.
     Value(usize),
 }
 
 impl Suffix {
-    /// The word of `record`.
+    /// The word of `record` at this position.
     #[inline]
     pub(super) fn word(self, record: RecordRef<'_>) -> u64 {
         match self {
@@ -37,7 +37,7 @@ impl Suffix {
         }
     }
 
-    /// Where records go on that all have `word` here; `None` where they are identical.
+    /// The next position of records that all have `word` here; `None` if they are identical.
     pub(super) fn after(self, word: u64) -> Option<Self> {
         let ended = |mark| word & mark != mark;
         match self {
@@ -49,7 +49,7 @@ impl Suffix {
         }
     }
 
-    /// What the record has from here on.
+    /// The bytes of the key or value from here on.
     pub(super) fn rest(self, record: RecordRef<'_>) -> &[u8] {
         match self {
             Self::Prefix => record.key,
@@ -58,7 +58,7 @@ impl Suffix {
         }
     }
 
-    /// The place that many bytes on.
+    /// The position advanced by `bytes`.
     pub(super) fn moved_by(self, bytes: usize) -> Self {
         match self {
             Self::Prefix => self,
@@ -67,13 +67,13 @@ impl Suffix {
         }
     }
 
-    /// Whether the place is in the key.
+    /// Whether the position is in the key.
     pub(super) fn is_of_key(self) -> bool {
         !matches!(self, Self::Value(_))
     }
 }
 
-/// Seven bytes, padded with zeros, and how many there are.
+/// The first seven bytes, padded with zeros, and how many there are.
 #[inline]
 fn word(bytes: &[u8]) -> u64 {
     prefix(bytes) & !0xff | (bytes.len() as u64).min(MORE)
@@ -87,9 +87,9 @@ mod tests {
     use super::*;
 
     proptest! {
-        /// Walks two records from word to word until they differ.
+        /// Compares two records word by word until they differ.
         #[test]
-        fn words_compare_as_records_do(
+        fn words_compare_like_records(
             a in (vec(0..2_u8, 0..30), vec(0..2_u8, 0..30)),
             common in 0..30_usize,
             b in (vec(0..2_u8, 0..30), vec(0..2_u8, 0..30)),

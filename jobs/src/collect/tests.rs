@@ -1,4 +1,4 @@
-//! What collectors keep, and what they say when user code fails.
+//! Tests of what collectors keep, and of their errors when user code fails.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -115,7 +115,7 @@ proptest! {
     }
 
     #[test]
-    fn a_buffer_sorts_as_its_records_do(
+    fn a_buffer_sorts_like_its_records(
         records in vec((0..3_u32, vec(0..3_u8, 0..11), vec(any::<u8>(), 0..3)), 0..200),
     ) {
         let mut halves = vec![RecordBuffer::new(3), RecordBuffer::new(3)];
@@ -150,7 +150,7 @@ fn drained(mut batches: BufferBatches<'_>) -> Vec<(Vec<u8>, Vec<u8>)> {
 }
 
 #[test]
-fn taking_gives_memory_back() {
+fn taking_frees_memory() {
     for job in [appending(), combining()] {
         let mut collector = collector(&job, 2);
         let empty = collector.memory_bytes();
@@ -236,10 +236,10 @@ fn a_partition_out_of_range_is_an_error() {
     assert_eq!(error.to_string(), "the partitioner chose partition 3 of 0..3");
 }
 
-/// The pairs of a text, the counters, and what was left out as (offset, message, record).
+/// The pairs of a text, the counters, and the skipped records as (offset, message, record).
 type Skipping = (Vec<(Vec<u8>, Vec<u8>)>, Counters, Vec<(Option<u64>, String, String)>);
 
-/// Maps carefully, chunk by chunk.
+/// Maps a text chunk by chunk, skipping bad records.
 fn map_skipping(job: &Job, text: &[u8], chunk_bytes: usize) -> Result<Skipping, FailureCause> {
     let policy = BadRecordPolicy { skips_bad_records: true, ..BadRecordPolicy::default() };
     map_with_policy(job, text, chunk_bytes, policy)
@@ -278,7 +278,7 @@ fn map_with_policy(
 
 proptest! {
     #[test]
-    fn without_its_bad_records_an_input_gives_what_it_would_give(
+    fn skipping_gives_the_output_of_the_input_without_bad_records(
         lines in vec(prop_oneof![
             8 => "[a-c]{1,3}( [a-c]{1,9}){0,4}".prop_map(String::into_bytes),
             1 => Just(b"error".to_vec()),
@@ -375,7 +375,7 @@ impl Mapper for Many {
 }
 
 #[test]
-fn what_is_too_much_to_keep_aside_is_kept_for_good() {
+fn a_record_with_too_many_pairs_to_keep_aside_cannot_be_skipped() {
     let job = Job::new("many", Many).partition_by(FirstByte).reduce(Sum);
     let (pairs, counters, skipped) = map_skipping(&job, b"many\nfew\nbad\nfew\n", 1000).unwrap();
     assert_eq!((pairs.len(), skipped.len()), (12, 1));
@@ -386,7 +386,7 @@ fn what_is_too_much_to_keep_aside_is_kept_for_good() {
 }
 
 #[test]
-fn only_a_panic_has_a_line_of_code() {
+fn only_a_panic_has_a_source_line() {
     let (_, _, skipped) = map_skipping(&appending(), b"ok\npanic\r\n\xff\n", 1000).unwrap();
     let expected = [
         (Some(103), "worse line".to_string(), "panic".to_string()),
@@ -399,7 +399,7 @@ fn only_a_panic_has_a_line_of_code() {
     assert_eq!(skipped, expected);
 }
 
-/// Says which records user code has begun and not ended, and how many it has seen.
+/// The record that user code is processing, and how many it has processed.
 #[derive(Debug, Default)]
 struct Steps(Mutex<(Option<u64>, Vec<u64>)>);
 
@@ -444,7 +444,7 @@ fn breadcrumbs_name_each_record_and_poison_is_not_tried() {
     assert_eq!(failed, FailureCause::UserError { place, message: "bad line".into() });
 }
 
-/// Takes at most so many bytes.
+/// A budget of this many bytes.
 struct Tight {
     bytes: usize,
     spills: u32,
@@ -462,18 +462,18 @@ impl MemoryBudget for Tight {
 }
 
 #[test]
-fn what_was_emitted_does_not_depend_on_spills() {
+fn the_audit_of_emitted_keys_does_not_depend_on_spills() {
     let text = |n: usize| format!("w{} a-key-of-two-dozen-bytes-{n} {}\n", n % 100, "x".repeat(40));
     let lines: Vec<_> = (0..3000).map(text).collect();
-    // By chunks of so many lines, in so much memory, with this seed.
+    // Maps chunks of `count` lines within `bytes` of memory.
     let emitted = |lines: &[String], seed, count, bytes| {
         let setup = CollectorSetup { partitions: 2, seed, ..CollectorSetup::default() };
         let mut collector = combining().build("{}").unwrap().collector(&setup);
-        let mut room = Tight { bytes, spills: 0 };
+        let mut memory = Tight { bytes, spills: 0 };
         for lines in lines.chunks(count) {
-            collector.map_chunk(&chunk(&lines.concat()), &mut room).unwrap();
+            collector.map_chunk(&chunk(&lines.concat()), &mut memory).unwrap();
         }
-        (collector.emitted().unwrap(), room.spills)
+        (collector.emitted().unwrap(), memory.spills)
     };
     let (expected, none) = emitted(&lines, 1, 3000, usize::MAX);
     assert_eq!((expected.records, none), (9000, 0));

@@ -31,8 +31,8 @@ impl<const N: usize> Format for FixedBytes<N> {
     }
 }
 
-/// Records of a size that is known only at run time, as `&[u8]`: [`FixedBytes`] for jobs with a
-/// flag for it. A file whose size is not a multiple of it is an error.
+/// Records of a size that is known only at run time, as `&[u8]`: the [`FixedBytes`] of jobs with a
+/// flag for the size. A file whose size is not a multiple of it is an error.
 ///
 /// ```
 /// use std::num::NonZeroUsize;
@@ -55,14 +55,14 @@ pub struct FixedRecords {
 }
 
 impl FixedRecords {
-    /// Records of so many bytes.
+    /// Records of `bytes` bytes each.
     pub const fn new(bytes: NonZeroUsize) -> Self {
         Self { bytes }
     }
 }
 
 impl Default for FixedRecords {
-    /// Single bytes.
+    /// Records of one byte.
     fn default() -> Self {
         Self { bytes: NonZeroUsize::MIN }
     }
@@ -91,7 +91,7 @@ impl Format for FixedRecords {
     }
 }
 
-/// The error of a file whose last record lacks bytes.
+/// The error for a last record that lacks bytes.
 #[cold]
 fn cut_short(chunk: &Chunk<'_>, bytes: usize, rest: usize) -> RecordError {
     RecordError {

@@ -4,38 +4,38 @@ use memchr::{memchr, memrchr};
 
 use super::quoted_lines;
 
-/// Where a file may be cut. A record belongs to the byte range in which its first byte lies, so
-/// that each record is processed exactly once wherever ranges are cut.
+/// Where a file may be cut. A record belongs to the byte range of its first byte, so that each
+/// record is processed exactly once wherever ranges are cut.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Framing {
-    /// Records end with LF; the last one may lack it.
+    /// Records end with LF; the last record may lack it.
     Lines,
-    /// Records end with LF, but not with one inside a field in double quotes, as RFC 4180 has it.
-    /// Such a field ends within 64 KiB of its record's start, or its quote counts as a stray one
-    /// and the record ends with its line.
+    /// Records end with an LF outside fields in double quotes, as in RFC 4180. A field with line
+    /// breaks must end within 64 KiB of its record's start; otherwise its quote counts as stray and
+    /// the record ends with its line.
     QuotedLines {
-        /// Stands between fields.
+        /// The byte between fields.
         delimiter: u8,
     },
-    /// Records of this many bytes each; a shorter rest is an error.
+    /// Records of this many bytes each; a shorter last record is an error.
     Fixed {
         /// Size of a record, at least 1.
         bytes: usize,
     },
-    /// A file is one record, and is not cut at all. One that is larger than the largest record
-    /// (`--max-record-size`) is an error.
+    /// Each file is one record and is never cut. A file larger than `--max-record-size` is an
+    /// error.
     Whole,
 }
 
 impl Framing {
-    /// Whether a file may be cut, so that its parts are read by several tasks.
+    /// Whether several tasks may read parts of one file.
     pub fn cuts_files(&self) -> bool {
         !matches!(self, Self::Whole)
     }
 
-    /// How many bytes before `at` [`record_start`](Self::record_start) has to see, where the file
-    /// has so many.
+    /// How many bytes before `at` the window of [`record_start`](Self::record_start) must have, as
+    /// far as the file has them.
     pub fn look_behind_bytes(&self) -> u64 {
         match self {
             Self::Fixed { .. } | Self::Whole => 0,
@@ -44,9 +44,8 @@ impl Framing {
         }
     }
 
-    /// How many bytes from `at` on [`record_start`](Self::record_start) has to see at most, before
-    /// it is sure that no record starts among them. Beyond the end of the file there is nothing to
-    /// see.
+    /// How many bytes from `at` on the window of [`record_start`](Self::record_start) must have, as
+    /// far as the file has them, to decide whether a record starts among them.
     pub fn look_ahead_bytes(&self) -> u64 {
         match self {
             Self::Fixed { .. } | Self::Lines | Self::Whole => 0,
@@ -54,13 +53,13 @@ impl Framing {
         }
     }
 
-    /// The smallest offset, `at` or after it, at which a record can start, as far as can be told
-    /// from `window`: the file's bytes from `window_offset` on. `None` means that it lies beyond
-    /// the window. What lies before [`look_behind_bytes`](Self::look_behind_bytes) makes no
-    /// difference, so that all who ask find the same.
+    /// The smallest offset from `at` on at which a record can start, according to `window`, the
+    /// file's bytes from `window_offset` on. `None` means beyond the window. Bytes before
+    /// [`look_behind_bytes`](Self::look_behind_bytes) make no difference, so the result is the same
+    /// for all windows.
     ///
-    /// To tell whether a line starts at `at` itself, the window has to hold the byte before. The
-    /// answer may be the end of the file: then no record starts there.
+    /// To decide whether a line starts at `at` itself, the window must have the byte before it. The
+    /// result may be the end of the file, where no record starts.
     ///
     /// ```
     /// use windrow_jobs::input::Framing;
@@ -98,9 +97,9 @@ impl Framing {
         }
     }
 
-    /// Where the last record starts that starts in `first..end`, as far as can be told from
-    /// `window`. A record starts at `first`, and both lie within the window. Looks at no more than
-    /// the last record and what is needed to find it.
+    /// The start of the last record that starts in `first..end`, according to `window`, which must
+    /// contain both offsets. A record must start at `first`. Reads only the last record and what is
+    /// needed to find it.
     pub fn last_record_start(
         &self,
         window: &[u8],
@@ -129,8 +128,8 @@ impl Framing {
         }
     }
 
-    /// Size of the records that `bytes` begin with, of which all are there: of as few as have
-    /// `at_least` so many bytes together, or of all.
+    /// Total size of the fewest records at the start of `bytes` that have `at_least` that many
+    /// bytes together, or of all. `bytes` must be whole records.
     pub(super) fn records_bytes(&self, bytes: &[u8], at_least: usize) -> usize {
         let at_least = at_least.clamp(1, bytes.len().max(1));
         match self {

@@ -1,4 +1,4 @@
-//! JSON, a value a line.
+//! JSON, one value per line.
 
 use std::marker::PhantomData;
 
@@ -7,8 +7,8 @@ use serde::de::DeserializeOwned;
 use super::line::lines;
 use super::{Chunk, Format, Framing, Position, RecordError};
 
-/// Lines that are JSON (also called NDJSON), each read as a `T`. Blank lines are skipped, and so is
-/// a byte order mark.
+/// Lines of JSON (also called NDJSON), each read as a `T`. Blank lines and a byte order mark are
+/// skipped.
 ///
 /// ```
 /// use serde::Deserialize;
@@ -69,13 +69,12 @@ impl<T: DeserializeOwned + 'static> Format for JsonLines<T> {
     }
 }
 
-/// The byte of the record at which reading stopped.
+/// The index of the byte at which parsing stopped.
 fn stop(error: &serde_json::Error) -> usize {
     error.column().saturating_sub(1)
 }
 
-/// Where the byte at `index` of a text lies in `bytes`, of which the text is what is left when
-/// invalid ones are replaced.
+/// The index in `bytes` of the byte at `index` of the text in which invalid bytes are replaced.
 fn index_before_replacement(bytes: &[u8], mut index: usize) -> usize {
     let mut start = 0;
     for chunk in bytes.utf8_chunks() {
@@ -93,10 +92,10 @@ fn index_before_replacement(bytes: &[u8], mut index: usize) -> usize {
     start
 }
 
-/// Names the byte at which reading stopped.
+/// The error at the byte at which parsing stopped.
 #[cold]
 fn malformed(chunk: &Chunk<'_>, index: usize, error: &serde_json::Error) -> RecordError {
-    // The line and column of the message are those within the record: the offset says it better.
+    // The message's line and column count within the record: the offset is more useful.
     let text = error.to_string();
     let message = text.split(" at line ").next().unwrap_or(&text);
     RecordError {

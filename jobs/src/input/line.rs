@@ -1,4 +1,4 @@
-//! Text lines that end with LF or CRLF; the last one may lack its end.
+//! Text lines that end with LF or CRLF; the last line may lack its end.
 
 use std::ops::Range;
 
@@ -7,12 +7,12 @@ use memchr::Memchr;
 use super::{Chunk, Format, Framing, Position, RecordError};
 
 /// Lines as `&str`, without their ends. Invalid UTF-8 is an error that names the offending byte's
-/// offset, or is replaced by U+FFFD where the job is run with `--lossy`. A byte order mark at the
-/// start of a file is left out.
+/// offset; with `--lossy` it is replaced with U+FFFD. A byte order mark at the start of a file is
+/// skipped.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Line;
 
-/// Lines as `&[u8]`, without their ends, whatever their bytes.
+/// Lines as `&[u8]`, without their ends; any bytes are valid.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct LineBytes;
 
@@ -60,7 +60,7 @@ impl Format for LineBytes {
     }
 }
 
-/// Number of lines of a chunk; the last one may lack its end.
+/// Number of lines of a chunk; the last line may lack its end.
 pub(crate) fn line_count(bytes: &[u8]) -> u64 {
     let ends = memchr::memchr_iter(b'\n', bytes).count();
     (ends + usize::from(bytes.last().is_some_and(|byte| *byte != b'\n'))) as u64

@@ -1,4 +1,4 @@
-//! Records together with where they stand.
+//! Records with their positions.
 
 use super::{Chunk, Format, Framing, Position, RecordError};
 
@@ -6,22 +6,22 @@ use super::{Chunk, Format, Framing, Position, RecordError};
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Located<F>(pub F);
 
-/// A record and its place, as a mapper over [`Located`] gets it.
+/// A record and its position, as a mapper with [`Located`] input gets it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct LocatedRecord<'a, R> {
     /// The file, as the user would name it.
     pub file: &'a str,
-    /// The file's place among all of the job's input, counted from 0.
+    /// The file's number among all of the job's input files, from 0.
     pub file_number: u32,
-    /// Of the record's first byte, from the start of the file.
+    /// The offset of the record's first byte in the file.
     pub offset: u64,
-    /// The record itself.
+    /// The record.
     pub record: R,
 }
 
 impl<'a, R> LocatedRecord<'a, R> {
-    /// Where it stands.
+    /// The record's position.
     pub fn position(&self) -> Position<'a> {
         let Self { file, file_number, offset, .. } = *self;
         Position { file, file_number, offset }

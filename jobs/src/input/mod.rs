@@ -1,8 +1,8 @@
-//! How input files are cut into records.
+//! Input formats, which read records from files.
 //!
-//! Two levels. The engine reads files in chunks and needs only a [`Framing`] to cut them where
-//! records end. A [`Format`] then walks the records of one chunk, borrowed from the read buffer.
-//! Neither opens a file.
+//! There are two levels. The engine reads files in chunks, and needs only a [`Framing`] to cut them
+//! between records. A [`Format`] then iterates over the records of one chunk, borrowed from the
+//! read buffer. Neither opens a file.
 
 mod delimited;
 mod fixed;
@@ -30,43 +30,43 @@ use std::cell::Cell;
 use crate::error::Error;
 use crate::failure::{FailureCause, RecordPlace};
 
-/// What some programs write before UTF-8. It is no part of any text.
+/// Some programs write it before UTF-8 text. It is not part of the text.
 const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
 
-/// A run of whole records of one file.
+/// Consecutive whole records of one file.
 #[derive(Clone, Debug)]
 pub struct Chunk<'a> {
     /// The file, as the user would name it.
     pub file: &'a str,
-    /// The file's place among all of the job's input, counted from 0. Empty files are not counted,
-    /// since nothing is read of them: the first file is the first that has something in it.
+    /// The file's number among all of the job's input files, from 0. Empty files, which are never
+    /// read, have no number.
     pub file_number: u32,
-    /// Of the first byte, from the start of the file.
+    /// The offset of the first byte in the file.
     pub offset: u64,
     /// The records.
     pub bytes: &'a [u8],
     /// The file's first record, for formats that [ask for it](Format::has_header); otherwise empty.
     pub header: &'a [u8],
-    /// Replace invalid UTF-8 by U+FFFD instead of failing.
+    /// Whether invalid UTF-8 is replaced with U+FFFD instead of being an error.
     pub lossy: bool,
-    /// Offset of the record that is being mapped.
+    /// The offset of the record that is being mapped.
     current: Cell<u64>,
 }
 
-/// Where a record stands.
+/// The position of a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Position<'a> {
     /// The file, as the user would name it.
     pub file: &'a str,
-    /// The file's place among all of the job's input, counted from 0.
+    /// The file's number among all of the job's input files, from 0.
     pub file_number: u32,
-    /// Of the record's first byte, from the start of the file.
+    /// The offset of the record's first byte in the file.
     pub offset: u64,
 }
 
 impl<'a> Chunk<'a> {
-    /// The records `bytes` at the start of `file`, which is the job's first.
+    /// A chunk with the records `bytes` at the start of `file`, the job's first.
     pub fn new(file: &'a str, bytes: &'a [u8]) -> Self {
         let current = Cell::new(0);
         Self { file, file_number: 0, offset: 0, bytes, header: &[], lossy: false, current }
@@ -79,8 +79,8 @@ impl<'a> Chunk<'a> {
         Position { file, file_number, offset: self.offset + index as u64 }
     }
 
-    /// Cuts the chunk into runs of whole records, of at least `bytes` where there are so many left,
-    /// and one record or more.
+    /// Cuts the chunk into pieces of whole records: each has at least `bytes`, except the last, and
+    /// at least one record.
     pub(crate) fn pieces(&self, framing: Framing, bytes: usize) -> impl Iterator<Item = Chunk<'a>> {
         let chunk = self.clone();
         let mut start = 0;
@@ -93,8 +93,7 @@ impl<'a> Chunk<'a> {
         })
     }
 
-    /// The chunk without the byte order mark that some programs write before UTF-8, if it is the
-    /// first of its file.
+    /// The chunk without a byte order mark, which only the first chunk of a file can have.
     pub(crate) fn without_mark(&self) -> Self {
         let mut chunk = self.clone();
         if let Some(text) = self.bytes.strip_prefix(BYTE_ORDER_MARK)
@@ -105,20 +104,20 @@ impl<'a> Chunk<'a> {
         chunk
     }
 
-    /// Notes that the record at `offset` of the file is being mapped: where a panic is reported.
+    /// Notes that the record at `offset` of the file is being mapped; a panic is reported there.
     #[inline]
     pub fn visit(&self, offset: u64) {
         self.current.set(offset);
     }
 
-    /// The offset that was noted last.
+    /// The last noted offset.
     #[inline]
     pub fn current(&self) -> u64 {
         self.current.get()
     }
 }
 
-/// A way to read records from chunks. A format of one's own is a type that implements this.
+/// Reads records from chunks. Implement it for your own formats.
 pub trait Format: Default + Send + Sync + 'static {
     /// One record, borrowed from the chunk where possible.
     type Record<'a>;
@@ -126,14 +125,14 @@ pub trait Format: Default + Send + Sync + 'static {
     /// Where files in this format may be cut.
     fn framing(&self) -> Framing;
 
-    /// Whether each chunk needs to know its file's first record, as [`Chunk::header`]. That record
-    /// is still the first of its chunk: the format skips it there.
+    /// Whether each chunk needs its file's first record as [`Chunk::header`]. The record is still
+    /// the first of its own chunk, where the format must skip it.
     fn has_header(&self) -> bool {
         false
     }
 
-    /// Calls `each` with every record and its position, in order, until one fails. Where a record
-    /// cannot be read, it returns a [`RecordError`] of its own.
+    /// Calls `each` with every record and its position, in order, until one fails. Returns its own
+    /// [`RecordError`] for a record that cannot be read.
     fn for_each(
         &self,
         chunk: &Chunk<'_>,
@@ -148,20 +147,20 @@ pub type RecordOf<'a, F> = <F as Format>::Record<'a>;
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct RecordError {
-    /// Of the record (or of the offending byte), from the start of the file.
+    /// The offset of the record (or of the offending byte) in the file.
     pub offset: u64,
-    /// What is wrong.
+    /// The error message.
     pub message: String,
 }
 
 impl RecordError {
-    /// What user code said of the record at `position`.
+    /// The error of user code at the record at `position`.
     #[cold]
     pub fn new(position: Position<'_>, error: &Error) -> Self {
         Self { offset: position.offset, message: error.message().to_string() }
     }
 
-    /// The failure of an attempt, with its place.
+    /// The failure of an attempt at this place.
     pub fn into_failure(self, file: &str) -> FailureCause {
         let place = RecordPlace {
             file: file.to_string(),

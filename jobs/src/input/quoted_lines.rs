@@ -1,7 +1,7 @@
-//! Where records end whose quoted fields may hold line breaks.
+//! Finds the ends of records whose quoted fields may contain line breaks.
 //!
-//! Tables are read line by line, so such a record is a bad one; but it has to be known how far it
-//! extends, or the rest of it would be taken for good records.
+//! Tables are read line by line, so such a record is bad. But its end must be known, or its
+//! remaining lines would pass for good records.
 //!
 //! ```text
 //!  7,"Greenfield,LF        a record starts here
@@ -10,25 +10,25 @@
 //!  9,"Hill",3LF            the next one can only open a field, so a record starts here
 //! ```
 //!
-//! Nothing tells a closing quote from an opening one but what stands around it. So the rule is made
-//! such that it gives the same wherever it begins to read, as long as it begins at a line that is
-//! not inside a field, and that it finds back soon where it begins inside one.
+//! Only its neighbours distinguish a closing quote from an opening one. The rule gives the same
+//! result wherever reading begins, as long as it begins at a line outside a field; where it begins
+//! inside a field, it soon resynchronises.
 
 use memchr::{memchr, memchr2, memrchr};
 
 const QUOTE: u8 = b'"';
 const LF: u8 = b'\n';
 
-/// A field with line breaks ends within so many bytes of its record's start.
+/// A field with line breaks ends within this many bytes of its record's start.
 pub(super) const RECORD_BYTES_MAX: usize = 64 << 10;
 
-/// From where on a file is read to find out whether a line starts a record: a field that began
-/// before has ended by then, and there is something left to find back in.
+/// How far before a line a file is read to decide whether the line starts a record: any earlier
+/// field has ended, and there are enough bytes to resynchronise.
 pub(super) const LOOK_BEHIND_BYTES: usize = RECORD_BYTES_MAX + (16 << 10);
 
-/// The first index, `at` or after it, at which a record starts. `None` if that cannot be told from
-/// `bytes`. Where these are not those of the `file_start`, what their first line is the rest of is
-/// not known, and is passed over.
+/// The first index from `at` on at which a record starts; `None` if `bytes` do not decide it.
+/// Unless `bytes` are at the `file_start`, their first line may be the rest of a record, and is
+/// skipped.
 pub(super) fn record_start(
     bytes: &[u8],
     file_start: bool,
@@ -37,7 +37,8 @@ pub(super) fn record_start(
 ) -> Option<usize> {
     debug_assert!(at > 0, "a record starts where a file does");
     let before = bytes.get(..at)?;
-    // Without a quote, every line is a record, so the last one before `at` is enough to begin with.
+    // Without quotes every line is a record, so it suffices to begin with the last line before
+    // `at`.
     let last_line = memchr(QUOTE, before).is_none().then(|| memrchr(LF, before)).flatten();
     let mut start = match last_line {
         Some(line_end) => line_end + 1,
@@ -55,8 +56,8 @@ pub(super) fn record_bytes(bytes: &[u8], delimiter: u8) -> usize {
     end(bytes, delimiter, true).unwrap_or(bytes.len())
 }
 
-/// Where the first record of `bytes` ends: behind its LF. `None` if it takes more to know; never
-/// where `is_all` there is.
+/// The end of the first record of `bytes`, behind its LF. `None` if more bytes are needed to find
+/// it; never if `is_all`.
 fn end(bytes: &[u8], delimiter: u8, is_all: bool) -> Option<usize> {
     let line_end = match memchr(LF, bytes) {
         Some(lf) => lf + 1,
@@ -82,13 +83,13 @@ fn end(bytes: &[u8], delimiter: u8, is_all: bool) -> Option<usize> {
     }
 }
 
-/// What closes a quoted field.
+/// The end of a quoted field.
 enum Closing {
-    /// The quote here.
+    /// The quote at this index closes it.
     At(usize),
-    /// Nothing: the opening quote is a stray one.
+    /// Nothing closes it: the opening quote is stray.
     Never,
-    /// More bytes have to be known.
+    /// More bytes are needed.
     Unknown,
 }
 
@@ -96,7 +97,8 @@ enum Closing {
 fn closing_quote(bytes: &[u8], start: usize, delimiter: u8, is_all: bool) -> Closing {
     let mut from = start + 1;
     loop {
-        // On its line it may be anywhere, on a later one only within the bound.
+        // The closing quote may be anywhere on the same line; on a later line, only within the
+        // bound.
         let line_end = memchr(LF, &bytes[from..]).map_or(bytes.len(), |lf| from + lf);
         let found = memchr(QUOTE, &bytes[from..line_end]).or_else(|| {
             let within = &bytes[from..bytes.len().min(RECORD_BYTES_MAX).max(line_end)];
@@ -111,15 +113,16 @@ fn closing_quote(bytes: &[u8], start: usize, delimiter: u8, is_all: bool) -> Clo
             None if !is_all => return Closing::Unknown,
             None | Some(&LF | b'\r') => return Closing::At(quote),
             Some(next) if *next == delimiter => return Closing::At(quote),
-            // Text follows. On a later line, where a field can begin, it opens one.
+            // Text follows. On a later line, at the start of a field, the quote opens another
+            // field.
             Some(_) if opens_field(&bytes[start..quote], delimiter) => return Closing::Never,
             Some(_) => return Closing::At(quote),
         }
     }
 }
 
-/// Whether a quote behind `before`, which begins with the quote that is open, stands on a later
-/// line where a field begins.
+/// Whether a quote after `before`, which begins with the open quote, is at the start of a field on
+/// a later line.
 fn opens_field(before: &[u8], delimiter: u8) -> bool {
     let begins = before.last().is_some_and(|last| *last == delimiter || *last == LF);
     begins && memchr(LF, before).is_some()
@@ -164,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn no_record_starts_in_a_field_that_opens_behind_the_place_that_was_asked_for() {
+    fn no_record_starts_in_a_field_that_opens_behind_the_given_index() {
         let file = b"a,\"b\nc\"\nd,e\nf,\"g\nh\"\n";
         let starts: Vec<_> =
             (1..file.len()).map_while(|at| CSV.record_start(file, 0, at as u64)).collect();
@@ -174,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn a_stray_quote_spoils_its_own_line_alone() {
+    fn a_stray_quote_spoils_only_its_own_line() {
         for stray in ["1,\"Gree\n", "\"\n", "\"a\"b\n", "\",b\n", "1,\"Gree\r\n"] {
             for next in ["2,\"Hay\",x\n", "\"Hay, low\",x\n", "2,3\n"] {
                 let text = format!("{stray}{next}");
@@ -189,16 +192,15 @@ mod tests {
         let most = field(RECORD_BYTES_MAX - 3);
         assert_eq!(records(&most), [&*most]);
         assert_eq!(records(&field(RECORD_BYTES_MAX - 2)).len(), 2);
-        // On one line it may be as long as it likes.
+        // On one line a field may have any length.
         let long = format!("\"{}\",b\n", "x".repeat(2 * RECORD_BYTES_MAX));
         assert_eq!(records(&long), [&*long]);
     }
 
     proptest! {
-        /// What one chunk takes for its end, the next one takes for its start, whatever their
-        /// windows.
+        /// A chunk's end is the next chunk's start, whatever their windows.
         #[test]
-        fn all_who_ask_find_the_same(
+        fn all_windows_give_the_same_start(
             lines in prop::collection::vec(
                 prop::sample::select(vec!["a,b\n", "\"x\n", "y\",b\n", "\",\"\n", "1,\"\"\n", "\n"]), 0..60),
             at in 0..200_usize,
@@ -211,7 +213,7 @@ mod tests {
             let part = CSV.record_start(window, 0, at);
             prop_assert!(part.is_none() || part == whole, "{:?} {:?}", part, whole);
             if let Some(start) = whole {
-                // A record starts there for who reads the records one after the other, too.
+                // Reading the records in sequence finds the same start.
                 let mut starts = vec![0];
                 while *starts.last().unwrap() < text.len() {
                     let last = *starts.last().unwrap();
@@ -239,7 +241,7 @@ mod tests {
     }
 
     #[test]
-    fn far_from_the_start_of_a_file_it_finds_back_into_the_records() {
+    fn reading_resynchronises_far_from_the_start_of_a_file() {
         let record = "\"x\ny\",b\n1,\"Hay\"\n2,3\n";
         let text = record.repeat(3 * LOOK_BEHIND_BYTES / record.len());
         let starts: Vec<_> = (0..text.len()).step_by(record.len()).collect();

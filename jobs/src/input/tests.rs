@@ -1,4 +1,4 @@
-//! Each record exactly once, with its own offset, wherever files are cut.
+//! Tests that each record is read exactly once, with its own offset, wherever files are cut.
 
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -38,7 +38,7 @@ where
 }
 
 /// Cuts the file into ranges of `range_bytes`, finds each range's records through a window that
-/// starts one byte before it, and reads them as chunks.
+/// starts one byte before the range, and reads them as chunks.
 pub(super) fn records_in_ranges_of<F: Format>(
     format: &F,
     file: &[u8],
@@ -65,7 +65,7 @@ where
     all
 }
 
-/// The first line start at or after `at`, found by looking at every byte.
+/// The first line start from `at` on, found by checking every byte.
 fn line_start(file: &[u8], at: usize) -> Option<u64> {
     (at..=file.len())
         .find(|&start| start == 0 || file[start - 1] == b'\n')
@@ -81,7 +81,7 @@ proptest! {
     #[test]
     fn every_line_once_wherever_files_are_cut(text in text(), range_bytes in 1..70_usize) {
         let whole = records::<Line>(&chunk(text.as_bytes())).unwrap();
-        // A byte order mark at the beginning is no text.
+        // A byte order mark at the start is not text.
         let lines = text.strip_prefix('\u{feff}').unwrap_or(&text).lines();
         let expected: Vec<_> = lines.map(|line| format!("{line:?}")).collect();
         prop_assert_eq!(whole.iter().map(|(_, line)| line.clone()).collect::<Vec<_>>(), expected);
@@ -104,7 +104,7 @@ proptest! {
 
     #[test]
     fn every_json_value_once(values in vec(any::<Option<i32>>(), 0..20), range_bytes in 1..20_usize) {
-        // A blank line stands for none.
+        // A blank line stands for `None`.
         let line = |value: &Option<i32>| value.map_or(" \n".into(), |n| format!(" [{n}]\r\n"));
         let file: String = values.iter().map(line).collect();
         let cut = records_in_ranges::<JsonLines<Vec<i32>>>(file.as_bytes(), range_bytes);
@@ -114,7 +114,7 @@ proptest! {
     }
 
     #[test]
-    fn line_starts_are_told_from_a_window(
+    fn line_starts_are_found_in_a_window(
         file in vec(prop_oneof![Just(b'\n'), any::<u8>()], 0..40),
         cut in any::<(prop::sample::Index, prop::sample::Index, prop::sample::Index)>(),
     ) {
@@ -123,7 +123,7 @@ proptest! {
         let at = place(cut.2);
         match Framing::Lines.record_start(&file[from..to], from as u64, at as u64) {
             Some(start) => prop_assert_eq!(Some(start), line_start(&file, at)),
-            // Beyond the window means: the byte before is missing, or no LF from there to its end.
+            // Beyond the window: the byte before `at` is missing, or no LF follows it.
             None => prop_assert!(
                 at - 1 < from || line_start(&file, at).is_none_or(|start| start > to as u64)
             ),
@@ -153,7 +153,7 @@ fn line_ends_are_stripped_once() {
 }
 
 #[test]
-fn lossy_replaces_what_is_invalid() {
+fn lossy_replaces_invalid_bytes() {
     let lossy = Chunk { lossy: true, ..chunk(b"ok\nb\xffd\n") };
     let lines = records::<Line>(&lossy).unwrap();
     assert_eq!(lines, [(0, "\"ok\"".to_string()), (3, "\"b\u{fffd}d\"".to_string())]);
@@ -178,7 +178,7 @@ fn bad_json_is_named_with_its_byte() {
 }
 
 #[test]
-fn bad_json_is_named_with_its_byte_where_others_were_replaced() {
+fn bad_json_is_named_with_its_byte_after_replaced_bytes() {
     for (line, offset) in [
         (&b"[\"\xff\xff\", x]"[..], 7),
         (b"[\"\xff\xff\"] \xff", 7),
@@ -192,7 +192,7 @@ fn bad_json_is_named_with_its_byte_where_others_were_replaced() {
 }
 
 #[test]
-fn located_records_know_their_place() {
+fn located_records_have_their_positions() {
     let mut places = Vec::new();
     let chunk = Chunk { offset: 10, ..chunk(b"a\nbc\n") };
     Located::<Line>::default()
@@ -205,7 +205,7 @@ fn located_records_know_their_place() {
 }
 
 #[test]
-fn a_whole_file_is_a_record_wherever_it_is_cut() {
+fn a_whole_file_is_one_record() {
     let file = b"a\nb\0c";
     for range_bytes in 1..8 {
         let records = records_in_ranges::<WholeFile>(file, range_bytes);

@@ -2,9 +2,9 @@
 
 use super::{Chunk, Format, Framing, Position, RecordError};
 
-/// Each file as one record, as `&[u8]`: for formats that cannot be cut, such as pictures or
-/// documents of their own. Files are not cut, and are read one for each thread. Empty files have no
-/// record, and a file that is larger than `--max-record-size` is an error.
+/// Each file as one record, as `&[u8]`: for formats that cannot be cut, such as images. Each thread
+/// reads one file at a time. Empty files have no record; a file larger than `--max-record-size` is
+/// an error.
 ///
 /// ```
 /// use windrow_jobs::prelude::*;

@@ -7,8 +7,8 @@ use super::table::{Grouped, KeyPlan, Row, RowMapper, Rows, Scratch, Separator, T
 use crate::input::{Delimited, Header};
 use crate::prelude::*;
 
-/// Keeps, of the lines with equal keys, the first in input order. The output is ordered by key
-/// within each part; for one order over all parts see `sort --unique`. Headers are left out.
+/// Keeps the first of the lines with equal keys, in input order. The output is ordered by key
+/// within each part; for an order across all parts see `sort --unique`. Headers are dropped.
 ///
 /// ```
 /// # use windrow_jobs::{ready, testing};
@@ -117,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn whole_lines_once() {
+    fn equal_lines_are_kept_once() {
         let files = [("a", "x\ny\r\nx\n"), ("b", "y\nz")];
         assert_eq!(run(&dedup(), &[], &files), "x\ny\nz\n");
         assert_eq!(run(&dedup(), &["--header"], &files), "x\ny\nz\n");

@@ -1,4 +1,4 @@
-//! `distinct`: the different values of columns, or how many of them each key has.
+//! `distinct`: the distinct values of columns, or their number for each key.
 
 use std::borrow::Cow;
 
@@ -10,8 +10,8 @@ use super::table::{Grouped, KeyPlan, Row, RowMapper, Rows, Scratch, Separator, T
 use crate::input::{Column, Delimited, Header};
 use crate::prelude::*;
 
-/// Lists the different keys, each once; or with `--column`, counts its different values for each
-/// key: `key<TAB>number`, or one number without `--by`.
+/// Lists the distinct keys; with `--column`, counts the column's distinct values for each key:
+/// `key<TAB>number`, or one number without `--by`.
 ///
 /// ```
 /// # use windrow_jobs::{ready, testing};
@@ -47,7 +47,7 @@ struct Params {
     #[arg(long, value_name = "COLUMNS")]
     by: Option<String>,
 
-    /// Column whose different values are counted, by number or name
+    /// Column whose distinct values are counted, by number or name
     #[arg(long, value_name = "COLUMN")]
     column: Option<String>,
 
@@ -89,7 +89,8 @@ impl RowMapper for Keys {
     }
 }
 
-/// Emits (key, value) as key, so that equal ones are combined and different ones are neighbours.
+/// Emits (key, value) as key, so that equal pairs are combined and the values of a key are
+/// adjacent.
 struct KeysAndValues {
     format: Delimited,
     by: Grouped,
@@ -129,7 +130,7 @@ impl RowMapper for KeysAndValues {
     }
 }
 
-/// Counts the values that differ from the one before.
+/// Counts the values that differ from the previous one.
 struct CountDifferent;
 
 impl Reducer<Vec<u8>, [u8]> for CountDifferent {

@@ -1,7 +1,6 @@
-//! The first of several records in the order of the input.
+//! The first of several records in input order.
 //!
-//! A record is carried behind its position, so that of two, the smaller bytes are the earlier
-//! record.
+//! A record is stored behind its position, so that an earlier record has smaller bytes.
 
 use crate::input::Position;
 use crate::prelude::*;
@@ -9,7 +8,7 @@ use crate::prelude::*;
 /// Size of a position.
 pub(super) const POSITION_BYTES: usize = 12;
 
-/// A position such that earlier ones are smaller.
+/// An encoded position; earlier positions are smaller.
 #[inline]
 pub(super) fn position_bytes(position: Position<'_>) -> [u8; POSITION_BYTES] {
     let mut bytes = [0; POSITION_BYTES];

@@ -1,4 +1,4 @@
-//! `histogram`: how the numbers of a column are spread.
+//! `histogram`: the distribution of the numbers of a column.
 
 use serde::{Deserialize, Serialize};
 
@@ -7,9 +7,9 @@ use crate::input::{Column, Delimited, Header};
 use crate::prelude::*;
 use crate::value::Decimal;
 
-/// Counts the numbers of a column by bins of one width, or by bins that grow by a factor. Output,
-/// in order over all parts, for each bin that is not empty: `from<TAB>to<TAB>count`, where a bin
-/// holds its `from` but not its `to`.
+/// Counts the numbers of a column in bins of equal width, or in bins that grow by a factor. Output,
+/// in order across all parts, for each bin that is not empty: `from<TAB>to<TAB>count`; a bin
+/// includes its `from` but not its `to`.
 ///
 /// ```
 /// # use windrow_jobs::{ready, testing};
@@ -41,7 +41,8 @@ struct Params {
     #[arg(long, value_name = "WIDTH", conflicts_with = "log")]
     width: Option<String>,
 
-    /// Bins between powers of BASE, 2 or 10; negative numbers mirrored, zero by itself
+    /// Bins between powers of BASE, 2 or 10; negative numbers are mirrored, and zero has its own
+    /// bin
     #[arg(long, value_name = "BASE")]
     log: Option<u32>,
 
@@ -66,7 +67,7 @@ impl Params {
     }
 }
 
-/// How numbers are put into bins, which are numbered in order.
+/// The bins, which are numbered in order.
 #[derive(Clone, Copy)]
 enum Bins {
     Width(Decimal),
@@ -74,7 +75,7 @@ enum Bins {
     Log(u32),
 }
 
-/// Added to the exponent of a bin between powers, so that zero lies between positive and negative
+/// Added to the exponent of a bin between powers, so that zero is between the positive and negative
 /// bins.
 const EXPONENT_BIAS: i128 = 1 << 16;
 
@@ -113,8 +114,8 @@ impl Bins {
     }
 }
 
-/// A power of 2 or 10, exact but for small powers of 2, whose many digits are left to the shortest
-/// float.
+/// A power of 2 or 10. Exact, except that small powers of 2 with many digits are written as the
+/// shortest float.
 fn power(base: u32, exponent: i32) -> String {
     match u32::try_from(exponent) {
         Ok(exponent) => u128::from(base).pow(exponent).to_string(),
@@ -161,7 +162,7 @@ impl RowMapper for Binned {
     }
 }
 
-/// Adds up each bin, and names its borders.
+/// Sums up each bin, and writes its borders.
 struct BinCounts(Bins);
 
 impl Reducer<i128, u64> for BinCounts {

@@ -1,10 +1,10 @@
-//! `inverted-index`: the files that each word occurs in.
+//! `inverted-index`: the files in which each word occurs.
 
 use crate::prelude::*;
 use crate::scan;
 
-/// Lists, for each word, the files that hold it. Words are those of `word-count`. Output:
-/// `word<TAB>file,file,..`, the files sorted, each once.
+/// Lists the files that contain each word. Words are those of `word-count`. Output:
+/// `word<TAB>file,file,..`, with the distinct files sorted.
 pub fn inverted_index() -> Job {
     Job::new("inverted-index", Occurrences)
         .about("List the files that each word occurs in")
@@ -12,7 +12,7 @@ pub fn inverted_index() -> Job {
         .reduce(FileSets)
 }
 
-/// Stands between the files of a set; no file name holds it.
+/// Separates the files of a set; no file name contains it.
 const SEPARATOR: char = '\0';
 
 struct Occurrences;
@@ -27,10 +27,10 @@ impl Mapper for Occurrences {
     }
 }
 
-/// Unites sets of files. A set is a string: its files in order, with separators between them.
+/// Merges sets of files. A set is a string of its sorted files with separators between them.
 struct FileSets;
 
-/// A set, and where its last file begins.
+/// A set, and the index at which its last file begins.
 struct FileSet {
     files: String,
     last: usize,
@@ -61,7 +61,7 @@ impl Combiner<str> for FileSets {
     fn add(&self, set: &mut FileSet, files: &str) -> Result<()> {
         let last = &set.files[set.last..];
         if last == files {
-            // The same file again, as nearly always.
+            // The same file again: nearly always the case.
         } else if last < first_file(files) {
             set.last = set.files.len() + 1 + last_file(files);
             set.files.push(SEPARATOR);
@@ -81,7 +81,7 @@ impl Combiner<str> for FileSets {
     }
 }
 
-/// Both sets in one.
+/// The union of two sets.
 fn united(one: &str, other: &str) -> String {
     let mut united = String::with_capacity(one.len() + 1 + other.len());
     let mut sets = [one.split(SEPARATOR).peekable(), other.split(SEPARATOR).peekable()];

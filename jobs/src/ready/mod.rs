@@ -1,4 +1,4 @@
-//! Jobs that come ready, to be run by name.
+//! Ready jobs, which are run by name.
 
 mod aggregate;
 mod dedup;

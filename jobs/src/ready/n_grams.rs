@@ -36,11 +36,11 @@ struct Grams {
     size: NonZeroUsize,
 }
 
-/// A line with one space between words, kept from line to line for its memory.
+/// A line with one space between words; its memory is reused from line to line.
 #[derive(Default)]
 struct Words {
     text: String,
-    /// Where each word lies in the text.
+    /// The range of each word in the text.
     bounds: Vec<(usize, usize)>,
 }
 

@@ -1,4 +1,4 @@
-//! `sample`: some of the lines, by chance, but the same ones each time.
+//! `sample`: a random but reproducible choice of lines.
 
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_64_with_seed;
@@ -10,9 +10,9 @@ use crate::prelude::*;
 /// Size of a hash.
 const HASH_BYTES: usize = size_of::<u64>();
 
-/// Picks lines by chance: each with the same probability (`--rate`, output in input order), or a
-/// number of them (`--count`, in random order). Which ones depends on the seed, and on their places
-/// in the input, nothing else.
+/// Picks random lines: each with the same probability (`--rate`, output in input order), or a
+/// number of them (`--count`, in random order). The choice depends only on the seed and on the
+/// lines' positions in the input.
 ///
 /// ```
 /// # use windrow_jobs::{ready, testing};
@@ -40,7 +40,7 @@ pub fn sample() -> Job {
             _ => Err(Error::new("sample needs either --rate or --count")),
         }
     })
-    .with_about("Pick lines by chance")
+    .with_about("Pick random lines")
 }
 
 #[derive(clap::Args, Serialize, Deserialize)]
@@ -53,7 +53,7 @@ struct Params {
     #[arg(long, value_name = "N")]
     count: Option<usize>,
 
-    /// Any number: another one picks other lines
+    /// Seed of the choice: any number
     #[arg(long, value_name = "N", default_value_t = 0)]
     seed: u64,
 
@@ -69,7 +69,7 @@ struct Draw {
 }
 
 impl Draw {
-    /// `None` for a header.
+    /// The random number of a line; `None` for a header.
     #[inline]
     fn number(&self, line: &LocatedRecord<'_, &[u8]>) -> Option<u64> {
         if self.header && line.offset == 0 {
@@ -80,7 +80,7 @@ impl Draw {
     }
 }
 
-/// Each line with a probability.
+/// Picks each line with a probability.
 struct Share {
     lines: Draw,
     rate: f64,
@@ -92,7 +92,7 @@ impl Mapper for Share {
     type Value = ();
 
     fn map(&self, line: LocatedRecord<'_, &[u8]>, out: &mut impl Emit<[u8], ()>) -> Result<()> {
-        // 2^64 times the rate, which only a rate of 1 takes out of range.
+        // 2^64 times the rate; only a rate of 1 saturates.
         let below = (self.rate * 2_f64.powi(64)) as u64;
         let is_drawn = |number| number < below || self.rate >= 1.0;
         if self.lines.number(&line).is_some_and(is_drawn) {
@@ -103,7 +103,7 @@ impl Mapper for Share {
     }
 }
 
-/// A number of lines: those with the smallest random numbers.
+/// Picks a number of lines: those with the smallest random numbers.
 struct Number(Draw);
 
 impl Mapper for Number {

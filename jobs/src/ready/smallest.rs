@@ -1,8 +1,7 @@
-//! The k smallest records of each key, where each record is carried behind bytes that give its
-//! rank.
+//! The k smallest records of each key; each record is stored behind bytes that give its rank.
 //!
-//! A value is a set of records, since those of a key are combined on the map side: each behind its
-//! length.
+//! A value is a set of records, each preceded by its length, since records of one key are combined
+//! on the map side.
 
 use std::cell::OnceCell;
 use std::collections::BinaryHeap;
@@ -11,17 +10,16 @@ use crate::collect::PAIR_BYTES_MAX;
 use crate::prelude::*;
 use crate::varint;
 
-/// Most bytes of a set: it is the value of a pair.
+/// Most bytes of a set, which is the value of a pair.
 const SET_BYTES_MAX: usize = PAIR_BYTES_MAX;
-/// A record's length takes up to so many bytes of a set.
+/// Most bytes of a record's length in a set.
 const LEN_BYTES_MAX: usize = 5;
 
-/// Keeps k records of each key, and writes them in the order of their ranks. Holds k records of a
-/// key in memory.
+/// Keeps k records of each key in memory, and writes them in the order of their ranks.
 pub(super) struct Smallest {
     /// k.
     pub(super) records: usize,
-    /// Size of the rank that a record is carried behind.
+    /// Size of the rank before a record.
     pub(super) rank_bytes: fn(&[u8]) -> usize,
 }
 
@@ -31,14 +29,14 @@ pub(super) fn write_record(record: &[u8], set: &mut Vec<u8>) {
     set.extend_from_slice(record);
 }
 
-/// The records of one key that were the smallest so far.
+/// The smallest records of one key so far.
 #[derive(Default)]
 pub(super) struct Kept {
-    /// The largest is at the top, ready to be replaced.
+    /// The largest kept record is at the top, ready to be replaced.
     records: BinaryHeap<Vec<u8>>,
-    /// Of the records.
+    /// Total size of the records.
     bytes: usize,
-    /// Made when it is asked for.
+    /// The encoded set, built on demand.
     set: OnceCell<Vec<u8>>,
 }
 
@@ -62,7 +60,7 @@ impl Smallest {
                 kept.bytes += largest.capacity() - before;
             }
         }
-        // Known now, so not said after hours, when the set is to be sent.
+        // Checked now, so that the error does not come after hours, when the set is sent.
         let set_bytes = kept.bytes + LEN_BYTES_MAX * kept.records.len();
         if set_bytes > SET_BYTES_MAX { Err(self.too_many()) } else { Ok(()) }
     }
@@ -76,7 +74,8 @@ impl Smallest {
         ))
     }
 
-    /// An error if so many records of at least `record_bytes_min` cannot be kept, whatever is read.
+    /// An error if a set of that many records of at least `record_bytes_min` bytes is always too
+    /// large.
     pub(super) fn check(self, record_bytes_min: usize) -> Result<Self> {
         let set_bytes = self.records.saturating_mul(record_bytes_min + 1);
         if set_bytes > SET_BYTES_MAX { Err(self.too_many()) } else { Ok(self) }

@@ -1,4 +1,4 @@
-//! Runs ready jobs as the command line does: by flags.
+//! Runs ready jobs like the command line, with flags.
 
 use clap::Command;
 
@@ -24,7 +24,7 @@ pub(super) fn run_two(job: &Job, flags: &[&str], left: &Files<'_>, right: &Files
     try_run(job, flags, &[left, right]).unwrap()
 }
 
-/// What a job fails with.
+/// The error of a job.
 pub(super) fn error(job: &Job, flags: &[&str], files: &Files<'_>) -> String {
     try_run(job, flags, &[files]).unwrap_err().to_string()
 }

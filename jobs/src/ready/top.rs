@@ -8,9 +8,9 @@ use super::table::{Grouped, KeyPlan, Row, RowMapper, Rows, Scratch, Separator, T
 use crate::input::{Column, Delimited, Header};
 use crate::prelude::*;
 
-/// Finds the records with the largest (or smallest) numbers in a column, of all or of each key, the
-/// best first. Of equal numbers, the line whose bytes come first goes first. Output: the lines;
-/// headers are left out.
+/// Finds the records with the largest (or smallest) numbers in a column, of all records or of each
+/// key, the best first. Lines with equal numbers are ordered by their bytes. Output: the lines;
+/// headers are dropped.
 ///
 /// ```
 /// # use windrow_jobs::{ready, testing};
@@ -34,7 +34,7 @@ pub fn top() -> Job {
     .with_about("Find the records with the largest numbers in a column")
 }
 
-/// A number, and the line that it is in.
+/// A number and its line.
 const RECORD_BYTES_MIN: usize = 2;
 
 #[derive(clap::Args, Serialize, Deserialize)]

@@ -5,7 +5,8 @@ use crate::mapper::map_each;
 use crate::prelude::*;
 use crate::scan;
 
-/// Counts words: runs of anything but ASCII whitespace, their case kept. Output: `word<TAB>count`.
+/// Counts words, which are separated by ASCII whitespace and case-sensitive. Output:
+/// `word<TAB>count`.
 pub fn word_count() -> Job {
     Job::new("word-count", Words).about("Count how often each word occurs").combine(Sum).reduce(Sum)
 }
@@ -24,7 +25,7 @@ impl Mapper for Words {
         Ok(())
     }
 
-    /// Line ends are whitespace too, so a whole chunk is cut into words at once.
+    /// Line ends are whitespace, too, so a whole chunk is split into words at once.
     fn map_chunk(
         &self,
         format: &Line,

@@ -1,4 +1,4 @@
-//! Counts of values.
+//! Counts values.
 
 use crate::emit::Emit;
 use crate::error::Result;
@@ -7,8 +7,7 @@ use crate::program::Values;
 use crate::reducer::Reducer;
 use crate::value::Value;
 
-/// The number of values of each key. To count with a combiner, emit 1s and take
-/// [`Sum`](super::Sum).
+/// The number of values of each key. To count with a combiner, emit 1s and use [`Sum`](super::Sum).
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Count;
 

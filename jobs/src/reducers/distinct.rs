@@ -8,7 +8,7 @@ use crate::program::Values;
 use crate::reducer::Reducer;
 use crate::value::Value;
 
-/// Each key once, without its values. Emit `()` as value and combine by `Distinct` too.
+/// Each key once, without its values. Emit `()` as value, and combine with `Distinct`, too.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Distinct;
 

@@ -1,4 +1,4 @@
-//! All pairs as they are.
+//! All pairs, unchanged.
 
 use crate::emit::Emit;
 use crate::error::Result;
@@ -7,7 +7,7 @@ use crate::program::Values;
 use crate::reducer::Reducer;
 use crate::value::Value;
 
-/// All pairs as they are, sorted by key within each part.
+/// All pairs, unchanged, sorted by key within each part.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Identity;
 

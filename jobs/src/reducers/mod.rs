@@ -1,4 +1,4 @@
-//! Reducers and combiners that come ready.
+//! Ready reducers and combiners.
 //!
 //! | | combiner of | reducer of | output |
 //! | --- | --- | --- | --- |

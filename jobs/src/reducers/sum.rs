@@ -10,10 +10,10 @@ use crate::value::Decimal;
 
 /// Adds up the values of a key.
 ///
-/// A sum of integers that its type cannot hold is an error, never a wrong number; partial sums
-/// count too, so give large sums of both signs a wider type. Sums of floats depend on the order of
-/// adding: as a reducer, `Sum` adds in a fixed order and so gives the same answer each time, but it
-/// cannot be the combiner.
+/// A sum of integers that overflows its type is an error, never a wrong number. Partial sums can
+/// overflow, too, so give large sums of both signs a wider type. A sum of floats depends on the
+/// order of addition: as a reducer, `Sum` adds in a fixed order and so gives the same result each
+/// time, but it cannot be the combiner.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Sum;
 

@@ -1,4 +1,4 @@
-//! What each ready reducer and combiner makes of a group.
+//! Tests of each ready reducer and combiner on a group.
 
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -9,7 +9,7 @@ use crate::reducer::Reducer;
 use crate::testing::reduce;
 use crate::value::Value;
 
-/// Folds `values` as a combiner would.
+/// Folds `values` like the engine.
 fn combine<V: Value + ?Sized, C: Combiner<V>>(combiner: &C, values: &[V::Owned]) -> V::Owned {
     let (first, rest) = values.split_first().unwrap();
     let mut accumulator = combiner.start(V::view_owned(first)).unwrap();
@@ -24,7 +24,7 @@ fn only<K, V>(mut pairs: Vec<(K, V)>) -> V {
     pairs.remove(0).1
 }
 
-/// What `reducer` makes of one key's values.
+/// The output of `reducer` for one key's values.
 fn reduced<R>(reducer: &R, values: impl Iterator<Item = i64>) -> i64
 where
     R: Reducer<str, i64, OutputKey = str, OutputValue = i64>,
@@ -77,7 +77,7 @@ fn strings_and_floats_have_extremes() {
 }
 
 #[test]
-fn counting_keeping_and_forgetting() {
+fn values_are_counted_kept_or_dropped() {
     assert_eq!(only(reduce::<u8, str, _>(&Count, 1, ["a", "b", "a"]).unwrap()), 3);
     assert_eq!(reduce::<str, str, _>(&Distinct, "k", ["a", "b"]).unwrap(), [("k".to_string(), ())]);
     let kept = reduce::<str, u8, _>(&Identity, "k", [3, 1, 2]).unwrap();
@@ -85,7 +85,7 @@ fn counting_keeping_and_forgetting() {
 }
 
 #[test]
-fn extremes_say_what_they_hold() {
+fn extremes_report_their_heap_memory() {
     let held = Combiner::<str>::start(&Max, "twelve bytes").unwrap();
     assert_eq!(Combiner::<str>::heap_bytes(&Max, &held), 12);
     type Pair = (String, Option<Vec<u8>>);

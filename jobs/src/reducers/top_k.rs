@@ -50,7 +50,7 @@ impl<K: Key + ?Sized, V: OrderedValue + ?Sized> Reducer<K, V> for TopK {
         values: &mut Values<'_, V>,
         out: &mut impl Emit<K, V>,
     ) -> Result<()> {
-        // The least of the kept values is at the top, ready to be replaced.
+        // The smallest kept value is at the top, ready to be replaced.
         let mut kept = BinaryHeap::<Reverse<Ranked<V>>>::new();
         while let Some(value) = values.next()? {
             let value = V::view(&value);

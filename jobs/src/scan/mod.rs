@@ -1,8 +1,8 @@
-//! Finds bytes in text, 64 at a time: each byte of a block becomes a bit of a mask, and only bits
-//! that are set cost time.
+//! Finds bytes in text, 64 at a time: each byte of a block becomes a bit of a mask, and only set
+//! bits cost time.
 //!
-//! SSE2, which every x86-64 processor has, or plain 64-bit arithmetic elsewhere; nothing is
-//! detected at run time. It knows bytes only: no UTF-8, no quotes.
+//! Uses SSE2, which every x86-64 processor has, or 64-bit arithmetic elsewhere; nothing is detected
+//! at run time. It handles only bytes: no UTF-8, no quotes.
 
 #[cfg(any(test, not(target_arch = "x86_64")))]
 mod portable;
@@ -19,10 +19,10 @@ use sse2 as block;
 pub use positions::{Positions, positions};
 pub use words::words;
 
-/// Bytes that are looked at together.
+/// Size of a block.
 const BLOCK_BYTES: usize = u64::BITS as usize;
 
-/// The block at `start`, or what is there of one, filled up with `filler`.
+/// The mask of the block at `start`, padded with `filler`.
 #[inline]
 fn block_at(
     bytes: &[u8],

@@ -1,4 +1,4 @@
-//! Masks of blocks by 64-bit arithmetic, eight bytes at a time.
+//! Masks of blocks in 64-bit arithmetic, eight bytes at a time.
 
 use super::BLOCK_BYTES;
 
@@ -26,8 +26,8 @@ fn zeros(word: u64) -> u64 {
     !(((word & LOW_BITS) + LOW_BITS) | word | LOW_BITS)
 }
 
-/// The high bits of eight bytes, side by side. Multiplying moves the bit of byte `i` to place `56 +
-/// i`; no two meet.
+/// The high bits of eight bytes, adjacent. The multiplication moves the bit of byte `i` to bit `56
+/// + i`; no two bits collide.
 fn gathered(high_bits: u64) -> u64 {
     (high_bits >> 7).wrapping_mul(0x0102_0408_1020_4080) >> 56
 }

@@ -1,9 +1,9 @@
-//! Where some bytes are.
+//! Positions of given bytes.
 
 use super::{BLOCK_BYTES, block, block_at};
 
-/// The places of all bytes that are one of `wanted`, ascending: for formats whose structure is a
-/// few single bytes, such as delimiter, quote and line feed.
+/// The positions of all bytes that are one of `wanted`, ascending: for formats structured by a few
+/// single bytes, such as delimiter, quote and line feed.
 ///
 /// ```
 /// let ends: Vec<usize> = windrow_jobs::scan::positions(b"a,b\nc", *b",\n").collect();
@@ -21,7 +21,7 @@ pub struct Positions<'a, const N: usize> {
     bytes: &'a [u8],
     wanted: [u8; N],
     next_block: usize,
-    /// In the block before the next one.
+    /// The remaining matches in the current block.
     found: u64,
 }
 
@@ -35,7 +35,7 @@ impl<const N: usize> Iterator for Positions<'_, N> {
                 return None;
             }
             let mask = |block: &_| block::any_of(block, &self.wanted);
-            // A filler may be wanted: what lies beyond the end is cut off.
+            // The filler may be wanted, so matches beyond the end are masked out.
             let found = block_at(self.bytes, self.next_block, 0, mask);
             let rest = self.bytes.len() - self.next_block;
             self.found = if rest < BLOCK_BYTES { found & ((1 << rest) - 1) } else { found };

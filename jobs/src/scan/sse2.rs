@@ -1,4 +1,4 @@
-//! Masks of blocks by SSE2.
+//! Masks of blocks with SSE2.
 
 use std::arch::x86_64::{
     __m128i, _mm_andnot_si128, _mm_cmpeq_epi8, _mm_loadu_si128, _mm_min_epu8, _mm_movemask_epi8,
@@ -16,8 +16,7 @@ const VECTOR_BYTES: usize = size_of::<Vector>();
 macro_rules! sse2 {
     ($call:expr) => {{
         #[allow(unsafe_code)]
-        // SAFETY: every x86-64 processor has SSE2, and but for the load, none of these touches
-        // memory.
+        // SAFETY: every x86-64 processor has SSE2, and only the load accesses memory.
         unsafe {
             $call
         }
@@ -57,7 +56,7 @@ fn mask(block: &[u8; BLOCK_BYTES], is_wanted: impl Fn(Vector) -> Vector) -> u64 
 
 #[inline(always)]
 fn load(bytes: &[u8; VECTOR_BYTES]) -> Vector {
-    // As many bytes are read as there are, and they need no alignment.
+    // The load reads exactly these bytes, and needs no alignment.
     sse2!(_mm_loadu_si128(bytes.as_ptr().cast()))
 }
 
@@ -66,7 +65,7 @@ fn splat(byte: u8) -> Vector {
     sse2!(_mm_set1_epi8(byte as i8))
 }
 
-/// All bits of the bytes that are the same.
+/// All bits of each byte that is equal in both.
 #[inline(always)]
 fn equal(a: Vector, b: Vector) -> Vector {
     sse2!(_mm_cmpeq_epi8(a, b))

@@ -1,4 +1,4 @@
-//! Masks, words and positions against the plain way, at all alignments and lengths.
+//! Compares masks, words and positions with simple implementations, at all alignments and lengths.
 
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -41,7 +41,7 @@ proptest! {
     }
 
     #[test]
-    fn both_kinds_of_masks_are_right(bytes in vec(byte(), BLOCK_BYTES), wanted: [u8; 2]) {
+    fn both_implementations_of_masks_are_right(bytes in vec(byte(), BLOCK_BYTES), wanted: [u8; 2]) {
         let bytes = bytes.first_chunk().unwrap();
         let mask = |is_wanted: fn(&u8) -> bool| {
             bytes.iter().rev().fold(0, |mask, byte| mask << 1 | u64::from(is_wanted(byte)))
@@ -53,7 +53,7 @@ proptest! {
 }
 
 #[test]
-fn every_byte_is_classed_right() {
+fn every_byte_is_classified_right() {
     for byte in 0..=u8::MAX {
         for len in [1, 63, 64, 65, 128] {
             let bytes = vec![byte; len];

@@ -4,9 +4,9 @@ use std::ops::Range;
 
 use super::{BLOCK_BYTES, block, block_at};
 
-/// Calls `each` with the place of every word: the longest runs of anything but ASCII whitespace, as
-/// [`str::split_ascii_whitespace`] defines it. Of valid UTF-8, words are valid UTF-8. Stops at the
-/// first error.
+/// Calls `each` with the range of every word: a maximal run of bytes other than ASCII whitespace,
+/// as [`str::split_ascii_whitespace`] defines it. Words of valid UTF-8 are valid UTF-8. Stops at
+/// the first error.
 ///
 /// ```
 /// use windrow_jobs::scan;
@@ -25,7 +25,7 @@ pub fn words<E>(
     bytes: &[u8],
     mut each: impl FnMut(Range<usize>) -> Result<(), E>,
 ) -> Result<(), E> {
-    // Of the word that has started, or will start next.
+    // The start of the current word, or of the next one.
     let mut start = 0;
     let mut after_space = 1;
     for base in (0..bytes.len()).step_by(BLOCK_BYTES) {
@@ -48,6 +48,6 @@ pub fn words<E>(
         }
         after_space = spaces >> (BLOCK_BYTES - 1);
     }
-    // The end of the bytes ends a word that fills its block to the last byte.
+    // A word that fills its block to the last byte ends here.
     if after_space == 0 { each(start..bytes.len()) } else { Ok(()) }
 }

@@ -1,4 +1,4 @@
-//! Keys on their way out of the store.
+//! Batches of keys that are taken out of the store.
 
 use std::ops::Range;
 
@@ -11,10 +11,11 @@ use crate::key::Key;
 use crate::program::RecordRef;
 use crate::value::Value;
 
-/// Keys that are folded together: while one chain's next value is fetched, the others are followed.
+/// How many keys are folded together: while one chain's next value is prefetched, the other chains
+/// are followed.
 const KEYS: usize = 32;
 
-/// Keys that are being taken out, and what they have.
+/// Keys that are being taken out, with their values.
 pub(super) struct Batch<A> {
     keys: Vec<u8>,
     items: Vec<(Range<usize>, Taken<A>)>,
@@ -65,7 +66,7 @@ impl<A> Batch<A> {
         self.items.push((start..self.keys.len(), taken));
     }
 
-    /// Hands out every key with one value, and empties the batch.
+    /// Passes every key with its combined value on, and empties the batch.
     pub(super) fn fold<K, V, C>(
         &mut self,
         combiner: &C,

@@ -1,5 +1,4 @@
-//! Combines values that own memory, such as strings and lists: the store of jobs with a combiner
-//! whose values are not plain numbers.
+//! The store of jobs with a combiner whose values own memory, such as strings and lists.
 //!
 //! The first values of a key [wait](Chains). Only a key that has many different ones gets an
 //! accumulator; the others are folded when all is taken, while the memory of the next ones is on
@@ -30,27 +29,27 @@ use crate::key::Key;
 use crate::program::Route;
 use crate::value::Value;
 
-/// Larger values are folded at once: their own bytes cost more than to find their accumulators.
+/// Larger values are folded at once: copying their bytes costs more than finding their
+/// accumulators.
 const WAITING_BYTES_MAX: usize = 256;
 
-/// So many pairs are put before the store looks at its memory, unless it has grown by
-/// [`GROWTH_BYTES`].
+/// The store checks its memory after this many pairs, or once it has grown by [`GROWTH_BYTES`].
 const PUTS: usize = 16;
 const GROWTH_BYTES: usize = 4 << 10;
 
-/// What a key has.
+/// The values of a key.
 enum State<A> {
     Waiting(Chain),
     Folded(A),
 }
 
-/// Keeps a few values of each key, and an accumulator of each key that has more.
+/// Keeps a few values of each key, and an accumulator for each key with more.
 pub(crate) struct DeferredStore<K: ?Sized, V: Value + ?Sized, C: Combiner<V>, T> {
     table: KeyTable<State<C::Accumulator>>,
     chains: Chains,
-    /// What the accumulators own beside the table.
+    /// Heap memory that the accumulators own.
     heap_bytes: usize,
-    /// The keys that were put, by their hashes in the table.
+    /// The audit of the emitted keys, by their hashes in the table.
     emitted: Audit,
     queue: Queue,
     puts: usize,
@@ -64,7 +63,7 @@ pub(crate) struct DeferredStore<K: ?Sized, V: Value + ?Sized, C: Combiner<V>, T>
     pair: PhantomData<fn(&K, &V)>,
 }
 
-/// Pairs whose slots are on their way to the cache.
+/// Pairs whose slots are being prefetched.
 #[derive(Default)]
 struct Queue {
     short: Vec<(Probe<2>, Queued)>,
@@ -95,7 +94,7 @@ impl Queue {
     }
 }
 
-/// What values come to.
+/// Where values go.
 struct Sink<'a, C> {
     combiner: &'a C,
     chains: &'a mut Chains,
@@ -103,7 +102,7 @@ struct Sink<'a, C> {
     scratch: &'a mut Vec<u8>,
 }
 
-/// A value on its way to its key.
+/// A value to add to its key.
 struct Incoming<'s, 'a, 'v, V: Value + ?Sized, C> {
     value: Form<'v, V>,
     sink: &'s mut Sink<'a, C>,
@@ -139,13 +138,13 @@ impl<V: Value + ?Sized, C: Combiner<V>> Incoming<'_, '_, '_, V, C> {
                 combiner.add(accumulator, V::view(&V::decode(chains.value(kept))?))?;
             }
         }
-        // User code says these numbers: wrong ones must not make others wrong.
+        // User code returns these numbers: a wrong one must not make the sum wrap.
         let after = combiner.heap_bytes(accumulator);
         **heap_bytes = heap_bytes.saturating_add(after).saturating_sub(before);
         Ok(())
     }
 
-    /// Makes an accumulator of a chain that is long enough, and adds the value.
+    /// Folds a full chain into an accumulator, and adds the value.
     fn fold_chain(self, chain: Chain) -> Result<C::Accumulator> {
         let Sink { combiner, chains, heap_bytes, .. } = &mut *self.sink;
         let mut followed = Followed::default();
@@ -197,7 +196,7 @@ impl<V: Value + ?Sized, C: Combiner<V>> Fold<State<C::Accumulator>> for Incoming
     }
 }
 
-/// The accumulator of some encoded values, of which there must be one.
+/// The accumulator of some encoded values; at least one.
 fn fold<'a, V: Value + ?Sized, C: Combiner<V>>(
     combiner: &C,
     mut values: impl Iterator<Item = &'a [u8]>,
@@ -240,7 +239,7 @@ where
         self.table.memory_bytes() + self.chains.memory_bytes() + self.heap_bytes
     }
 
-    /// Takes everything out of the queue and into the table.
+    /// Moves the whole queue into the table.
     fn drain_queue(&mut self) -> Result<()> {
         let Self { table, chains, heap_bytes, emitted, queue, combiner, value, .. } = self;
         let Queue { short, medium, values } = queue;
@@ -252,7 +251,7 @@ where
     }
 }
 
-/// Takes pairs into the table. Returns the audit of their keys.
+/// Puts pairs into the table. Returns the audit of their keys.
 fn drain<const N: usize, K, V, C>(
     pairs: &mut Vec<(Probe<N>, Queued)>,
     values: &[u8],
@@ -287,7 +286,7 @@ where
     #[inline]
     fn put(&mut self, key: K::Ref<'_>, value: V::Ref<'_>, _salt: u64) -> Result<bool> {
         let key = K::encoded(key, &mut self.key);
-        // What has to be encoded first is not: frequent keys take values as they are.
+        // Other values do not wait encoded: a frequent key folds them as they are.
         if V::IS_BYTES {
             let bytes = V::encoded(value, &mut self.value)?;
             if bytes.len() <= WAITING_BYTES_MAX {
@@ -337,7 +336,8 @@ where
     }
 
     fn wanted_bytes(&self) -> usize {
-        // As in `CombineStore`. A value is copied once at most, and chains go only in the end.
+        // As in `CombineStore`. A value is copied at most once, and chains are freed only at the
+        // end.
         let copied = self.table.len() * COPY_BYTES + self.chains.memory_bytes() + self.heap_bytes;
         let copy_bytes = copied + self.table.longest_bytes();
         self.kept_bytes() + self.table.next_growth_bytes().max(copy_bytes)

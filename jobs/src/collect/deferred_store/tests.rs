@@ -1,4 +1,4 @@
-//! The store of values that own memory, by what jobs see of it.
+//! Tests of the store of values that own memory, through jobs.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,7 +13,7 @@ use crate::prelude::*;
 use crate::program::CollectorSetup;
 use crate::value::Serde;
 
-/// Emits what follows the first blank of a line, by what comes before.
+/// Splits lines at their first blank into key and value.
 struct Pairs;
 
 impl Mapper for Pairs {
@@ -26,7 +26,7 @@ impl Mapper for Pairs {
     }
 }
 
-/// All values of a key, sorted, each once. One value is refused.
+/// All distinct values of a key, sorted. Refuses one value.
 struct Union;
 
 impl Combiner<str> for Union {
@@ -56,7 +56,7 @@ impl Combiner<str> for Union {
     }
 }
 
-/// The same over lists, which are encoded.
+/// The same for lists, whose encoding is not their bytes.
 struct Lists;
 
 impl Mapper for Lists {
@@ -116,7 +116,7 @@ fn taken(collector: &mut dyn Collector) -> Vec<(String, Vec<u8>)> {
     }
 }
 
-/// Takes at most so many bytes, and keeps what is spilled.
+/// A budget of this many bytes, which keeps the spilled pairs.
 struct Tight {
     bytes: usize,
     spilled: Vec<(String, Vec<u8>)>,
@@ -134,9 +134,9 @@ impl MemoryBudget for Tight {
 }
 
 proptest! {
-    /// Keys of all classes of length, with few values and many, small and large.
+    /// Keys of all classes of length, with few or many values, small and large.
     #[test]
-    fn values_are_united_wherever_they_wait(
+    fn values_are_combined_wherever_they_wait(
         lines in vec(("[a-c]|[ab]{20}|[ab]{33}", prop_oneof![
             8 => "[a-f]{1,3}",
             1 => "[a-z]{250,260}",
@@ -154,7 +154,7 @@ proptest! {
         let joined = |set: &BTreeSet<&str>| set.iter().copied().collect::<Vec<_>>().join(",");
         let all: BTreeMap<_, _> =
             expected.iter().map(|(key, set)| (key.to_string(), joined(set).into_bytes())).collect();
-        // A value that is alone is not touched, and here it is what the combiner would give.
+        // A single value is not combined; here, combining would not change it.
         prop_assert_eq!(found, all);
         let mut collector_of_lists = collector(&lists());
         collector_of_lists.map_chunk(&chunk, &mut Unlimited).unwrap();
@@ -166,30 +166,30 @@ proptest! {
 }
 
 #[test]
-fn what_is_spilled_and_what_is_left_is_everything_and_memory_is_kept() {
+fn spilled_and_remaining_pairs_are_complete_and_memory_is_bounded() {
     let lines: Vec<_> = (0..20_000).map(|n| format!("{} v{}\n", n * 7 % 1500, n % 37)).collect();
     for job in [strings(), lists()] {
         let mut collector = collector(&job);
         let empty = collector.memory_bytes();
-        let mut room = Tight { bytes: 128 << 10, spilled: Vec::new() };
+        let mut memory = Tight { bytes: 128 << 10, spilled: Vec::new() };
         for lines in lines.chunks(100) {
             collector
-                .map_chunk(&Chunk::new("hay.txt", lines.concat().as_bytes()), &mut room)
+                .map_chunk(&Chunk::new("hay.txt", lines.concat().as_bytes()), &mut memory)
                 .unwrap();
-            // Beside what was asked for there are queues and a few values.
+            // Queues and a few values come on top of the granted memory.
             assert!(collector.memory_bytes() < (128 << 10) + (16 << 10));
         }
         assert_eq!(collector.emitted().unwrap().records, 20_000);
-        room.spilled.extend(taken(&mut *collector));
+        memory.spilled.extend(taken(&mut *collector));
         assert_eq!(collector.memory_bytes(), empty);
-        assert!(room.spilled.len() > 3000, "nothing was spilled");
-        let keys: BTreeSet<_> = room.spilled.iter().map(|pair| &pair.0).collect();
+        assert!(memory.spilled.len() > 3000, "nothing was spilled");
+        let keys: BTreeSet<_> = memory.spilled.iter().map(|pair| &pair.0).collect();
         assert_eq!(keys.len(), 1500);
     }
 }
 
 #[test]
-fn a_value_that_is_refused_names_its_key_also_when_it_has_waited() {
+fn a_refused_value_names_its_key_even_after_waiting() {
     let mut early = collector(&strings());
     // So many different values that they do not all wait.
     let others: String = (0..30).map(|n| format!("barn {n}\n")).collect();

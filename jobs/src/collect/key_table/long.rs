@@ -1,4 +1,4 @@
-//! Keys that do not fit into a slot: their bytes are in an arena.
+//! Keys that do not fit into a slot; their bytes are in an arena.
 
 use super::Fold;
 use super::slots::{SlotKey, SlotTable};
@@ -6,8 +6,8 @@ use crate::collect::arena::Arena;
 use crate::collect::record_buffer::too_large;
 use crate::error::Result;
 
-/// Keys of this size on average are worth being handed out in the order of their positions, so that
-/// their memory goes on the way; to sort shorter ones would cost too much.
+/// From this average size on, keys are drained in the order of their positions, so that their
+/// memory is freed on the way; sorting shorter keys would cost too much.
 const ORDERED_BYTES: usize = 1 << 10;
 
 /// Long keys and their accumulators.
@@ -17,16 +17,16 @@ pub(super) struct LongTable<A> {
     longest_bytes: usize,
 }
 
-/// Where a key's bytes are. Equal hashes and lengths are nearly always equal keys.
+/// The position of a key's bytes. Keys of equal hash and length are nearly always equal.
 #[derive(Clone, Copy)]
 struct LongKey {
     hash: u64,
     at: u64,
-    /// Never 0, but in an empty slot.
+    /// 0 only in an empty slot.
     len: u32,
 }
 
-// SAFETY: any numbers are valid, and a key that is in a slot has a length.
+// SAFETY: any numbers are valid, and a key in a slot is not empty.
 #[allow(unsafe_code)]
 unsafe impl SlotKey for LongKey {
     #[inline]
@@ -43,7 +43,7 @@ impl<A> Default for LongTable<A> {
 }
 
 impl<A> LongTable<A> {
-    /// Takes a value into the accumulator of `key`, which must not be empty.
+    /// Folds a value into the accumulator of `key`, which must not be empty.
     pub(super) fn fold(&mut self, key: &[u8], hash: u64, value: impl Fold<A>) -> Result<()> {
         let Self { slots, keys, longest_bytes } = self;
         let len = u32::try_from(key.len()).map_err(|_| too_large(key.len()))?;
@@ -52,7 +52,7 @@ impl<A> LongTable<A> {
         };
         let slot = slots.slot(hash, same, |key| key.hash);
         let append = || {
-            let (at, block) = keys.room(key.len());
+            let (at, block) = keys.reserve(key.len());
             block.extend_from_slice(key);
             *longest_bytes = key.len().max(*longest_bytes);
             LongKey { hash, at, len }
@@ -60,7 +60,7 @@ impl<A> LongTable<A> {
         slot.fold(append, value)
     }
 
-    /// Hands out every key with its accumulator.
+    /// Passes every key with its accumulator to `each`.
     pub(super) fn drain(self, mut each: impl FnMut(&[u8], A) -> Result<()>) -> Result<()> {
         let Self { mut slots, mut keys, .. } = self;
         let is_ordered = keys.memory_bytes() / slots.len().max(1) >= ORDERED_BYTES;
@@ -92,7 +92,7 @@ impl<A> LongTable<A> {
         self.longest_bytes
     }
 
-    /// What will be allocated soon.
+    /// Memory that the next growth will allocate.
     pub(super) fn next_growth_bytes(&self) -> usize {
         self.slots.next_growth_bytes()
     }

@@ -1,20 +1,20 @@
-//! The hash of the tables: fast, and different for each job.
+//! The hash function of the tables: fast, and seeded per job.
 
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use super::words::Words;
 
-/// What makes a job's hashes unpredictable.
+/// The secret that makes a job's hashes unpredictable.
 #[derive(Clone, Copy)]
 pub(in crate::collect) struct Seed(u64, u64);
 
 impl Seed {
-    /// The seed that belongs to a number; near ones have nothing in common.
+    /// The seed for a number; close numbers give unrelated seeds.
     pub(super) fn new(number: u64) -> Self {
         Self(xxh3_64_with_seed(&[0], number), xxh3_64_with_seed(&[1], number))
     }
 
-    /// The hash of a short key: its words, multiplied pair by pair and folded.
+    /// The hash of a short key: pairs of its words, multiplied and folded.
     #[inline]
     pub(super) fn hash_words<const N: usize>(self, words: Words<N>) -> u64 {
         let pairs = words.as_words().chunks_exact(2);
@@ -27,8 +27,8 @@ impl Seed {
     }
 }
 
-/// Both halves of the product depend on all bits of both factors; so does each bit of their sum,
-/// nearly.
+/// Both halves of the product together depend on all bits of both factors, and so does nearly each
+/// bit of their sum.
 #[inline]
 fn folded_product(a: u64, b: u64) -> u64 {
     let product = u128::from(a) * u128::from(b);

@@ -1,7 +1,7 @@
-//! Open addressing: slots of key and accumulator, a power of two of them.
+//! A hash table with open addressing: a power of two slots of key and accumulator.
 //!
-//! A slot is found by the low bits of a hash, or is one of those that follow. Nothing is ever
-//! removed.
+//! The low bits of a hash give the first slot to probe; the following slots are next. Keys are
+//! never removed.
 
 use std::mem::{self, MaybeUninit};
 
@@ -10,27 +10,27 @@ use crate::collect::huge_pages;
 use crate::error::Result;
 use crate::prefetch::prefetch;
 
-/// Slots of a table that has a key at all.
+/// Slots of the smallest table that is not empty.
 const SLOTS_MIN: usize = 128;
-/// Below this many slots a table grows by four, above by two.
+/// Below this many slots a table grows fourfold, above twofold.
 const SLOTS_SMALL: usize = 1 << 16;
 
 /// Size of a cache line.
 const LINE_BYTES: usize = 64;
 
-/// A key as it lies in a slot.
+/// A key in a slot.
 ///
 /// # Safety
-/// All zero bytes must be a valid key, and [`is_empty`](Self::is_empty) there.
+/// All zero bytes must be a valid key, for which [`is_empty`](Self::is_empty) is true.
 #[allow(unsafe_code)]
 pub(in crate::collect) unsafe trait SlotKey: Copy {
-    /// Whether no key is in the slot.
+    /// Whether the slot has no key.
     fn is_empty(&self) -> bool;
 }
 
 struct Slot<K, A> {
     key: K,
-    /// Initialised where the key is not empty.
+    /// Initialised unless the key is empty.
     accumulator: MaybeUninit<A>,
 }
 
@@ -38,11 +38,11 @@ struct Slot<K, A> {
 pub(in crate::collect) struct SlotTable<K: SlotKey, A> {
     slots: Box<[Slot<K, A>]>,
     len: usize,
-    /// Keys that fit before the table grows.
+    /// Number of keys at which the table grows.
     len_max: usize,
 }
 
-/// One slot, with a key or without.
+/// One slot, with or without a key.
 pub(super) struct SlotMut<'a, K, A> {
     slot: &'a mut Slot<K, A>,
     len: &'a mut usize,
@@ -50,8 +50,8 @@ pub(super) struct SlotMut<'a, K, A> {
 
 #[allow(unsafe_code)]
 impl<K: SlotKey, A> SlotMut<'_, K, A> {
-    /// Takes a value into the accumulator. Where there is none yet, `new_key` is called, once the
-    /// value has started one.
+    /// Folds a value into the accumulator. Calls `new_key` once the value has started a new
+    /// accumulator.
     #[inline]
     pub(super) fn fold(self, new_key: impl FnOnce() -> K, value: impl Fold<A>) -> Result<()> {
         let Self { slot, len } = self;
@@ -75,19 +75,18 @@ impl<K: SlotKey, A> Default for SlotTable<K, A> {
 
 #[allow(unsafe_code)]
 impl<K: SlotKey, A> SlotTable<K, A> {
-    /// Empty slots, of which none takes up memory yet.
+    /// Empty slots, without touching their memory.
     fn with_slots(count: usize) -> Self {
         debug_assert!(count.is_power_of_two() && count >= SLOTS_MIN, "a mask finds all slots");
         let slots = Box::<[Slot<K, A>]>::new_zeroed_slice(count);
         // SAFETY: zeros are a valid key, and an accumulator need not be initialised.
         let slots = unsafe { slots.assume_init() };
         huge_pages::advise(&slots);
-        // Five in eight: keys that are there take 1.8 probes on average, others 4.1.
+        // Five in eight: a lookup takes 1.8 probes on average if the key exists, else 4.1.
         Self { slots, len: 0, len_max: count / 8 * 5 }
     }
 
-    /// The slot of the key that is the `same`, or the one that a new key is to have. Grows a table
-    /// that is full.
+    /// The slot of the `same` key, or the empty slot for it. Grows a full table first.
     #[inline]
     pub(super) fn slot(
         &mut self,
@@ -100,14 +99,14 @@ impl<K: SlotKey, A> SlotTable<K, A> {
         }
         let index = self.find(hash, same);
         debug_assert!(index < self.slots.len(), "a key has a slot");
-        // SAFETY: `find` gives the index of a slot, of which there are some: an empty table has
-        // just grown, since it had room for 0 keys and held as many.
+        // SAFETY: `find` returns the index of a slot. There are slots: a table without any has
+        // `len_max` 0, and so has just grown.
         let slot = unsafe { self.slots.get_unchecked_mut(index) };
         SlotMut { slot, len: &mut self.len }
     }
 
-    /// Where the key is that is the `same`, or the empty slot where it would be. There must be an
-    /// empty slot, or it would never end: a table holds five keys in eight slots at most.
+    /// The index of the `same` key's slot, or of the empty slot where it would be. Ends at an empty
+    /// slot, of which there always are some: at most five in eight slots have keys.
     #[inline]
     fn find(&self, hash: u64, same: impl Fn(&K) -> bool) -> usize {
         debug_assert!(self.slots.len().is_power_of_two(), "an empty table has grown before");
@@ -125,8 +124,8 @@ impl<K: SlotKey, A> SlotTable<K, A> {
         }
     }
 
-    /// Moves everything to a larger table. Keys keep their order, but for the new bit: two streams,
-    /// not random writes.
+    /// Moves everything to a larger table. Except for the new bits of their hashes, keys keep their
+    /// order, so the writes are a few sequential streams.
     #[cold]
     fn grow(&mut self, rehash: impl Fn(&K) -> u64) {
         let mut larger = Self::with_slots(self.next_slots());
@@ -149,25 +148,25 @@ impl<K: SlotKey, A> SlotTable<K, A> {
         (self.slots.len() * factor).max(SLOTS_MIN)
     }
 
-    /// Asks for the memory where a key of this hash would be.
+    /// Prefetches the slot of a key with this hash.
     #[inline]
     pub(super) fn prefetch(&self, hash: u64) {
         let index = hash as usize & self.slots.len().wrapping_sub(1);
         let slot = self.slots.as_ptr().wrapping_add(index);
         prefetch(slot);
-        // Every other one of such a size lies on two lines.
+        // Slots of such a size often span two cache lines.
         if size_of::<Slot<K, A>>() > LINE_BYTES / 2 {
             prefetch(slot.wrapping_add(1).wrapping_byte_sub(1));
         }
     }
 
-    /// Hands out all keys with their accumulators, in the order of the slots. After an error the
-    /// others are dropped.
+    /// Passes all keys with their accumulators to `each`, in slot order. After an error the others
+    /// are dropped.
     pub(super) fn drain(mut self, mut each: impl FnMut(K, A) -> Result<()>) -> Result<()> {
         self.slots.iter_mut().filter(|slot| !slot.key.is_empty()).try_for_each(|slot| {
             let key = slot.key;
-            // SAFETY: zeros are an empty key. The former one is not, so there is an accumulator,
-            // which is out of reach from now on.
+            // SAFETY: zeros are an empty key. The previous key was not empty, so its accumulator is
+            // initialised; it is unreachable from now on.
             let accumulator = unsafe {
                 slot.key = mem::zeroed();
                 slot.accumulator.assume_init_read()
@@ -176,7 +175,7 @@ impl<K: SlotKey, A> SlotTable<K, A> {
         })
     }
 
-    /// Orders the slots for [`drain`](Self::drain): no key can be found any more.
+    /// Sorts the slots for [`drain`](Self::drain). Afterwards no key can be found.
     pub(super) fn sort_by_key<O: Ord>(&mut self, order: impl Fn(&K) -> O) {
         self.slots.sort_unstable_by_key(|slot| order(&slot.key));
     }
@@ -191,7 +190,8 @@ impl<K: SlotKey, A> SlotTable<K, A> {
         self.slots.len() * size_of::<Slot<K, A>>()
     }
 
-    /// What the table will allocate when it grows; 0 while a quarter of it is still free.
+    /// Memory that the table will allocate when it grows; 0 while a quarter of its capacity is
+    /// free.
     pub(super) fn next_growth_bytes(&self) -> usize {
         let near = self.len >= self.len_max / 4 * 3;
         if near && self.len > 0 { self.next_slots() * size_of::<Slot<K, A>>() } else { 0 }
@@ -203,7 +203,8 @@ impl<K: SlotKey, A> Drop for SlotTable<K, A> {
     fn drop(&mut self) {
         if mem::needs_drop::<A>() {
             for slot in self.slots.iter_mut().filter(|slot| !slot.key.is_empty()) {
-                // SAFETY: the key is not empty, and nobody comes here again.
+                // SAFETY: the key is not empty, so the accumulator is initialised, and it is
+                // dropped only here.
                 unsafe { slot.accumulator.assume_init_drop() };
             }
         }

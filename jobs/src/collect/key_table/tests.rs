@@ -1,4 +1,4 @@
-//! The table against the standard library's.
+//! Compares the table with the standard library's.
 
 use std::collections::HashMap;
 use std::rc::Rc;
@@ -9,7 +9,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::error::Error;
 
-/// Counts, and keeps what `kept` is.
+/// Counts, and owns a `T`.
 struct One<T>(T);
 
 impl<T> Fold<(u32, T)> for One<T> {
@@ -35,7 +35,7 @@ fn counts<T>(table: KeyTable<(u32, T)>) -> HashMap<Vec<u8>, u32> {
 }
 
 proptest! {
-    /// Keys of few distinct bytes and of all classes of length, so that they meet in all ways.
+    /// Keys of few distinct bytes and of all classes of length, so that they often collide.
     #[test]
     fn counts_like_a_map(keys in vec(vec(0..2_u8, 0..40), 0..300)) {
         let mut table = KeyTable::new(1);
@@ -87,7 +87,7 @@ fn accumulators_are_dropped_once() {
 }
 
 #[test]
-fn keys_of_all_sizes_are_handed_out_while_their_memory_goes() {
+fn memory_is_freed_while_keys_are_drained() {
     let mut table = KeyTable::new(1);
     let mut map = HashMap::new();
     for n in 0..300_usize {
@@ -100,7 +100,7 @@ fn keys_of_all_sizes_are_handed_out_while_their_memory_goes() {
 }
 
 #[test]
-fn what_fails_to_start_is_not_kept() {
+fn a_key_whose_accumulator_fails_to_start_is_not_kept() {
     struct Bad;
     impl Fold<u32> for Bad {
         fn start(self) -> Result<u32> {
@@ -119,7 +119,7 @@ fn what_fails_to_start_is_not_kept() {
 }
 
 #[test]
-fn hashes_are_those_of_the_seed() {
+fn equal_seeds_give_equal_hashes() {
     let keys: Vec<_> = [3, 15, 16, 31, 32, 99].map(|len| vec![b'k'; len]).into();
     let hashes = |seed| {
         let mut table = KeyTable::new(seed);

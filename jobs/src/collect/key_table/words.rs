@@ -1,4 +1,4 @@
-//! Keys in a few words.
+//! Short keys, in a few words.
 
 use std::hint::select_unpredictable;
 
@@ -6,11 +6,11 @@ use super::slots::SlotKey;
 use crate::collect::padded::first_eight;
 
 /// A key of at most `8 * N - 1` bytes, little endian, padded with zeros; the last byte is the
-/// length and one. So all keys differ, and none is all zeros.
+/// length plus one. So different keys differ, and none is all zeros.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(in crate::collect) struct Words<const N: usize>([u64; N]);
 
-/// The bits of the last word that are left to the key.
+/// The bits of the last word that hold bytes of the key.
 const LAST_WORD_BITS: u32 = 56;
 
 // SAFETY: any words are valid, and only an empty slot's last word is zero.
@@ -35,7 +35,7 @@ impl Words<2> {
 }
 
 impl Words<4> {
-    /// The key, if it is short enough, but too long for two words.
+    /// The key, if it is short enough and too long for two words.
     #[inline(always)]
     pub(in crate::collect) fn new(key: &[u8]) -> Option<Self> {
         if !(16..32).contains(&key.len()) {
@@ -67,11 +67,12 @@ fn length_mark(key: &[u8]) -> u64 {
     (key.len() as u64 + 1) << LAST_WORD_BITS
 }
 
-/// The bytes of a key from `start` on: at most seven, and at least eight in all.
+/// The bytes of a key from `start` on, of which there are at most seven; the whole key has at least
+/// eight.
 #[inline(always)]
 fn last_word(key: &[u8], start: usize) -> u64 {
     let last = key.last_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes));
-    // Eight bytes too many would be shifted by 64 bits, hence in two steps.
+    // A shift by 64 bits would overflow, so there are two steps.
     last >> 8 >> (LAST_WORD_BITS - 8 * (key.len() - start) as u32)
 }
 
@@ -80,7 +81,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn keys_come_back() {
+    fn keys_are_read_back() {
         let bytes: Vec<u8> = (1..=40).collect();
         for len in 0..=40 {
             let key = &bytes[..len];
@@ -92,7 +93,7 @@ mod tests {
     }
 
     #[test]
-    fn zeros_are_told_apart() {
+    fn keys_of_zeros_differ_by_length() {
         let keys: Vec<_> = (0..16).map(|len| Words::<2>::new(&[0; 16][..len]).unwrap()).collect();
         for (len, key) in keys.iter().enumerate() {
             assert!(!key.is_empty());

@@ -1,13 +1,12 @@
-//! Sorts the entries of one partition by the key and value bytes of their records, in place.
+//! Sorts the entries of one partition in place, by the key and value bytes of their records.
 //!
 //! A caching radix sort. The word in an entry holds the next bytes of its record. Large slices are
-//! cut by the highest bits in which their words differ; small ones are sorted as integers. Where
-//! words are equal, the next bytes of key or value take their place, and in the end the first eight
-//! bytes of the key are back.
+//! divided by the highest bits in which their words differ; small ones are sorted as integers.
+//! Equal words are replaced with the next bytes of key or value; in the end, the words hold the
+//! first eight bytes of the key again.
 //!
-//! Time is linear in the bytes that tell records apart, whatever the input; identical records cost
-//! a few passes. Beside the entries, at most [`SCRATCH_ENTRIES`] of them are kept, and a few
-//! tables.
+//! The time is linear in the number of distinguishing bytes for any input; identical records cost a
+//! few passes. The additional memory is at most [`SCRATCH_ENTRIES`] entries and a few tables.
 
 use super::arena::Arena;
 use super::entry::Entry;
@@ -16,21 +15,22 @@ use crate::program::RecordRef;
 
 /// Slices up to this size are sorted by comparing words.
 const COMPARED_MAX: usize = 48;
-/// Records of equal words, up to this many, are sorted by comparing them.
+/// Up to this many records of equal words are sorted by comparing the records.
 const TIES_COMPARED_MAX: usize = 12;
-/// Slices up to this size are cut by way of a copy, which stays in the cache; larger ones in place.
+/// Slices up to this size are divided through a copy, which stays in the cache; larger ones in
+/// place.
 const SCRATCH_ENTRIES: usize = 1 << 16;
-/// A slice is cut into at most 2^11 buckets: that many lines are written to at once.
+/// A slice is divided into at most 2^11 buckets: the cache holds that many lines that are being
+/// written.
 const BITS_MAX: u32 = 11;
 /// Buckets of about 2^4 records are small enough.
 const BUCKET_BITS: u32 = 4;
-/// Words of a record that are looked at one after the other, before records are compared instead:
-/// bounds the stack.
+/// After this many words of a record, records are compared instead: bounds the stack.
 const DEPTH_MAX: usize = 64;
-/// How many records ahead memory is asked for.
+/// How many records ahead to prefetch.
 const AHEAD: usize = 16;
 
-/// Sorts `entries`, whose words are the prefixes of their keys, as they are again afterwards.
+/// Sorts `entries`, whose words are the prefixes of their keys, before and after.
 pub(super) fn sort(entries: &mut [Entry], arena: &Arena) {
     let scratch = Vec::new();
     Sorter { arena, scratch, ends: Vec::new() }.words(entries, Suffix::Prefix, 0);
@@ -39,12 +39,12 @@ pub(super) fn sort(entries: &mut [Entry], arena: &Arena) {
 struct Sorter<'a> {
     arena: &'a Arena,
     scratch: Vec<Entry>,
-    /// Where the buckets end of all slices that are being sorted, the outermost slice first.
+    /// The ends of the buckets of all slices being sorted, the outermost slice first.
     ends: Vec<usize>,
 }
 
 impl Sorter<'_> {
-    /// Sorts records that are equal before `suffix`, the one that the words were taken from.
+    /// Sorts records that are equal before `suffix`, from which their words were taken.
     fn words(&mut self, entries: &mut [Entry], suffix: Suffix, depth: usize) {
         if entries.len() <= COMPARED_MAX {
             entries.sort_unstable();
@@ -59,7 +59,7 @@ impl Sorter<'_> {
         }
     }
 
-    /// Cuts the slice into buckets and sorts these.
+    /// Divides the slice into buckets and sorts each.
     fn buckets(&mut self, entries: &mut [Entry], digit: Digit, suffix: Suffix, depth: usize) {
         let first = self.ends.len();
         self.ends.resize(first + digit.buckets(), 0);
@@ -69,7 +69,7 @@ impl Sorter<'_> {
         for count in starts.iter_mut() {
             start += std::mem::replace(count, start);
         }
-        // Moving an entry moves the start of its bucket on, so in the end all starts are ends.
+        // Moving an entry advances the start of its bucket, so in the end all starts are ends.
         if entries.len() <= SCRATCH_ENTRIES {
             scatter(entries, digit, starts, &mut self.scratch);
         } else {
@@ -108,8 +108,7 @@ impl Sorter<'_> {
         entries.iter_mut().for_each(|entry| *entry = Entry::new(word, entry.at()));
     }
 
-    /// Whether there is nothing to do, as with identical records. Ends at the first that are out of
-    /// order.
+    /// Whether the records are sorted, as identical ones are. Stops at the first that are not.
     fn are_sorted(&self, entries: &[Entry]) -> bool {
         let mut last = self.arena.record(entries[0].at());
         entries.iter().enumerate().all(|(index, entry)| {
@@ -131,8 +130,8 @@ impl Sorter<'_> {
         }
     }
 
-    /// Moves the suffix on by what all the records have in common there: many equal words cost one
-    /// pass.
+    /// Advances the suffix over the bytes that all records have in common, so that many equal words
+    /// cost one pass.
     fn skip_common(&self, entries: &[Entry], suffix: Suffix) -> Suffix {
         let model = suffix.rest(self.arena.record(entries[0].at()));
         let mut common = model.len();
@@ -159,7 +158,7 @@ fn word_range(entries: &[Entry]) -> (u64, u64) {
         .fold((u64::MAX, 0), |(min, max), entry| (min.min(entry.word()), max.max(entry.word())))
 }
 
-/// Some bits of a word, by which a slice is cut into buckets.
+/// Some bits of a word, by which a slice is divided into buckets.
 #[derive(Clone, Copy)]
 struct Digit {
     shift: u32,
@@ -185,7 +184,7 @@ impl Digit {
     }
 }
 
-/// Moves all entries to their buckets by way of a copy.
+/// Moves all entries to their buckets through a copy.
 fn scatter(entries: &mut [Entry], digit: Digit, starts: &mut [usize], scratch: &mut Vec<Entry>) {
     scratch.clear();
     scratch.extend_from_slice(entries);
@@ -196,8 +195,8 @@ fn scatter(entries: &mut [Entry], digit: Digit, starts: &mut [usize], scratch: &
     }
 }
 
-/// Moves all entries to their buckets in place. Each step brings one entry home; steps hardly
-/// depend on each other, so the processor overlaps them.
+/// Moves all entries to their buckets in place. Each step moves one entry to its bucket; the steps
+/// hardly depend on each other, so the processor overlaps them.
 fn permute(entries: &mut [Entry], digit: Digit, starts: &mut [usize]) {
     let ends: Vec<usize> = starts[1..].iter().copied().chain([entries.len()]).collect();
     let mut unfinished: Vec<usize> = (0..starts.len()).collect();

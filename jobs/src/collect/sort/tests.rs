@@ -1,4 +1,4 @@
-//! Sorted entries are sorted records, whatever their bytes.
+//! Sorting entries sorts records of any bytes.
 
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -8,7 +8,7 @@ use super::*;
 
 type Pair = (Vec<u8>, Vec<u8>);
 
-/// Sorts by way of entries, and checks that these have their prefixes back.
+/// Sorts through entries, and checks that they hold their prefixes afterwards.
 fn sorted(pairs: &[Pair]) -> Vec<Pair> {
     let mut arena = Arena::default();
     let entry = |(key, value): &Pair| {
@@ -31,7 +31,7 @@ fn check(mut pairs: Vec<Pair>) {
     assert!(found == pairs, "{} pairs are not in order", pairs.len());
 }
 
-/// Keys that agree over many bytes, end at every place, and end in zeros.
+/// Keys with long common prefixes, of all lengths, some with zeros at the end.
 fn key() -> impl Strategy<Value = Vec<u8>> {
     prop_oneof![
         vec(0..2_u8, 0..30),
@@ -44,7 +44,7 @@ fn key() -> impl Strategy<Value = Vec<u8>> {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
     #[test]
-    fn sorts_as_records_do(pairs in vec((key(), key()), 0..400)) {
+    fn entries_sort_like_records(pairs in vec((key(), key()), 0..400)) {
         check(pairs);
     }
 
@@ -63,7 +63,7 @@ fn scrambled(count: u64) -> impl Iterator<Item = u64> {
 fn large_slices_are_cut_in_place() {
     let count = 3 * SCRATCH_ENTRIES as u64;
     check(scrambled(count).map(|n| (n.to_be_bytes().to_vec(), Vec::new())).collect());
-    // Of half of the records, the first eight bytes are the same.
+    // Half of the records have the same first eight bytes.
     let key = |n: u64| if n.is_multiple_of(2) { format!("the same{n}") } else { format!("{n}") };
     check(scrambled(count).map(|n| (key(n).into_bytes(), vec![n as u8])).collect());
 }
@@ -77,6 +77,6 @@ fn sorted_and_identical_records_stay() {
 }
 
 #[test]
-fn keys_that_are_starts_of_each_other_need_no_deep_stack() {
+fn keys_that_are_prefixes_of_each_other_need_no_deep_stack() {
     check((0..3000).rev().map(|len| (vec![b'a'; len], Vec::new())).collect());
 }

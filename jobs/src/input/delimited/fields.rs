@@ -9,43 +9,42 @@ use crate::error::{Error, Result};
 use crate::text::shown;
 use crate::value::Decimal;
 
-/// The fields of one record, counted from 0. Unquoting is left to the moment at which a field is
-/// asked for.
+/// The fields of one record, counted from 0. Fields are unquoted on access.
 #[derive(Clone, Copy)]
 pub struct Fields<'a> {
-    /// Up to the end of the record, and from somewhere before it.
+    /// Bytes that end with the record and may begin before it.
     pub(super) bytes: &'a [u8],
     pub(super) start: usize,
     pub(super) ends: &'a [usize],
-    /// Whether there is a quote anywhere in the record.
+    /// Whether the record has any quote.
     pub(super) quoted: bool,
     pub(super) header: &'a Header<'a>,
 }
 
 impl<'a> Fields<'a> {
-    /// The record as it stands in the file, without the line's end.
+    /// The record as written in the file, without its line end.
     #[inline]
     pub fn line(&self) -> &'a [u8] {
         &self.bytes[self.start..]
     }
 
-    /// Number of fields (that were split off).
+    /// Number of fields that were split.
     #[inline]
     pub fn len(&self) -> usize {
         self.ends.len()
     }
 
-    /// Whether there are none; a record has at least one.
+    /// Whether there are no fields; a record has at least one.
     pub fn is_empty(&self) -> bool {
         self.ends.is_empty()
     }
 
-    /// The names of the columns; none where the files have no header.
+    /// The names of the columns; empty if the files have no header.
     pub fn header(&self) -> &'a Header<'a> {
         self.header
     }
 
-    /// A field as it stands in the file, with its quotes.
+    /// A field as written in the file, with its quotes.
     #[inline]
     pub fn raw(&self, index: usize) -> Option<&'a [u8]> {
         let end = *self.ends.get(index)?;
@@ -53,21 +52,21 @@ impl<'a> Fields<'a> {
         Some(&self.bytes[start..end])
     }
 
-    /// A field that is the same with and without its quotes, as it stands in the file. `None` where
-    /// the record has quotes or too few fields: then [`get`](Self::get) tells more, and costs more.
+    /// A field of a record without quotes. `None` if the record has quotes or too few fields: then
+    /// use [`get`](Self::get), which is slower.
     #[inline]
     pub fn plain(&self, index: usize) -> Option<&'a [u8]> {
         if self.quoted { None } else { self.raw(index) }
     }
 
-    /// A field without its quotes. An error where the record has too few.
+    /// A field without its quotes. An error if the record has too few fields.
     #[inline]
     pub fn get(&self, index: usize) -> Result<Cow<'a, [u8]>> {
         let Some(field) = self.raw(index) else { return Err(self.missing(index)) };
         Ok(if self.quoted { quotes::unquoted(field) } else { Cow::Borrowed(field) })
     }
 
-    /// A field as text. An error where it is missing or not UTF-8.
+    /// A field as text. An error if it is missing or not UTF-8.
     pub fn text(&self, index: usize) -> Result<Cow<'a, str>> {
         Ok(match self.get(index)? {
             Cow::Borrowed(bytes) => Cow::Borrowed(str::from_utf8(bytes)?),
@@ -75,7 +74,7 @@ impl<'a> Fields<'a> {
         })
     }
 
-    /// A field as a number. An error where it is missing or none.
+    /// A field as a number. An error if it is missing or not a number.
     #[inline]
     pub fn number(&self, index: usize) -> Result<Decimal> {
         match self.plain(index) {

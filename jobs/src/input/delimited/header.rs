@@ -19,8 +19,8 @@ pub struct Header<'a> {
 }
 
 impl<'a> Header<'a> {
-    /// Splits a header line, which may still have its end. An error where one of its fields goes on
-    /// behind that.
+    /// Splits a header line, with or without its end. An error if a quoted field continues after
+    /// the line.
     pub(super) fn read(line: &'a [u8], format: &Delimited) -> Result<Self, RecordError> {
         let line = memchr(b'\n', line).map_or(line, |lf| &line[..lf]);
         let line = line.strip_suffix(b"\r").unwrap_or(line);
@@ -38,18 +38,17 @@ impl<'a> Header<'a> {
         Ok(Self { line, names })
     }
 
-    /// The line itself, without its end; empty where there is no header.
+    /// The line without its end; empty if there is no header.
     pub fn line(&self) -> &'a [u8] {
         self.line
     }
 
-    /// The names in order.
+    /// The names, in order.
     pub fn names(&self) -> impl ExactSizeIterator<Item = &[u8]> {
         self.names.iter().map(|name| &**name)
     }
 
-    /// The column of this name, counted from 0; the first where several have it. The error lists
-    /// all names.
+    /// The number, from 0, of the first column of this name. The error lists all names.
     pub fn index_of(&self, name: &str) -> Result<usize> {
         let found = self.names().position(|column| column == name.as_bytes());
         found.ok_or_else(|| self.unknown(name))
@@ -79,12 +78,12 @@ impl<'a> Header<'a> {
 pub enum Column {
     /// Counted from 1.
     Number(usize),
-    /// As the header has it.
+    /// By its name in the header.
     Name(String),
 }
 
 impl Column {
-    /// Its place among a record's fields, counted from 0.
+    /// Its index among a record's fields, from 0.
     pub fn index(&self, header: &Header<'_>) -> Result<usize> {
         match self {
             Self::Number(number) => Ok(number - 1),

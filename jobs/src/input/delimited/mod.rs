@@ -1,7 +1,7 @@
-//! Tables as text: a record a line, its columns between delimiters, quoted as RFC 4180 says.
+//! Tables as text: one record per line, columns between delimiters, quoted as in RFC 4180.
 //!
-//! A quoted field must not hold a line break: one that does is an error that names its place, never
-//! two wrong records. Where bad records are left out, it is one bad record, with all of its lines
+//! A quoted field must not contain a line break: that is an error that names its place, never two
+//! wrong records. If bad records are skipped, it is one bad record with all of its lines
 //! ([`Framing::QuotedLines`]).
 
 mod fields;
@@ -16,8 +16,8 @@ use super::{BYTE_ORDER_MARK, Chunk, Format, Framing, Position, RecordError};
 use crate::error::Error;
 use crate::scan;
 
-/// CSV, TSV and their like. Blank lines are not records. A line may end with CRLF, and a file may
-/// begin with a byte order mark.
+/// CSV, TSV and similar formats. Blank lines are not records. Lines may end with CRLF, and a file
+/// may begin with a byte order mark.
 ///
 /// ```
 /// use windrow_jobs::input::{Chunk, Delimited, Format};
@@ -35,23 +35,23 @@ use crate::scan;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Delimited {
-    /// Stands between columns.
+    /// The byte between columns.
     pub delimiter: u8,
-    /// Whether a field that begins with `"` is quoted; otherwise quotes are bytes like others.
+    /// Whether a field that begins with `"` is quoted; otherwise quotes are ordinary bytes.
     pub quotes: bool,
     /// Whether the first line of each file names its columns.
     pub header: bool,
-    /// Whether a blank line is a record: one empty column.
+    /// Whether a blank line is a record with one empty column.
     pub blank_lines: bool,
 }
 
 impl Delimited {
-    /// Comma-separated, quoted, without header.
+    /// Comma-separated, with quotes, without a header.
     pub const fn csv() -> Self {
         Self { delimiter: b',', quotes: true, header: false, blank_lines: false }
     }
 
-    /// Tab-separated, without quotes and header.
+    /// Tab-separated, without quotes or a header.
     pub const fn tsv() -> Self {
         Self { delimiter: b'\t', quotes: false, ..Self::csv() }
     }
@@ -66,29 +66,28 @@ impl Delimited {
         Self { delimiter, ..self }
     }
 
-    /// The same with quoted fields, or with quotes that are bytes like others.
+    /// The same with quoted fields, or with quotes as ordinary bytes.
     pub const fn with_quotes(self, quotes: bool) -> Self {
         Self { quotes, ..self }
     }
 
-    /// The same with blank lines as records: one empty column each.
+    /// The same with blank lines as records with one empty column.
     pub const fn with_blank_lines(self) -> Self {
         Self { blank_lines: true, ..self }
     }
 
-    /// The same for a job that looks at no column: every line is a record, whatever quotes are in
-    /// it.
+    /// The same for a job that uses no column: every line is a record, whatever its quotes.
     pub(crate) const fn whole_lines(self) -> Self {
         Self { quotes: false, blank_lines: true, ..self }
     }
 
-    /// The names of the columns of the chunk's file; none where files have no header. The error is
-    /// that of a malformed header.
+    /// The names of the columns of the chunk's file; empty if files have no header. An error if the
+    /// header is malformed.
     pub fn header_of<'a>(&self, chunk: &Chunk<'a>) -> Result<Header<'a>, RecordError> {
         if !self.header {
             return Ok(Header::default());
         }
-        // Chunks that were made without a header, as in tests, hold it themselves.
+        // A chunk made without a header, as in tests, begins with it.
         let line = match chunk.header {
             [] if chunk.offset == 0 => &chunk.bytes[..line_bytes(chunk.bytes)],
             line => line,
@@ -96,9 +95,9 @@ impl Delimited {
         Header::read(line, self)
     }
 
-    /// Calls `each` with every record until one fails, and returns their number: what
-    /// [`Format::for_each`] does, but that only the first `columns` fields of each record are split
-    /// off, and that the header is known already.
+    /// Calls `each` with every record until one fails, and returns their number. Like
+    /// [`Format::for_each`], but splits only the first `columns` fields of each record, with a
+    /// known header.
     #[inline]
     pub fn rows(
         &self,
@@ -176,15 +175,14 @@ struct Rows<'c, 'h> {
     chunk: &'c Chunk<'c>,
     header: &'h Header<'h>,
     columns: usize,
-    /// Where the current record's fields end, as indices of the chunk; what lies behind them is
-    /// left from earlier ones.
+    /// The ends of the current record's fields, as indices in the chunk; later entries are stale.
     ends: Vec<usize>,
-    /// Of the current record.
+    /// The start of the current record.
     start: usize,
 }
 
 impl Rows<'_, '_> {
-    /// Sets where a field ends; those before it are set already.
+    /// Sets the end of a field; the ends of earlier fields are set.
     #[inline]
     fn set_end(&mut self, field: usize, end: usize) {
         match self.ends.get_mut(field) {
@@ -193,8 +191,8 @@ impl Rows<'_, '_> {
         }
     }
 
-    /// Passes on the record that ends before `end`, of which the ends of `fields` are known;
-    /// `false` if there is none.
+    /// Passes on the record that ends before `end`, of which `fields` field ends are known; `false`
+    /// if there is none.
     #[inline]
     fn finish(
         &mut self,
@@ -209,7 +207,7 @@ impl Rows<'_, '_> {
             return Ok(false);
         }
         if quoted {
-            // Delimiters inside quotes were taken for real ones.
+            // Delimiters inside quotes were counted as field ends.
             self.ends.clear();
             let line = &chunk.bytes[..line_end];
             quotes::split(line, start, format.delimiter, columns, &mut self.ends)
@@ -226,14 +224,14 @@ impl Rows<'_, '_> {
 }
 
 impl Position<'_> {
-    /// What user code said of the record here.
+    /// The error of user code at the current record.
     #[cold]
     pub fn error(self, error: &Error) -> RecordError {
         RecordError::new(self, error)
     }
 }
 
-/// The end of the line from `start` to the LF (or end of file) at `end`, without its CR.
+/// The end, before a CR, of the line from `start` to the LF (or end of file) at `end`.
 #[inline]
 fn without_cr(bytes: &[u8], start: usize, end: usize) -> usize {
     let ends_with_cr = end > start && end < bytes.len() && bytes[end - 1] == b'\r';

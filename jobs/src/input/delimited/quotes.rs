@@ -1,4 +1,4 @@
-//! Quoted fields, as RFC 4180 has them: `"` around the field, doubled inside.
+//! Quoted fields as in RFC 4180: `"` around the field, doubled inside.
 
 use std::borrow::Cow;
 
@@ -8,7 +8,7 @@ use crate::input::RecordError;
 
 pub(super) const QUOTE: u8 = b'"';
 
-/// A field whose quotes make no sense.
+/// A field with malformed quotes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Malformed {
     index: usize,
@@ -16,14 +16,14 @@ pub(super) struct Malformed {
 }
 
 impl Malformed {
-    /// The error, if the first of the bytes lies at `offset` of its file.
+    /// The error, given the `offset` of the first byte in its file.
     pub(super) fn at(self, offset: u64) -> RecordError {
         RecordError { offset: offset + self.index as u64, message: self.message.to_string() }
     }
 }
 
-/// Puts the ends of the fields of the record `bytes[start..]` into `ends`, as indices of `bytes`,
-/// but of at most `columns`. The rest is looked through as well: a quote that is never closed makes
+/// Puts the ends of the first `columns` fields of the record `bytes[start..]` into `ends`, as
+/// indices in `bytes`. The other fields are checked, too: a quote that is never closed would make
 /// the next record wrong.
 pub(super) fn split(
     bytes: &[u8],
@@ -68,7 +68,7 @@ fn quoted_end(bytes: &[u8], start: usize, delimiter: u8) -> Result<usize, Malfor
     }
 }
 
-/// A well-formed field without its quotes: borrowed unless it holds doubled ones.
+/// A well-formed field without its quotes: borrowed unless it contains doubled quotes.
 pub(super) fn unquoted(field: &[u8]) -> Cow<'_, [u8]> {
     let [QUOTE, inner @ .., QUOTE] = field else { return Cow::Borrowed(field) };
     let Some(first) = memchr(QUOTE, inner) else { return Cow::Borrowed(inner) };
@@ -81,9 +81,9 @@ pub(super) fn unquoted(field: &[u8]) -> Cow<'_, [u8]> {
     Cow::Owned(text)
 }
 
-/// Appends a field, with quotes where it could not be read back without.
+/// Appends a field, quoted if it could not be read back otherwise.
 pub(crate) fn write_quoted(field: &[u8], delimiter: u8, out: &mut Vec<u8>) {
-    // A CR at the end of a line belongs to the line's end.
+    // A CR at the end of a line would be read as part of the line end.
     let plain = field.first() != Some(&QUOTE) && field.last() != Some(&b'\r');
     if plain && memchr2(delimiter, b'\n', field).is_none() {
         return out.extend_from_slice(field);

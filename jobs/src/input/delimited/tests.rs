@@ -1,4 +1,4 @@
-//! Fields are those that a plain reader of RFC 4180 finds, wherever files are cut.
+//! Tests that the fields are those of RFC 4180, wherever files are cut.
 
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -41,7 +41,7 @@ fn written(rows: &[Vec<String>], always: bool, crlf: bool) -> Vec<u8> {
 
 proptest! {
     #[test]
-    fn what_is_written_is_read(
+    fn written_fields_are_read_back(
         rows in vec(vec(field(), 1..5), 0..8),
         always: bool,
         crlf: bool,
@@ -103,13 +103,13 @@ fn a_line_break_in_quotes_is_an_error_with_its_place() {
     assert!(error.message.starts_with("a quoted field does not end on its line"));
     let error = table(Delimited::csv(), b"\"a\"b,c\n").unwrap_err();
     assert_eq!((error.offset, &*error.message), (3, "text follows a closing quote"));
-    // The bad field lies behind the columns that are wanted.
+    // The bad field is behind the wanted columns.
     let chunk = Chunk::new("hay.csv", b"a,b,\"c\nd\",e,f\n");
     assert!(Delimited::csv().rows(&chunk, &Header::default(), 1, |_, _| Ok(())).is_err());
 }
 
 #[test]
-fn a_byte_order_mark_is_no_part_of_the_first_field() {
+fn a_byte_order_mark_is_not_part_of_the_first_field() {
     let file = b"\xef\xbb\xbf\"a\",b\n\xef\xbb\xbfc,d\n";
     let rows = table(Delimited::csv(), file).unwrap();
     assert_eq!(rows, [["a", "b"], ["\u{feff}c", "d"]]);
@@ -148,7 +148,7 @@ fn columns_have_names() {
         })
         .unwrap();
     assert_eq!(seen, 1);
-    // A later chunk has the header beside it.
+    // A later chunk has the header in its own field.
     let later = Chunk { offset: 30, header: b"x,y\r\n", ..Chunk::new("hay.csv", b"1,2\n") };
     assert_eq!(format.header_of(&later).unwrap().names().collect::<Vec<_>>(), [b"x", b"y"]);
 }

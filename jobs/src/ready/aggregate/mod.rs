@@ -8,7 +8,7 @@ use crate::prelude::*;
 use crate::value::Decimal;
 
 /// Counts records by key. Output: `key<TAB>count`, or one number without `--by`. `--by 0` counts
-/// lines, as `uniq -c` does: whatever quotes are in them, blank ones too.
+/// lines like `uniq -c`: quotes have no meaning, and blank lines count.
 ///
 /// ```
 /// # use windrow_jobs::{ready, testing};
@@ -26,10 +26,10 @@ pub fn count() -> Job {
         let mapper = Rows(Numbers { format, by, measure: One });
         Ok(Job::new("count", mapper).combine(Sum).output(output).reduce(Sum))
     })
-    .with_about("Count the records, or those of each key")
+    .with_about("Count the records, of all or of each key")
 }
 
-/// Adds up a column by key, exactly. Output: `key<TAB>sum`, or one number without `--by`.
+/// Sums up a column by key, exactly. Output: `key<TAB>sum`, or one number without `--by`.
 ///
 /// ```
 /// # use windrow_jobs::{ready, testing};
@@ -111,11 +111,11 @@ fn column_job(
     .with_about(about)
 }
 
-/// What is taken of each row.
+/// The value that is aggregated of each row.
 trait Measure: Send + Sync + 'static {
     type Value: Value;
 
-    /// The column that it is taken of.
+    /// The column of the value.
     fn column(&self) -> Option<&Column>;
 
     /// The value of a row; `index` is the column's.
@@ -170,10 +170,10 @@ impl Measure for Counted {
     }
 }
 
-/// What is no number in the first line may be the name of a column.
+/// A field of the first line that is not a number may be the name of a column.
 #[cold]
 fn perhaps_header(row: &Row<'_>, error: Error) -> Error {
-    // A byte order mark may stand before it.
+    // A byte order mark may come before it.
     if row.position.offset <= 3 && row.fields.header().line().is_empty() {
         Error::new(format!("{error} (is it a header? then say --header)"))
     } else {
@@ -219,7 +219,7 @@ impl<M: Measure> RowMapper for Numbers<M> {
     }
 }
 
-/// Adds up sums and counts.
+/// Sums up sums and counts.
 struct Means;
 
 impl Combiner<(Decimal, u64)> for Means {
@@ -258,12 +258,12 @@ impl Reducer<[u8], (Decimal, u64)> for Means {
     }
 }
 
-/// `key<TAB>number`, or the number alone where all rows belong together.
+/// `key<TAB>number`, or only the number if all rows are aggregated together.
 #[derive(Clone, Copy)]
 pub(super) struct KeyedNumbers {
     with_key: bool,
-    /// Whether the key is the bare text of a column that may hold a TAB, so that it is quoted as
-    /// several columns are.
+    /// Whether the key is the text of a single column that may contain a TAB, so that it is quoted
+    /// like a key of several columns.
     quotes: bool,
 }
 

@@ -39,20 +39,20 @@ fn counting_lines_is_uniq_c() {
     let expected = "\t2\n\"\t1\n\"GET /\" 200\t2\n\"x\t1\nit's 5\"\t1\n";
     assert_eq!(run(&count(), &["--by", "0"], &[log]), expected);
     assert_eq!(run(&count(), &["--by", "0", "--header"], &[("a", "x\ny\n\n")]), "\t1\ny\t1\n");
-    // A column that is looked at is one of a table.
+    // A column makes the input a table.
     let message = error(&sum(), &["--by", "0", "--column", "1"], &[log]);
     assert_eq!(message, "a.log at byte 7: text follows a closing quote");
 }
 
 #[test]
-fn a_key_with_a_tab_is_not_taken_for_two() {
+fn a_key_with_a_tab_is_quoted() {
     let file = ("a.csv", "\"a\tb\",1\n\"\"\"c\"\"\",2\nd,3\n");
     assert_eq!(run(&count(), &["--by", "1"], &[file]), "\"\"\"c\"\"\"\t1\n\"a\tb\"\t1\nd\t1\n");
     assert_eq!(run(&count(), &["--by", "1", "--no-quotes"], &[("a", "\"x,1\n")]), "\"x\t1\n");
 }
 
 #[test]
-fn a_byte_order_mark_is_no_part_of_a_key() {
+fn a_byte_order_mark_is_not_part_of_a_key() {
     let files = [("a", "\u{feff}hay,1\nhay,2\n"), ("b", "\u{feff}n,crop\n3,hay\n")];
     assert_eq!(run(&sum(), &["--by", "1", "--column", "2"], &files[..1]), "hay\t3\n");
     assert_eq!(run(&sum(), &["--by", "crop", "--column", "n"], &files[1..]), "hay\t3\n");

@@ -1,6 +1,6 @@
 //! `grep`: the lines that match a regular expression, or their number per file.
 //!
-//! The whole buffer is searched, and lines are looked at only where something was found.
+//! The whole buffer is searched; line ends are found only around matches.
 
 mod pattern;
 
@@ -13,9 +13,9 @@ use crate::input::{Chunk, RecordError};
 use crate::prelude::*;
 use pattern::{Pattern, Searcher};
 
-/// Finds lines by a regular expression, whatever bytes they hold. Output, in input order:
-/// `file:offset<TAB>line`; with `--count`, for every file that is not empty: `file<TAB>number of
-/// matching lines`.
+/// Finds the lines that match a regular expression; lines may contain any bytes. Output, in input
+/// order: `file:offset<TAB>line`; with `--count`, for every file that is not empty:
+/// `file<TAB>number of matching lines`.
 pub fn grep() -> Job {
     Job::with_params("grep", |params: &Params| {
         let pattern = Pattern::new(&params.pattern, params.ignore_case)?;
@@ -115,7 +115,7 @@ impl Mapper for MatchCounts {
 
     fn map(&self, line: LocatedRecord<'_, &[u8]>, out: &mut impl Emit<str, u64>) -> Result<()> {
         let selected = self.pattern.is_match(line.record) != self.invert;
-        // The first line speaks for its file even if nothing in it matches.
+        // The first line is counted with 0 if it does not match, so that every file is listed.
         if selected || line.offset == 0 {
             out.emit(line.file, u64::from(selected))?;
         }
@@ -189,7 +189,7 @@ mod tests {
         assert!(message.ends_with("unclosed group"), "{message}");
     }
 
-    /// What `map` says of each line in turn.
+    /// The output of `map` for each line.
     fn line_by_line<M>(mapper: &M, chunk: &Chunk<'_>) -> Vec<(String, <M::Value as Value>::Owned)>
     where
         M: Mapper<Input = Located<LineBytes>, Key = str>,
@@ -205,7 +205,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn searching_the_buffer_finds_what_lines_have(
+        fn searching_the_buffer_finds_the_same_lines(
             text in "([ab \\r\\n]|\\r\\n|a\\n){0,30}",
             which in 0..PATTERNS.len(),
             invert: bool,
@@ -234,7 +234,7 @@ mod tests {
         }
     }
 
-    /// Some could match line ends, or stand at them.
+    /// Patterns, some of which could match at or across line ends.
     const PATTERNS: [&str; 21] = [
         "",
         "a",

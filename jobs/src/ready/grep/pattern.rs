@@ -1,9 +1,8 @@
-//! A regular expression that is sought in many lines at once.
+//! A regular expression that is searched in many lines at once.
 //!
-//! The pattern is rewritten so that no match can cross a line end: line feeds are taken out of its
-//! classes and literals, and the borders of the text become borders of lines. Then the buffer has a
-//! match exactly where a line has one, except for the CR of a CRLF, which belongs to the buffer but
-//! not to the line.
+//! The pattern is rewritten so that no match can cross a line end: line feeds are removed from its
+//! classes and literals, and text anchors become line anchors. Then the buffer matches exactly
+//! where a line matches, except for the CR of a CRLF, which is in the buffer but not in the line.
 
 use std::ops::Range;
 
@@ -24,7 +23,7 @@ const COMPILED_BYTES_MAX: usize = 10 << 20;
 #[derive(Debug)]
 pub(super) struct Pattern {
     regex: Regex,
-    /// Whether it says something of the end of lines, so that a CR before it makes a difference.
+    /// Whether the pattern depends on line ends, so that a CR makes a difference.
     has_line_end: bool,
 }
 
@@ -50,7 +49,7 @@ impl Pattern {
     }
 }
 
-/// The same expression for a text of many lines.
+/// The expression rewritten for a text of many lines.
 fn within_lines(hir: Hir) -> Hir {
     match hir.into_kind() {
         HirKind::Empty => Hir::empty(),
@@ -83,7 +82,7 @@ fn within_lines(hir: Hir) -> Hir {
 pub(super) struct Searcher<'a> {
     pattern: &'a Pattern,
     bytes: &'a [u8],
-    /// Start of the first line that is still to be searched.
+    /// Start of the first line that has not been searched.
     at: usize,
     has_cr: bool,
 }
@@ -96,13 +95,13 @@ impl<'a> Searcher<'a> {
     /// The next line in which the buffer has a match.
     fn next_found(&mut self) -> Option<Range<usize>> {
         let end = if self.has_cr && self.pattern.has_line_end {
-            // Here a line may match where the buffer does not: look at each.
+            // A line may match where the buffer does not, so each line is tried.
             self.at
         } else {
             let input = Input::new(self.bytes).range(self.at..);
             self.pattern.regex.search_half(&input)?.offset()
         };
-        // A match has no line feed in it, so its end is in the line of its start.
+        // A match contains no line feed, so it ends in the line in which it starts.
         let start =
             memrchr(b'\n', &self.bytes[self.at..end]).map_or(self.at, |lf| self.at + lf + 1);
         if start == self.bytes.len() {
@@ -120,7 +119,7 @@ impl Iterator for Searcher<'_> {
         loop {
             let found = self.next_found()?;
             let line = without_end(self.bytes, found.clone());
-            // Where there is a CR, it may have been what matched.
+            // The match may have included the CR, which is not part of the line.
             if !self.has_cr || self.pattern.is_match(&self.bytes[line]) {
                 return Some(found);
             }

@@ -1,4 +1,4 @@
-//! `join`: the rows of two tables that have equal keys, side by side.
+//! `join`: joins the rows of two tables with equal keys.
 
 mod rows;
 
@@ -10,10 +10,10 @@ use crate::prelude::*;
 use rows::{JoinRows, Side};
 
 /// Joins two tables, the inputs `left` and `right`, by columns. Output, ordered by key within each
-/// part: the columns of the key, then the left row's others, then the right row's others, written
-/// as the inputs are. Each left row meets each right row of its key; the left rows of one key are
-/// held in memory, at most 64 MiB of them. An empty key is a key like others, as it is for the
-/// `join` of a shell: rows without one meet each other. Headers are left out.
+/// part: the columns of the key, then the other columns of the left row, then those of the right
+/// row, in the format of the inputs. Each left row is joined with each right row of its key; the
+/// left rows of one key are held in memory, at most 64 MiB. As in the `join` command, an empty key
+/// is a key like any other: rows with empty keys are joined. Headers are dropped.
 ///
 /// ```
 /// # use windrow_jobs::{ready, testing};
@@ -53,12 +53,12 @@ pub fn join() -> Job {
 
 #[derive(clap::Args, Serialize, Deserialize)]
 struct Params {
-    /// Columns of the key, by number or name, such as '2' or 'city,street'; an empty key is a key
-    /// like others
+    /// Columns of the key, by number or name, such as '2' or 'city,street'; empty keys match each
+    /// other
     #[arg(long, value_name = "COLUMNS")]
     by: String,
 
-    /// Columns of the key in the right table [default: those of --by]
+    /// Columns of the key in the right table [default: the columns of --by]
     #[arg(long, value_name = "COLUMNS")]
     right_by: Option<String>,
 
@@ -66,13 +66,13 @@ struct Params {
     #[arg(long, value_enum, default_value = "inner")]
     kind: Kind,
 
-    /// Columns of the left table, so that as many are left empty where it has no row (right and
-    /// full joins)
+    /// Number of columns of the left table, to be left empty where it has no row (right and full
+    /// joins)
     #[arg(long, value_name = "N")]
     left_columns: Option<usize>,
 
-    /// Columns of the right table, so that as many are left empty where it has no row (left and
-    /// full joins)
+    /// Number of columns of the right table, to be left empty where it has no row (left and full
+    /// joins)
     #[arg(long, value_name = "N")]
     right_columns: Option<usize>,
 
@@ -85,16 +85,17 @@ struct Params {
 enum Kind {
     /// None
     Inner,
-    /// Those of the left table
+    /// Rows of the left table
     Left,
-    /// Those of the right table
+    /// Rows of the right table
     Right,
-    /// Those of both tables
+    /// Rows of both tables
     Full,
 }
 
 impl Params {
-    /// What stands for the left row's columns; none where such rows are not kept.
+    /// The empty columns for a missing left row; `None` if right rows without a partner are
+    /// dropped.
     fn left_padding(&self, key_columns: usize, delimiter: u8) -> Result<Option<Vec<u8>>> {
         if matches!(self.kind, Kind::Inner | Kind::Left) {
             return Ok(None);
@@ -102,7 +103,8 @@ impl Params {
         padding("left", self.left_columns, key_columns, delimiter).map(Some)
     }
 
-    /// The same for the right row.
+    /// The empty columns for a missing right row; `None` if left rows without a partner are
+    /// dropped.
     fn right_padding(&self, key_columns: usize, delimiter: u8) -> Result<Option<Vec<u8>>> {
         if matches!(self.kind, Kind::Inner | Kind::Right) {
             return Ok(None);

@@ -1,4 +1,4 @@
-//! Both sides of a join, and where they meet.
+//! The mappers of both tables, and the reducer that joins their rows.
 
 use crate::input::{Delimited, Header, write_quoted};
 use crate::prelude::*;
@@ -7,11 +7,11 @@ use crate::ready::table::{Grouped, KeyPlan, Row, RowMapper, Scratch, Separator};
 /// Most bytes of one key's left rows.
 const LEFT_BYTES_MAX: usize = 64 << 20;
 
-/// One table: emits the columns of the key, and as value all others, each behind a delimiter.
+/// One table: emits the columns of the key, and all others as value, each behind a delimiter.
 pub(super) struct Side {
     pub(super) format: Delimited,
     pub(super) by: Grouped,
-    /// How many each row has, if that is known.
+    /// The number of columns of each row, if known.
     pub(super) columns: Option<usize>,
 }
 
@@ -54,14 +54,14 @@ impl RowMapper for Side {
     }
 }
 
-/// Puts the rows of a key together.
+/// Joins the rows of a key.
 pub(super) struct JoinRows {
     pub(super) format: Delimited,
-    /// Whether the key is the bare text of one column, not several as they are written.
+    /// Whether the key is the text of one column, rather than several columns as written.
     pub(super) one_column: bool,
-    /// What stands for the left row where there is none; `None` leaves out such right rows.
+    /// The columns for a missing left row; `None` drops right rows without a partner.
     pub(super) left_padding: Option<Vec<u8>>,
-    /// The same for the right row.
+    /// The columns for a missing right row; `None` drops left rows without a partner.
     pub(super) right_padding: Option<Vec<u8>>,
 }
 
@@ -128,7 +128,7 @@ impl Reducer<[u8], Tagged<[u8]>> for JoinRows {
             } else if let Some(padding) = &self.left_padding {
                 emit(padding, row)?;
             } else {
-                // Neither this row nor the others of its key have a partner.
+                // This row and the others of its key have no partner, and are dropped.
                 return Ok(());
             }
         }

@@ -1,4 +1,4 @@
-//! Joins equal nested loops over both tables.
+//! Compares joins with nested loops over both tables.
 
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use super::super::tests::run_two;
 use super::*;
 
-/// What a join is, row by row.
+/// The join, row by row.
 fn nested_loops(left: &[(u8, u8)], right: &[(u8, u8)], kind: Kind) -> Vec<String> {
     let mut rows = Vec::new();
     for (key, l) in left {
@@ -27,7 +27,7 @@ fn nested_loops(left: &[(u8, u8)], right: &[(u8, u8)], kind: Kind) -> Vec<String
 
 proptest! {
     #[test]
-    fn like_nested_loops(
+    fn a_join_equals_nested_loops(
         left in vec((0..4_u8, 0..4_u8), 0..8),
         right in vec((0..4_u8, 0..4_u8), 0..8),
         which in 0..4_usize,
@@ -45,7 +45,7 @@ proptest! {
 }
 
 #[test]
-fn keys_are_compared_as_text_and_written_as_such() {
+fn keys_are_compared_and_written_as_text() {
     let left = [("l.csv", "id,name\n\"a,1\",\"Green, upper\"\nb,Hill\n")];
     let right = [("r.csv", "crop,id\noats,\"a,1\"\n\"say \"\"rye\"\"\",\"b\"\n")];
     let text = run_two(&join(), &["--by", "id"], &left, &right);

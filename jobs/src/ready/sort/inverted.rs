@@ -1,28 +1,28 @@
-//! Byte strings that sort in descending order: [`Reverse`](std::cmp::Reverse)'s encoding, with a
-//! way back that copies no more than it must.
+//! Byte strings that sort in descending order: the encoding of [`Reverse`](std::cmp::Reverse), with
+//! a decoder that copies no more than it must.
 
 use memchr::memchr;
 
 use crate::key::KeyPart;
 
-/// The complement of the zero byte that escapes and ends.
+/// The complement of the zero byte, which escapes and ends a string.
 const MARK: u8 = !0x00;
 /// After a mark: a zero byte of the string.
 const ESCAPED: u8 = !0xff;
 
-/// Appends `bytes` as a string that ends itself, in ascending order.
+/// Appends `bytes` as a self-delimiting string, in ascending order.
 pub(super) fn write_ascending(bytes: &[u8], out: &mut Vec<u8>) {
     <Vec<u8> as KeyPart>::encode_part(bytes, out);
 }
 
-/// Appends `bytes` as a string that ends itself, in descending order.
+/// Appends `bytes` as a self-delimiting string, in descending order.
 pub(super) fn write(bytes: &[u8], out: &mut Vec<u8>) {
     let start = out.len();
     write_ascending(bytes, out);
     invert(&mut out[start..]);
 }
 
-/// Appends what [`write`] was given.
+/// Appends the bytes that [`write`] has encoded.
 pub(super) fn read(mut inverted: &[u8], out: &mut Vec<u8>) {
     while let Some(at) = memchr(MARK, inverted) {
         extend(&inverted[..at], out);

@@ -1,4 +1,4 @@
-//! Lines by columns: the key is made of the columns, the value is the line.
+//! Sorts lines by columns: the key is made of the columns, and the value is the line.
 
 use super::inverted;
 use super::order::{OrderPlan, SortKey};
@@ -9,9 +9,9 @@ use crate::output::TextOutput;
 use crate::ready::first::{POSITION_BYTES, position_bytes};
 use crate::ready::table::{Row, RowMapper, Scratch};
 
-/// Begins the keys of headers where there are any, so that they come before all rows.
+/// First byte of the keys of headers, if there are any, so that headers come before all rows.
 pub(super) const HEADER: u8 = 0;
-/// Begins the keys of rows where there are headers.
+/// First byte of the keys of rows, if there are headers.
 pub(super) const ROW: u8 = 1;
 
 pub(super) struct KeyedLines {
@@ -20,19 +20,19 @@ pub(super) struct KeyedLines {
     payload: PayloadLines,
 }
 
-/// How a line is carried as a value, and got back from there.
+/// How a line is encoded as a value, and decoded.
 #[derive(Clone, Copy)]
 pub(super) struct PayloadLines {
-    /// Behind its position.
+    /// Whether its position comes before it.
     pub(super) positioned: bool,
-    /// In descending order.
+    /// Whether it is complemented, for descending order.
     pub(super) inverted: bool,
 }
 
 impl KeyedLines {
     pub(super) fn new(format: Delimited, keys: Vec<SortKey>, payload: PayloadLines) -> Self {
         let format = if keys.iter().any(|key| key.column().is_some()) {
-            // No line is left out.
+            // Blank lines are kept.
             Delimited { blank_lines: true, ..format }
         } else {
             format.whole_lines()

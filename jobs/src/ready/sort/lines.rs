@@ -1,4 +1,4 @@
-//! Whole lines: the key is the line, and there is no value.
+//! Sorts whole lines: the key is the line, and there is no value.
 
 use super::inverted;
 use super::keyed::{HEADER, ROW};
@@ -45,7 +45,7 @@ impl Mapper for Lines {
     }
 }
 
-/// Writes the lines that were made keys.
+/// Writes the lines from their keys.
 #[derive(Clone, Copy)]
 pub(super) struct LineKeys {
     pub(super) reverse: bool,

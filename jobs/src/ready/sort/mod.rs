@@ -1,4 +1,4 @@
-//! `sort`: lines or fixed-size records in order, over all parts.
+//! `sort`: lines or fixed-size records in order, across all parts.
 
 mod inverted;
 mod keyed;
@@ -19,9 +19,9 @@ use lines::{LineKeys, Lines};
 use order::SortKey;
 use records::{RecordOutput, Records};
 
-/// Sorts by bytes, as `sort` does in the C locale. Parts follow each other: joined, they are the
-/// sorted whole. Lines are compared whole or by key columns, in turn; lines with equal keys are
-/// then compared whole, as GNU sort does, unless `--stable` keeps them in input order. CRLF becomes
+/// Sorts by bytes, like `sort` in the C locale. The parts concatenated in order are sorted as a
+/// whole. Lines are compared whole, or by one key column after the other; lines with equal keys are
+/// then compared whole, as in GNU sort, unless `--stable` keeps them in input order. CRLF becomes
 /// LF.
 ///
 /// ```
@@ -49,20 +49,20 @@ struct Params {
     #[arg(short, long, value_name = "COLUMNS")]
     key: Option<String>,
 
-    /// Compare as numbers; what is none counts as 0. With --key: the columns without flags of their
-    /// own
+    /// Compare as numbers; text that is not a number counts as 0. With --key, applies to columns
+    /// without flags
     #[arg(short, long)]
     numeric: bool,
 
-    /// Sort in descending order. With --key: the columns without flags of their own
+    /// Sort in descending order. With --key, applies to columns without flags
     #[arg(short, long)]
     reverse: bool,
 
-    /// Keep only the first, in input order, of those with equal keys
+    /// Of lines with equal keys, keep only the first in input order
     #[arg(short, long)]
     unique: bool,
 
-    /// Leave those with equal keys in input order
+    /// Keep lines with equal keys in input order
     #[arg(short, long)]
     stable: bool,
 
@@ -70,8 +70,7 @@ struct Params {
     #[arg(long, value_name = "N")]
     record_bytes: Option<NonZeroUsize>,
 
-    /// Bytes of each record to sort by, counted from 0, the end not included, such as '0..10'
-    /// [default: all]
+    /// Bytes of each record to sort by, from 0 and without the end, such as '0..10' [default: all]
     #[arg(long, value_name = "FROM..TO", requires = "record_bytes")]
     key_bytes: Option<String>,
 
@@ -103,7 +102,8 @@ impl Params {
         }
         let payload = PayloadLines {
             positioned: self.stable || self.unique,
-            // As GNU sort: the order of last resort is that of `--reverse`, not that of the keys.
+            // As in GNU sort, the last-resort comparison follows `--reverse`, not the flags of the
+            // keys.
             inverted: self.reverse && !self.stable && !self.unique,
         };
         let job = Job::new("sort", Rows(KeyedLines::new(format, keys, payload))).output(payload);

@@ -1,4 +1,4 @@
-//! Numbers as bytes that sort as the numbers do, of any length.
+//! Encodes numbers of any length as bytes that sort like the numbers.
 //!
 //! ```text
 //! zero       80
@@ -6,16 +6,16 @@
 //! negative   the complement of its absolute value
 //! ```
 
-/// What stands for zero, between all negative and all positive numbers.
+/// Encodes zero, between all negative and all positive numbers.
 const ZERO: u8 = 0x80;
-/// The first byte of a positive number with no digit before the point, and no zero right after it.
+/// The first byte of a positive number with no digit before the point and no zero right after it.
 const EXPONENT_BIAS: i64 = 0xa0;
-/// First bytes that say that the exponent follows in full.
+/// First bytes after which the full exponent follows.
 const SMALL: u8 = 0x81;
 const LARGE: u8 = 0xff;
 
-/// Appends the number that `text` begins with, after blanks: `-`, digits, a point, digits. What has
-/// no digits counts as zero, as in `sort -n`.
+/// Appends the number at the start of `text`, after blanks: `-`, digits, a point, digits. A text
+/// without digits counts as zero, as in `sort -n`.
 pub(in crate::ready) fn write(text: &[u8], out: &mut Vec<u8>) {
     let text = text.trim_ascii_start();
     let (negative, text) = match text {
@@ -34,7 +34,7 @@ pub(in crate::ready) fn write(text: &[u8], out: &mut Vec<u8>) {
     }
 }
 
-/// The digits that `text` begins with, and what follows.
+/// Splits `text` after its leading digits.
 fn digits(text: &[u8]) -> (&[u8], &[u8]) {
     text.split_at(text.iter().position(|byte| !byte.is_ascii_digit()).unwrap_or(text.len()))
 }
@@ -53,7 +53,7 @@ fn write_absolute(whole: &[u8], fraction: &[u8], out: &mut Vec<u8>) {
         return out.push(ZERO);
     }
     write_exponent(exponent, out);
-    // Zeros at the end are no different from those that a shorter number lacks.
+    // Trailing zeros do not change the number.
     let whole_len = if fraction.is_empty() {
         whole.len() - whole.iter().rev().take_while(|digit| **digit == b'0').count()
     } else {
@@ -85,7 +85,7 @@ fn write_digits<'a>(mut digits: impl Iterator<Item = &'a u8>, out: &mut Vec<u8>)
     out.push(0);
 }
 
-/// Size of the number that `bytes` begin with, which may be complemented.
+/// Size of the encoded number at the start of `bytes`, which may be complemented.
 pub(in crate::ready) fn len(bytes: &[u8]) -> usize {
     let Some(&first) = bytes.first() else { return 0 };
     if first == ZERO || first == !ZERO {
@@ -110,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn in_the_order_of_the_numbers() {
+    fn bytes_sort_like_numbers() {
         let long = format!("1{}", "0".repeat(200));
         let tiny = format!("0.{}1", "0".repeat(200));
         let ascending = [
@@ -163,12 +163,12 @@ mod tests {
 
     proptest! {
         #[test]
-        fn like_integers_of_any_scale(a in -10_000..10_000_i64, b in -10_000..10_000_i64, scale in 0..6_u32) {
+        fn bytes_sort_like_integers_of_any_scale(a in -10_000..10_000_i64, b in -10_000..10_000_i64, scale in 0..6_u32) {
             let text = |n: i64| format!("{}{}.{:0width$}", if n < 0 { "-" } else { "" },
                 n.abs() / 10_i64.pow(scale), n.abs() % 10_i64.pow(scale), width = scale as usize);
             let (x, y) = (encoded(&text(a)), encoded(&text(b)));
             prop_assert_eq!(x.cmp(&y), a.cmp(&b));
-            // No number is the start of another one.
+            // No encoding is a prefix of another.
             prop_assert!(a == b || !y.starts_with(&x));
             prop_assert_eq!(len(&[&x[..], b"\x00rest\xff"].concat()), x.len());
             let complement: Vec<_> = x.iter().map(|byte| !byte).chain(*b"\x00\xff").collect();

@@ -1,4 +1,4 @@
-//! The columns to sort by, and how they become one key.
+//! The columns to sort by, and their encoding as one key.
 
 use super::{inverted, number};
 use crate::error::{Error, Result};
@@ -7,14 +7,14 @@ use crate::input::{Column, Fields, Header};
 /// One column to sort by.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct SortKey {
-    /// None for the whole line.
+    /// `None` for the whole line.
     column: Option<Column>,
     numeric: bool,
     reverse: bool,
 }
 
 impl SortKey {
-    /// Reads keys such as `2,3nr` or `price:nr`; none is the whole line. Those without flags take
+    /// Parses keys such as `2,3nr` or `price:nr`; `None` is the whole line. Keys without flags get
     /// `numeric` and `reverse`.
     pub(super) fn parse_all(list: Option<&str>, numeric: bool, reverse: bool) -> Result<Vec<Self>> {
         let Some(list) = list else { return Ok(vec![Self { column: None, numeric, reverse }]) };
@@ -45,17 +45,17 @@ impl SortKey {
         self.column.as_ref()
     }
 
-    /// Whether this is the line itself, in either direction.
+    /// Whether the key is the line itself, in either direction.
     pub(super) fn is_plain_line(&self) -> bool {
         self.column.is_none() && !self.numeric
     }
 
-    /// Whether it is sorted in descending order.
+    /// Whether the order is descending.
     pub(super) fn is_reverse(&self) -> bool {
         self.reverse
     }
 
-    /// Appends the key's part of a row. The last part need not end itself.
+    /// Appends this part of a row's key. The last part need not be self-delimiting.
     #[inline]
     fn write(&self, text: &[u8], is_last: bool, out: &mut Vec<u8>) {
         match (self.numeric, self.reverse) {
@@ -73,11 +73,11 @@ impl SortKey {
     }
 }
 
-/// The same for one file, whose columns have places.
+/// The columns resolved for one file.
 pub(super) struct OrderPlan {
-    /// None for the whole line.
+    /// `None` for the whole line.
     indices: Vec<Option<usize>>,
-    /// The one column that is its own key.
+    /// The column whose bytes are the whole key, if any.
     borrowed: Option<usize>,
 }
 
@@ -94,20 +94,20 @@ impl OrderPlan {
         Ok(Self { indices, borrowed })
     }
 
-    /// How many fields of a row are needed.
+    /// How many fields of each row are needed.
     pub(super) fn columns(&self) -> usize {
         self.indices.iter().flatten().max().map_or(0, |index| index + 1)
     }
 
-    /// The key of a row where that is a part of it.
+    /// The key of a row if it can be borrowed from the row.
     #[inline]
     pub(super) fn borrowed<'a>(&self, fields: &Fields<'a>) -> Option<&'a [u8]> {
         let raw = fields.raw(self.borrowed?).unwrap_or_default();
-        // One that is quoted has to be unquoted first.
+        // A quoted field must be unquoted first.
         (raw.first() != Some(&b'"')).then_some(raw)
     }
 
-    /// Appends the key of a row. A column that it lacks counts as empty.
+    /// Appends the key of a row. A missing column counts as empty.
     pub(super) fn write(&self, keys: &[SortKey], fields: &Fields<'_>, out: &mut Vec<u8>) {
         for (place, (key, index)) in keys.iter().zip(&self.indices).enumerate() {
             let is_last = place + 1 == keys.len();

@@ -1,5 +1,5 @@
-//! Records of one size: the key is the bytes to sort by, the value is the others, so that nothing
-//! is stored twice.
+//! Sorts records of one size: the key is the bytes to sort by, and the value is the other bytes, so
+//! that nothing is stored twice.
 
 use std::num::NonZeroUsize;
 use std::ops::Range;
@@ -18,18 +18,18 @@ pub(super) struct Records {
     pub(super) layout: RecordOutput,
 }
 
-/// How a record is carried as key and value, and got back from there.
+/// How a record is encoded as key and value, and decoded.
 #[derive(Clone, Copy)]
 pub(super) struct RecordOutput {
-    /// Where the key stands in its record.
+    /// The index of the key in its record.
     pub(super) key_start: usize,
-    /// Everything complemented, for descending order.
+    /// Whether everything is complemented, for descending order.
     pub(super) reverse: bool,
-    /// The value behind its record's position, and not complemented.
+    /// Whether the value has its record's position before it, and is not complemented.
     pub(super) positioned: bool,
 }
 
-/// Reads `FROM..TO`; none is the whole record.
+/// Parses `FROM..TO`; `None` is the whole record.
 pub(super) fn parse_range(range: Option<&str>, record_bytes: usize) -> Result<Range<usize>> {
     let Some(text) = range else { return Ok(0..record_bytes) };
     let bounds = text.split_once("..").and_then(|(from, to)| {

@@ -1,4 +1,4 @@
-//! Sorted output equals what the standard library's sort makes of the same records.
+//! Compares sorted output with the standard library's sort.
 
 use std::cmp::{Ordering, Reverse};
 
@@ -111,14 +111,14 @@ fn the_first_files_header_leads() {
     let files = [("a", "name,n\nb,1\n"), ("b", "name,n\na,2\n")];
     assert_eq!(run(&sort(), &["-k", "n:nr"], &files), "name,n\na,2\nb,1\n");
     assert_eq!(run(&sort(), &["--header", "-r"], &files), "name,n\nb,1\na,2\n");
-    // One with nothing in it has no header.
+    // An empty file has no header.
     let files = [("0", ""), files[0], ("a2", ""), files[1]];
     assert_eq!(run(&sort(), &["-k", "n:nr"], &files), "name,n\na,2\nb,1\n");
     assert_eq!(run(&sort(), &["--header"], &files), "name,n\na,2\nb,1\n");
 }
 
 #[test]
-fn lines_are_kept_as_they_are() {
+fn lines_are_kept_unchanged() {
     let text = "\"b,x\",1\n\nc,\"\"\na\n";
     assert_eq!(run(&sort(), &["-k1"], &[("a", text)]), "\na\n\"b,x\",1\nc,\"\"\n");
     assert_eq!(run(&sort(), &["-n"], &[("a", "10\"\n9,\"\nx\n")]), "x\n9,\"\n10\"\n");

@@ -1,4 +1,4 @@
-//! How a table is written.
+//! The format of a table.
 
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
@@ -7,10 +7,10 @@ use super::Grouped;
 use crate::error::{Error, Result};
 use crate::input::{Column, Delimited};
 
-/// The flags that say how a table is written.
+/// The flags for the format of a table.
 #[derive(Clone, Debug, clap::Args, Serialize, Deserialize)]
 pub(in crate::ready) struct TableArgs {
-    /// What stands between columns: one character, or 'tab'
+    /// The delimiter between columns: one character, or 'tab'
     #[arg(long, value_name = "CHAR", default_value = ",")]
     delimiter: String,
 
@@ -19,7 +19,7 @@ pub(in crate::ready) struct TableArgs {
     #[arg(long, value_name = "WHEN", value_enum, default_value = "auto", num_args = 0..=1, default_missing_value = "true")]
     header: Header,
 
-    /// Take '"' as a character like others; always so where the delimiter is a tab
+    /// Treat '"' as an ordinary character; always so if the delimiter is a tab
     #[arg(long)]
     no_quotes: bool,
 }
@@ -33,7 +33,7 @@ enum Header {
 }
 
 impl TableArgs {
-    /// The format of a table of which the job uses these columns.
+    /// The format of a table for a job that uses these columns.
     pub(in crate::ready) fn format<'a>(
         &self,
         columns: impl IntoIterator<Item = &'a Column>,
@@ -53,9 +53,9 @@ impl TableArgs {
         Ok(Delimited { delimiter, quotes, header, blank_lines: false })
     }
 
-    /// The format of a table whose rows are grouped `by` columns, and of which the job uses
-    /// `others` besides. Where no column is looked at, a key being the whole line, quotes mean
-    /// nothing, and a blank line is a line like others.
+    /// The format of a table whose rows are grouped `by` columns, for a job that also uses
+    /// `others`. If the key is the whole line and no column is used, quotes have no meaning, and a
+    /// blank line is a record.
     pub(in crate::ready) fn format_by<'a>(
         &self,
         by: &'a Grouped,
@@ -79,7 +79,7 @@ impl TableArgs {
     }
 }
 
-/// Columns such as `1,3` or `id,name`.
+/// Parses columns such as `1,3` or `id,name`.
 pub(in crate::ready) fn parse_columns(list: &str) -> Result<Vec<Column>> {
     list.split(',').map(|column| column.trim().parse()).collect()
 }

@@ -1,4 +1,4 @@
-//! Keys made of columns.
+//! Keys made from columns.
 
 use std::borrow::Cow;
 
@@ -6,10 +6,10 @@ use super::parse_columns;
 use crate::error::Result;
 use crate::input::{Column, Delimited, Fields, Header, write_quoted};
 
-/// Which part of a row is its key, as the user says it.
+/// The part of a row that is its key, as the user writes it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::ready) enum Grouped {
-    /// Nothing: all rows belong together.
+    /// No key: all rows are aggregated together.
     Together,
     /// The whole line, column `0`.
     ByLine,
@@ -17,7 +17,7 @@ pub(in crate::ready) enum Grouped {
     By(Vec<Column>),
 }
 
-/// The same for one file, whose columns have places.
+/// The key resolved for one file.
 pub(in crate::ready) enum KeyPlan {
     Together,
     Line,
@@ -25,16 +25,16 @@ pub(in crate::ready) enum KeyPlan {
     Many(Vec<usize>),
 }
 
-/// Stands between the columns of a key.
+/// The separator between the columns of a key.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::ready) struct Separator {
     byte: u8,
-    /// Whether a column may hold it, so that quotes are needed.
+    /// Whether a column may contain it, so that quotes are needed.
     quotes: bool,
 }
 
 impl Separator {
-    /// `byte` between columns of a table in this format.
+    /// The separator `byte` for a table in this format.
     pub(in crate::ready) fn new(byte: u8, format: &Delimited) -> Self {
         Self { byte, quotes: format.quotes || format.delimiter != byte }
     }
@@ -87,8 +87,9 @@ impl KeyPlan {
         }
     }
 
-    /// The key of a row: one column is its text; several stand between separators, quoted where
-    /// they hold one, so that different columns never make the same key.
+    /// The key of a row: the text of one column, or several columns with separators between them. A
+    /// column that contains a separator is quoted, so that different columns never make the same
+    /// key.
     #[inline]
     pub(in crate::ready) fn key<'a>(
         &self,
@@ -117,7 +118,7 @@ impl KeyPlan {
     }
 }
 
-/// Not inlined, so that a key of one column is.
+/// Not inlined, so that the case of one column is.
 #[inline(never)]
 fn write_columns(
     columns: &[usize],

@@ -1,5 +1,4 @@
-//! What the jobs on tables have in common: their flags, columns that make keys, and the loop over a
-//! file's rows.
+//! Shared by all jobs on tables: flags, keys made from columns, and the loop over a file's rows.
 
 mod args;
 mod keys;

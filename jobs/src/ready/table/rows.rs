@@ -14,7 +14,7 @@ use crate::value::Value;
 pub(in crate::ready) trait RowMapper: Send + Sync + 'static {
     type Key: Key + ?Sized;
     type Value: Value + ?Sized;
-    /// The places of the columns in one file.
+    /// The columns resolved for one file.
     type Plan;
 
     fn format(&self) -> Delimited;
@@ -34,7 +34,7 @@ pub(in crate::ready) trait RowMapper: Send + Sync + 'static {
         out: &mut impl Emit<Self::Key, Self::Value>,
     ) -> Result<()>;
 
-    /// What comes of a file's header itself, by default nothing.
+    /// Maps a file's header; by default emits nothing.
     fn map_header(
         &self,
         position: Position<'_>,
@@ -46,20 +46,20 @@ pub(in crate::ready) trait RowMapper: Send + Sync + 'static {
     }
 }
 
-/// A row and its place.
+/// A row and its position.
 pub(in crate::ready) struct Row<'a> {
     pub(in crate::ready) position: Position<'a>,
     pub(in crate::ready) fields: &'a Fields<'a>,
 }
 
-/// Buffers to put a key and a value together in, kept from row to row.
+/// Buffers in which keys and values are assembled, reused from row to row.
 #[derive(Default)]
 pub(in crate::ready) struct Scratch {
     pub(in crate::ready) key: Vec<u8>,
     pub(in crate::ready) value: Vec<u8>,
 }
 
-/// The mapper that a [`RowMapper`] makes.
+/// The [`Mapper`] of a [`RowMapper`].
 pub(in crate::ready) struct Rows<R>(pub(in crate::ready) R);
 
 impl<R: RowMapper> Mapper for Rows<R> {
