@@ -1,5 +1,5 @@
-//! Attempts of a task are numbered 1, 2, 3 and so on; no name is used twice, and every task exists.
-//! Only a worker that came back without knowing of its attempt is told again.
+//! Attempts of a task are numbered 1, 2, 3 and so on; no id is used twice, and every task exists.
+//! Only an attempt that a returning worker lacks is assigned again.
 
 use windrow_jobs::StageId;
 use windrow_scheduler::Effect;

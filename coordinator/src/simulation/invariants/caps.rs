@@ -1,5 +1,5 @@
-//! Retries are bounded: no task gets another attempt once any kind of failure has reached its cap
-//! since that was forgiven: failures to fetch by a reducer that succeeds, all else by the task's
+//! Retries are bounded: no task gets another attempt once any kind of failure has reached its limit
+//! since it was last forgiven: fetch failures by a reducer that succeeds, all others by the task's
 //! own success.
 
 use windrow_jobs::{FailureCause, FailureClass};

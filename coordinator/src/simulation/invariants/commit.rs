@@ -1,6 +1,6 @@
 //! Each task is committed exactly once: a job is published with one winner for each part, which has
-//! said that it has succeeded. A takeover may ask for it again, but not with other winners. No job
-//! succeeds otherwise.
+//! reported success. A takeover may ask for the publication again, but not with other winners. No
+//! job succeeds otherwise.
 
 use std::collections::BTreeMap;
 

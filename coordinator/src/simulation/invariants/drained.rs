@@ -1,5 +1,5 @@
-//! A worker that is told to go has asked for it, runs nothing, and nobody misses it afterwards: no
-//! reducer fails because it is gone.
+//! A worker that is told to go has asked to, runs nothing, and is not needed afterwards: no reducer
+//! fails because it is gone.
 
 use std::collections::BTreeSet;
 
@@ -12,7 +12,7 @@ use super::{Ledger, Rule, check};
 #[derive(Clone, Default)]
 pub struct Drained {
     told: BTreeSet<WorkerId>,
-    /// Asks again, or is back: it may not have heard.
+    /// The worker that asks again, or has returned: it may not have heard.
     still_there: Option<WorkerId>,
 }
 
@@ -46,7 +46,7 @@ impl Rule for Drained {
     }
 }
 
-/// Whether anybody complained before about an output that this worker holds of the job.
+/// Whether an earlier complaint was about an output that this worker holds of the job.
 fn reported(reader: &AttemptId, cause: &FailureCause, ledger: &Ledger) -> bool {
     let FailureCause::FetchFailed { worker: holder, .. } = cause else { return false };
     ledger.attempts.iter().any(|(id, attempt)| {

@@ -1,6 +1,6 @@
-//! Every submission becomes a job, every job ends, and every worker may leave that wants to, within
-//! bounded time after the faults have stopped. (That it ends once only, `after_end` and `promises`
-//! see.)
+//! Every submission becomes a job, every job ends, and every draining worker may leave, within
+//! bounded time after the faults have stopped. (`after_end` and `promises` check that a job ends
+//! only once.)
 
 use super::check;
 use crate::driver::Catalog;
@@ -28,7 +28,7 @@ pub fn check_end(
     check(left.is_none(), || format!("ends: what {left:?} has left is not removed"))
 }
 
-/// Each coordinator that was replaced has noticed, even if nothing happened to it: workers would
+/// Checks that each fenced coordinator has noticed, even if it had no events: its workers would
 /// wait with it for ever.
 pub fn check_one_decides(deciding: usize) -> Result<(), String> {
     check(deciding == 1, || format!("ends: {deciding} coordinators decide"))

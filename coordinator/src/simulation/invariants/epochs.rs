@@ -1,4 +1,4 @@
-//! Epochs only grow, and no two coordinators ever tell anybody anything in the same one.
+//! Epochs only grow, and no two coordinators ever tell anything in the same epoch.
 
 use std::collections::BTreeMap;
 

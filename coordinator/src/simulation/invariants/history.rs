@@ -1,6 +1,6 @@
-//! Nothing acknowledged is ever forgotten: what has been told followed from a line of events, and
-//! every coordinator that says anything afterwards goes on from that very line. So nobody who was
-//! replaced gets anything out that the others do not know of.
+//! Nothing acknowledged is ever forgotten: every effect that was told follows from one line of
+//! events, and every later coordinator continues that line. So a fenced coordinator tells nothing
+//! that the others do not know.
 
 use super::check;
 
@@ -10,7 +10,7 @@ pub struct History {
 }
 
 impl History {
-    /// Somebody is told what follows from these events.
+    /// Checks an effect that follows from these events, as it is told.
     pub fn on_release(&mut self, events: &[u64]) -> Result<(), String> {
         let common = events.len().min(self.bound.len());
         let differs = (0..common).find(|&at| events[at] != self.bound[at]);
@@ -25,7 +25,7 @@ impl History {
         Ok(())
     }
 
-    /// A coordinator that nobody has replaced yet has read these events.
+    /// Checks the events that a coordinator in charge has recovered.
     pub fn on_recovery(&self, events: &[u64]) -> Result<(), String> {
         let lost = (0..self.bound.len()).find(|&at| events.get(at) != Some(&self.bound[at]));
         check(lost.is_none(), || {

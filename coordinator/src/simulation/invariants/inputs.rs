@@ -1,5 +1,4 @@
-//! Reducers are told to read every map task's output exactly once, and what they are told is in
-//! force.
+//! Reducers are told to read every map task's output exactly once, and only current outputs.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -29,7 +28,7 @@ impl Rule for Inputs {
 }
 
 impl Inputs {
-    /// The version grows exactly when something changes.
+    /// Checks that the version grows exactly when an output changes.
     fn check_version(&mut self, id: AttemptId, outputs: &Arc<MapOutputs>) -> Result<(), String> {
         if let Some(newest) = self.newest.insert(id.task.job, Arc::clone(outputs)) {
             let same = newest == *outputs;

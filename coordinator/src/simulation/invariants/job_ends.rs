@@ -23,7 +23,7 @@ impl Rule for JobEnds {
             Outcome::Failed(JobFailure::OutputLost(cause)) => {
                 job.output_lost.as_ref() == Some(cause)
             }
-            // Nothing is lost unseen in this world.
+            // No pair is lost silently in this world.
             Outcome::Failed(JobFailure::Audit { .. }) => false,
             Outcome::Failed(JobFailure::BadRecords { skipped, budget, .. }) => {
                 let of_job = ledger.poison.iter().filter(|(task, _)| task.job == *id);
@@ -71,14 +71,14 @@ fn failed_often(task: TaskId, cause: &FailureCause, job: &Job, ledger: &Ledger) 
             count(&failed) + written_off >= ledger.config.fetch_failures_max
         }
         (_, FailureClass::Attempt) => {
-            // What the scheduler itself has cancelled while the job ran had stalled.
+            // An attempt that the scheduler has cancelled while the job ran had stalled.
             let failed = |status: &Status| match status {
                 Status::Failed(cause) => {
                     cause.class() == FailureClass::Attempt && job.poison(cause).is_none()
                 }
                 status => *status == Status::Cancelled,
             };
-            // More only where an attempt and its backup both ran when the job gave up.
+            // More only if an attempt and its backup both ran when the job failed.
             count(&failed) >= job.plan.max_attempts
         }
         (_, FailureClass::Infrastructure) => {
@@ -86,7 +86,7 @@ fn failed_often(task: TaskId, cause: &FailureCause, job: &Job, ledger: &Ledger) 
                 >= ledger.config.losses_max
         }
         (_, FailureClass::Fatal) => true,
-        // A class of which nothing is known here gives no right to fail a job.
+        // No other class of failure may fail a job.
         _ => false,
     }
 }

@@ -1,5 +1,5 @@
-//! A session is ended for silence alone. (That silence always ends it, the world looks at: what
-//! heartbeats said is not told again in a replay.)
+//! A session is ended only for silence. (The world checks that silence always ends it: heartbeats
+//! are not replayed.)
 
 use std::time::Duration;
 
@@ -20,8 +20,7 @@ impl Rule for Leases {
     }
 }
 
-/// When a coordinator that lives has looked at its deadlines, no session is left whose lease is
-/// over.
+/// Checks that no session outlives its lease once a live coordinator has handled its deadlines.
 pub fn check_silence(now: Time, ledger: &Ledger) -> Result<(), String> {
     for (worker, session) in &ledger.sessions {
         let stands = now < session.lease_ends;
@@ -30,14 +29,15 @@ pub fn check_silence(now: Time, ledger: &Ledger) -> Result<(), String> {
     Ok(())
 }
 
-/// Whoever has not heard of its store for so long may have been replaced.
+/// Checks that a coordinator renews no lease while its store has been silent for so long that it
+/// may be fenced.
 pub fn check_acknowledgement(silent: Duration, lease: Duration) -> Result<(), String> {
     let may_be_in_charge = silent <= lease / 2;
     check(may_be_in_charge, || format!("leases: renewed by one without a store for {silent:?}"))
 }
 
-/// A coordinator that was paused longer than a lease must not give up a worker whose heartbeats
-/// wait to be read.
+/// Checks that a coordinator that was paused for longer than a lease does not lose a worker whose
+/// heartbeats wait to be read.
 pub fn check_heard(worker: WorkerId, waits: bool) -> Result<(), String> {
     check(!waits, || format!("leases: {worker} is given up while what it said waits to be read"))
 }

@@ -1,9 +1,9 @@
-//! What must hold in every world, one a file. None of them looks into the scheduler: they watch
-//! what goes in and what comes out, and keep books of their own.
+//! The invariants of every world, one per file. None of them looks into the scheduler: they watch
+//! its events and effects, and keep ledgers of their own.
 //!
-//! Rules watch one line of history, from within the catalog: what each coordinator decides must
-//! follow from its events, live and in replay. The others watch the world: what coordinators have
-//! told, whichever they were, and what became of it.
+//! Rules watch one line of history, from within the catalog: the decisions of each coordinator must
+//! follow from its events, live and in replay. The other invariants watch the world: what any
+//! coordinator has told, and its consequences.
 
 mod after_end;
 mod answers;
@@ -35,7 +35,7 @@ use windrow_scheduler::{Effect, Event};
 
 pub use ledger::Ledger;
 
-/// Watches one rule of deciding. The ledger does not contain yet what is being watched.
+/// A rule for decisions. The ledger does not yet contain the event or effect that is being checked.
 pub trait Rule {
     fn on_event(&mut self, _event: &Event, _ledger: &Ledger) -> Result<(), String> {
         Ok(())
@@ -44,7 +44,7 @@ pub trait Rule {
     fn on_effect(&mut self, effect: &Effect, ledger: &Ledger) -> Result<(), String>;
 }
 
-/// All rules, with what they remember.
+/// All rules, with their memory.
 #[derive(Clone, Default)]
 pub struct Rules {
     after_end: after_end::AfterEnd,
@@ -65,7 +65,7 @@ pub struct Rules {
 }
 
 impl Rules {
-    /// Each with its name.
+    /// All rules by name.
     pub fn all(&mut self) -> [(&'static str, &mut dyn Rule); 15] {
         [
             ("after_end", &mut self.after_end),

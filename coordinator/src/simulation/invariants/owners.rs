@@ -1,11 +1,11 @@
-//! No task without an owner or a reason: of a job that is not over, something runs or is being
-//! published, or it says what it waits for, truly.
+//! No task without an owner or a reason: a job that has not ended runs an attempt or is being
+//! published, or its view says correctly what it waits for.
 
 use windrow_scheduler::{JobState, JobView, Scheduler, Waiting};
 
 use super::{Ledger, check};
 
-/// Looks at all jobs between two events.
+/// Checks all jobs between two events.
 pub fn check_owners(scheduler: &Scheduler, ledger: &Ledger) -> Result<(), String> {
     let mut open = 0;
     for view in scheduler.jobs().filter(|view| !matches!(view.state, JobState::Ended(_))) {
@@ -32,7 +32,7 @@ fn check_job(view: &JobView, scheduler: &Scheduler, ledger: &Ledger) -> Result<(
         Some(Waiting::Slots | Waiting::Away { .. }) => !deserted && owned == 0,
         Some(Waiting::Silent { attempts, .. }) => owned == *attempts,
         Some(Waiting::NoFit { .. }) => !deserted && owned == 0 && !ledger.any_fits(id),
-        // Some deadline will come to end it.
+        // A deadline ends it.
         Some(Waiting::Backoff | Waiting::Publication { .. }) => {
             owned == 0 && scheduler.next_deadline().is_some()
         }
