@@ -1,4 +1,4 @@
-//! Bad machines: a worker with a full or faulty disk, or one from which nobody can fetch.
+//! Bad machines: a worker with a full or faulty disk, or one whose outputs cannot be fetched.
 //!
 //! ```text
 //!       strikes of two jobs add up            time passes

@@ -150,7 +150,7 @@ impl<T: InBlocks> CowList<T> {
     /// that gave them may still delete parts that its latest state does not name.
     ///
     /// # Panics
-    /// If a part is missing or has other items. Whoever reads a state reads its parts, too.
+    /// If a part is missing or has other items. A state is read together with its parts.
     pub(crate) fn take(&mut self, parts: &BTreeMap<PartId, CowBlock>) {
         for block in &mut self.blocks {
             let Some(part) = block.part.take() else { continue };
