@@ -73,7 +73,8 @@ fn a_task_does_not_wait_for_a_busy_worker_after_a_failed_fetch() {
     f.submit(plan(2, 3));
     f.done(W1, map(0, 1));
     f.done(W2, map(1, 1));
-    // W1 hangs in its reducer, and its outputs cannot be fetched. W2 is healthy, but that is unknown.
+    // W1 hangs in its reducer, and its outputs cannot be fetched. W2 is healthy, but that is not
+    // known.
     f.fail(W2, reduce(1, 1), not_fetched(map(0, 1), W1));
     f.fail(W2, reduce(2, 1), not_fetched(map(0, 1), W1));
     let running = f.scheduler.worker(W2).map(|worker| worker.running);
