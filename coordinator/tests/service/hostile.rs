@@ -208,7 +208,7 @@ async fn a_hard_link_is_no_part() {
     claim(&worker, &reduces[0], 3).await;
     worker.finish_reduce(&reduces[1], "a\t2\n").await;
     let message = failure(&cluster, job).await;
-    assert!(message.contains("another name"), "{message}");
+    assert!(message.contains("another hard link"), "{message}");
     kept.assert_untouched();
 }
 
