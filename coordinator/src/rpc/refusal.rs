@@ -45,7 +45,7 @@ pub(super) fn check_cluster(theirs: &str, ours: ClusterId) -> Result<(), Status>
         return Ok(());
     }
     let text = format!(
-        "this coordinator belongs to cluster {ours}, but the job was submitted to cluster {theirs}, which may \
+        "this coordinator belongs to another cluster ({ours}) than the one that the job was submitted to ({theirs}), which may \
          have accepted it"
     );
     Err(Status::failed_precondition(one_line(&text)))
