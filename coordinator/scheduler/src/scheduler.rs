@@ -205,7 +205,7 @@ fn dispatch(jobs: &mut Jobs, event: &Event, transition: &mut Transition<'_>) {
         Event::Resubmit { request, submission } => jobs.resubmit(request, submission, transition),
         Event::Cancel { request, job } => jobs.cancel(request, job, transition),
         Event::WorkerJoined { request, ref offer } => {
-            session::join(request, offer.clone(), transition)
+            session::join(request, offer.clone(), transition);
         }
         Event::WorkerReturned { request, worker, ref inventory } => {
             session::resume(jobs, request, worker, inventory, transition);
