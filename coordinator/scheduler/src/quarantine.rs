@@ -16,6 +16,9 @@
 //! worker is free. A worker in quarantine gets no new task, but finishes what it runs, and its
 //! outputs count. A worker on probation gets one attempt at a time. When all workers are in
 //! quarantine, the quarantine is lifted: bad workers are better than none.
+//!
+//! In simulation, 6 to 8 times as many attempts are wasted on a bad disk without quarantine, and 20
+//! to 26 times as many without a job's avoidance either (docs/decisions/scheduling.md).
 
 use windrow_model::{FailureCause, JobId, WorkerId};
 

@@ -1,4 +1,8 @@
 //! The map outputs that a worker holds of a job, and the complaints of reducers about them.
+//!
+//! In simulation, 1.2 times as many attempts are wasted without complaints where nobody can fetch
+//! from one machine. Where a third of its outputs are damaged, complaints cost more than they save
+//! if others are few (docs/decisions/scheduling.md).
 
 use std::collections::BTreeSet;
 

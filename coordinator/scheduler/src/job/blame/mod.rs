@@ -10,6 +10,10 @@
 //! After the time that a quarantine would take, one more task shows whether the worker has
 //! recovered.
 //!
+//! In simulation, where each process dies on one of ten machines, 18 of 100 jobs fail without
+//! `FailedOn`, and all without `Avoidance` either, which saves three of four wasted attempts
+//! (docs/decisions/scheduling.md).
+//!
 //! For what counts against a machine for all jobs, see `quarantine`.
 
 mod charges;
