@@ -100,7 +100,7 @@ async fn hand_on(
     within(&seat, executor.serve(job, stream)).await
 }
 
-/// Does `work` while a seat is free, and only for a limited time.
+/// Does `work` until its seat is taken away, and only for a limited time.
 async fn within<K: Ord + Clone, T>(
     seat: &WaitingGuard<K>,
     work: impl Future<Output = io::Result<T>>,

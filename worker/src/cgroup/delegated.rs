@@ -78,8 +78,7 @@ impl Delegated {
         let own = own_group().ok_or(NoGroups::Unseen)?;
         let (top, leaf) = given(own)?;
         let unusable = unusable(&top);
-        // The delegatee does not own this file of the group itself, so a subgroup's file is
-        // checked.
+        // Only whether it exists: the delegatee does not own this file of the group itself.
         if !top.has("cgroup.kill") {
             return Err(NoGroups::OldKernel);
         }
@@ -129,8 +128,8 @@ impl Delegated {
     }
 }
 
-/// The delegated group above this process, whose group is `own`, and the group into which this
-/// process moves.
+/// The delegated group, which is `own`, this process's group, or the one above it; and the group
+/// into which this process moves.
 fn given(own: Group) -> Result<(Group, Group), NoGroups> {
     let unusable = unusable(&own);
     if is_delegated(&own).map_err(&unusable)? {

@@ -50,7 +50,7 @@ impl ShuffleTls {
         }
     }
 
-    /// Likewise, on the accepting side.
+    /// Likewise, where this process has connected, and the peer is the server.
     pub(crate) async fn check_server(&self, stream: &TcpStream) -> io::Result<()> {
         match self {
             Self::OfUsers(users) => users.check_server(stream).await,

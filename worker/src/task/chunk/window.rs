@@ -18,7 +18,7 @@ const GROWTH_PARTS: u64 = 4;
 /// Part of a file in memory.
 #[derive(Default)]
 pub(super) struct Window {
-    /// Never shrinks below its largest use; the bytes of the file come first.
+    /// Only grows, until `limit_memory` drops it; the bytes of the file come first.
     buffer: Vec<u8>,
     offset: u64,
     filled: usize,
