@@ -126,7 +126,7 @@ fn no_files() {
     }
     // A huge sparse file is refused as a manifest at its first byte.
     fs::File::create(output.join("_SUCCESS")).unwrap().set_len(1 << 40).unwrap();
-    verify(&out).expect_code(1).expect_said("_SUCCESS: it is no manifest");
+    verify(&out).expect_code(1).expect_said("_SUCCESS: it is not a manifest");
 }
 
 fn no_output() {
@@ -134,7 +134,7 @@ fn no_output() {
     let folder = dir.join("").display().to_string();
     verify(&folder).expect_code(1).expect_said("has no _SUCCESS");
     dir.write("_SUCCESS", "{}");
-    verify(&folder).expect_code(1).expect_said("_SUCCESS: it is no manifest");
+    verify(&folder).expect_code(1).expect_said("_SUCCESS: it is not a manifest");
     dir.write("_SUCCESS", r#"{"format": 7, "parts": []}"#);
     verify(&folder).expect_code(1).expect_said("this one knows format 1");
 }
