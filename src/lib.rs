@@ -1,6 +1,6 @@
 //! MapReduce in Rust: one program that runs on every core of a laptop, or on a cluster of workers.
 //!
-//! Implement [`Mapper`](prelude::Mapper), take a ready [reducer](reducers) or write one, and hand
+//! Implement [`Mapper`], take a ready [reducer](reducers) or write one, and hand
 //! the [`Job`] to [`main`]. The binary then runs it embedded (`run`), submits it to a cluster
 //! (`submit`), and is what the cluster executes (`coordinator`, `worker`).
 //!

@@ -37,13 +37,13 @@ fn deadly_ones() -> Vec<Trial> {
     vec![
         case("bad_records::poison_by_abort_is_skipped", || deadly_records("abort", "SIGABRT")),
         case("bad_records::poison_by_segfault_is_skipped", || {
-            deadly_records("segfault", "SIGSEGV")
+            deadly_records("segfault", "SIGSEGV");
         }),
         case("bad_records::poison_by_exit_is_skipped", || {
-            deadly_records("exit", "exited with code 0")
+            deadly_records("exit", "exited with code 0");
         }),
         case("bad_records::poison_by_memory_is_skipped", || {
-            deadly_records("allocate", "of memory")
+            deadly_records("allocate", "of memory");
         }),
         case("bad_records::poison_groups_are_skipped", poison_groups_are_skipped),
         case(

@@ -160,7 +160,7 @@ fn whole_files(mode: &Mode) {
         mode.run(arguments("documents", &dir, &[&["--overwrite"], flags].concat())).expect_code(0);
         assert_eq!(sorted_lines(&dir.join("out")), expected, "{flags:?}");
     }
-    let too_large = "document05 has 5242880 bytes, and the job reads each file as one record";
+    let too_large = "document05 has 5242880 bytes, but the job reads each file as one record";
     mode.run(arguments("documents", &dir, &["--overwrite", "--max-record-size", "1MiB"]))
         .expect_code(2)
         .expect_said(too_large);

@@ -34,7 +34,8 @@ fn embedded_opens_no_socket() {
     run.finish().expect_code(0);
 }
 
-/// The temporary folder, the home folder and the current folder are all inside `dir`.
+/// The temporary folder, the home folder and the current folder are all inside `dir`. What a
+/// command keeps on purpose, the digest of its executable, is kept where caches belong.
 fn embedded_leaves_nothing() {
     let dir = Dir::new();
     dir.write("in/a", "x y\n");
@@ -42,9 +43,15 @@ fn embedded_leaves_nothing() {
     let mut command =
         windrow(["run", "word-count", "--input", "in", "--output", "out", "--reducers", "1"]);
     command.current_dir(dir.path()).env("TMPDIR", dir.join("home")).env("HOME", dir.join("home"));
+    command.env("XDG_CACHE_HOME", dir.join("cache"));
     Process::start(command).finish().expect_code(0);
+    let (kept, tree): (Vec<_>, Vec<_>) =
+        dir.tree().into_iter().partition(|path| path.starts_with("cache"));
     let expected = ["home", "home/keep", "in", "in/a", "out", "out/_SUCCESS", "out/part-00000"];
-    assert_eq!(dir.tree(), expected);
+    assert_eq!(tree, expected);
+    // Nothing is kept of an executable that was built a moment ago.
+    let digests = ["cache", "cache/windrow", "cache/windrow/digests"];
+    assert!(kept.is_empty() || kept == digests, "{kept:?}");
 }
 
 fn servers_listen_on_loopback() {
