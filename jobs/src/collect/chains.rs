@@ -87,6 +87,12 @@ impl Chain {
         Self { value, before: NONE, len: 1, times: 1 }
     }
 
+    /// The chain has at least this many values.
+    #[inline]
+    pub(super) fn values_min(self) -> usize {
+        usize::from(self.len - 1) + usize::from(self.times)
+    }
+
     fn link(self) -> Link {
         Link { value: self.value, before: self.before, times: u32::from(self.times) }
     }
@@ -228,6 +234,7 @@ mod tests {
                 if is_pushed {
                     values.push(value);
                 }
+                assert!((1..=values.len()).contains(&chain.values_min()));
                 let mut followed = Followed::default();
                 chains.follow(*chain, &mut followed);
                 chains.step(&mut followed);

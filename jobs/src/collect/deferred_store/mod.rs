@@ -32,6 +32,10 @@ use crate::value::Value;
 /// accumulators.
 const WAITING_BYTES_MAX: usize = 256;
 
+/// Values that have to be encoded to wait do so only while their key has fewer than this many: a
+/// frequent key folds them as they are.
+const ENCODED_VALUES_MAX: usize = 8;
+
 /// The store checks its memory after this many pairs, or once it has grown by [`GROWTH_BYTES`].
 const PUTS: usize = 16;
 const GROWTH_BYTES: usize = 4 << 10;
@@ -183,7 +187,9 @@ impl<V: Value + ?Sized, C: Combiner<V>> Fold<State<C::Accumulator>> for Incoming
         match state {
             State::Folded(accumulator) => self.add_to(accumulator),
             State::Waiting(chain) => {
-                if let Some(kept) = keep(&self.value, self.sink)?
+                let may_wait = V::IS_BYTES || chain.values_min() < ENCODED_VALUES_MAX;
+                if may_wait
+                    && let Some(kept) = keep(&self.value, self.sink)?
                     && self.sink.chains.push(chain, kept)
                 {
                     return Ok(());

@@ -74,6 +74,9 @@ impl Combiner<Serde<Vec<String>>> for Union {
     type Accumulator = Vec<String>;
 
     fn start(&self, values: &Vec<String>) -> Result<Vec<String>> {
+        if values == &["refused"] {
+            return Err(Error::new("no such value"));
+        }
         let set: BTreeSet<_> = values.iter().cloned().collect();
         Ok(set.into_iter().collect())
     }
@@ -200,4 +203,16 @@ fn a_refused_value_names_its_key_even_after_waiting() {
     let chunk = Chunk::new("hay.txt", b"barn fine\nbarn refused\n");
     late.map_chunk(&chunk, &mut Unlimited).unwrap();
     assert_eq!(late.take().unwrap_err().to_string(), "key 'barn': no such value");
+}
+
+/// What has to be encoded to wait is folded as it is once its key is frequent, also where it
+/// repeats.
+#[test]
+fn a_frequent_key_does_not_encode_its_values() {
+    let text = "barn refused\n".repeat(20);
+    let chunk = Chunk::new("hay.txt", text.as_bytes());
+    let error = collector(&lists()).map_chunk(&chunk, &mut Unlimited).unwrap_err();
+    assert_eq!(error.to_string(), "hay.txt at byte 104: no such value");
+    // Strings wait as they are, and their repetitions are only counted.
+    collector(&strings()).map_chunk(&chunk, &mut Unlimited).unwrap();
 }
