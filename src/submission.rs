@@ -11,7 +11,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use windrow_coordinator::SamplePiece;
-use windrow_jobs::program::{JobShape, Partitioning, Program, SplitPoints};
+use windrow_jobs::partitioning::{Partitioning, SplitPoints};
+use windrow_jobs::program::{JobShape, Program};
 use windrow_jobs::{Blob, InputRange, JobExecutable, Registry, Version};
 use windrow_proto::v1;
 

@@ -125,14 +125,15 @@ const ROOMS: [(&str, &str); 6] = [
          bad_records blob fan_in spec",
     ),
     (
-        "coordinator/scheduler/src",
-        "config hash time event effect view worker transition quarantine journal job membership \
-         placement scheduler decider invariants",
+        "jobs/src",
+        "text copied_views varint prefetch side_files counters scan key value emit combiner \
+         grouping input mapper output user_code pairs partitioning reducer reducers collect \
+         program job prelude ready fuzzing",
     ),
     (
         "coordinator/scheduler/src",
-        "hash config time event effect view journal worker transition quarantine job \
-         placement membership scheduler decider invariants",
+        "config hash time event effect view worker transition quarantine journal job membership \
+         placement scheduler decider invariants",
     ),
     (
         "coordinator/src",

@@ -20,7 +20,8 @@ mod job;
 pub mod key;
 mod mapper;
 pub mod output;
-mod partitioner;
+pub mod pairs;
+pub mod partitioning;
 #[doc(hidden)]
 pub mod prefetch;
 pub mod prelude;
@@ -32,6 +33,7 @@ pub mod scan;
 pub mod side_files;
 pub mod testing;
 mod text;
+pub mod user_code;
 pub mod value;
 #[doc(hidden)] // for the engine
 pub mod varint;
@@ -44,8 +46,8 @@ pub use job::{Job, JobBuilder, JoinBuilder, Registry};
 pub use key::{Key, KeyPart};
 pub use mapper::Mapper;
 pub use output::{Concatenated, Output, TextLines, TextOutput, ValueLines};
-pub use partitioner::{HashPartitioner, Partitioner, hash_key};
-pub use program::Values;
+pub use pairs::Values;
+pub use partitioning::{HashPartitioner, Partitioner, hash_key};
 pub use reducer::Reducer;
 pub use value::{Tagged, Value};
 pub use windrow_model::{

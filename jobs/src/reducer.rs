@@ -3,7 +3,7 @@
 use crate::emit::Emit;
 use crate::error::Result;
 use crate::key::Key;
-use crate::program::Values;
+use crate::pairs::Values;
 use crate::value::Value;
 
 /// Turns all values of one key into output pairs.

@@ -4,14 +4,15 @@
 //! A mapper can be tested without this module: a `Vec` serves as its emitter, see
 //! [`Mapper`](crate::Mapper).
 
-use crate::collect::{BufferBatches, Collected, RecordBuffer, Unlimited};
+use crate::collect::{BufferBatches, Collected, CollectorSetup, RecordBuffer, Unlimited};
 use crate::error::Result;
 use crate::failure::FailureCause;
 use crate::input::Chunk;
 use crate::job::Job;
 use crate::key::Key;
 use crate::output::PartInfo;
-use crate::program::{CollectorSetup, Groups, PartSink, RecordRef};
+use crate::pairs::{Groups, RecordRef};
+use crate::program::PartSink;
 use crate::reducer::Reducer;
 use crate::value::Value;
 

@@ -21,7 +21,7 @@ use std::sync::Mutex;
 use crc_fast::{CrcAlgorithm::Crc64Nvme, checksum};
 use prost::Message;
 use rustix::fs::OFlags;
-use windrow_jobs::program::Breadcrumb;
+use windrow_jobs::user_code::Breadcrumb;
 use windrow_jobs::{FailureCause, JobId, RecordPlace};
 use windrow_proto::v1;
 use windrow_security::files::create_private;

@@ -11,14 +11,16 @@ use tonic::body::Body;
 use tonic::codegen::{Service, http};
 use tonic::server::NamedService;
 use tonic::transport::{Channel, Endpoint, Server};
-use windrow_jobs::collect::{Collected, Collector, MemoryBudget, RecordBuffer};
+use windrow_jobs::collect::{
+    Collected, Collector, CollectorSetup, MemoryBudget, RecordBuffer, Sections,
+};
 use windrow_jobs::fan_in::merge_bytes;
 use windrow_jobs::input::{Chunk, Framing};
 use windrow_jobs::output::PartInfo;
-use windrow_jobs::program::{
-    BadRecordPolicy, CollectorSetup, InputFormat, PartSink, Partitioning, Program, RecordBatches,
-    RecordRef, RecordSink, ReduceSummary, Sections,
-};
+use windrow_jobs::pairs::{RecordBatches, RecordRef, RecordSink};
+use windrow_jobs::partitioning::Partitioning;
+use windrow_jobs::program::{InputFormat, PartSink, Program, ReduceSummary};
+use windrow_jobs::user_code::BadRecordPolicy;
 use windrow_jobs::{
     AttemptId, Audit, Counters, FailureCause, HashPartitioner, InputRange, JobId, JobIdentity,
     Location, Partitioner, StageId, TaskId, Version, hash_key,

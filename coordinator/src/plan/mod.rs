@@ -18,7 +18,8 @@ mod splits;
 use std::fs;
 
 use serde::{Deserialize, Serialize};
-use windrow_jobs::program::{JobShape, SplitPoints};
+use windrow_jobs::partitioning::SplitPoints;
+use windrow_jobs::program::JobShape;
 use windrow_jobs::{JobInput, JobSpec};
 use windrow_scheduler::{JobPlan, SplitPlan};
 

@@ -2,10 +2,9 @@
 
 use std::collections::HashMap;
 
-use windrow_jobs::collect::{Collected, Unlimited};
+use windrow_jobs::collect::{Collected, CollectorSetup, Unlimited};
 use windrow_jobs::input::Chunk;
 use windrow_jobs::prelude::*;
-use windrow_jobs::program::CollectorSetup;
 
 use crate::{measure, scrambled};
 

@@ -1,7 +1,7 @@
 //! Appending, sorting and reading back.
 
 use windrow_jobs::collect::RecordBuffer;
-use windrow_jobs::program::RecordRef;
+use windrow_jobs::pairs::RecordRef;
 
 use crate::{measure, random};
 

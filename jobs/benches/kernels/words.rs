@@ -3,10 +3,9 @@
 use std::collections::HashMap;
 use std::hint::black_box;
 
-use windrow_jobs::collect::{Collector, Unlimited};
+use windrow_jobs::collect::{Collector, CollectorSetup, Unlimited};
 use windrow_jobs::input::{Chunk, Format, Framing, Position, RecordError};
 use windrow_jobs::prelude::*;
-use windrow_jobs::program::CollectorSetup;
 use windrow_jobs::scan;
 
 use crate::measure;

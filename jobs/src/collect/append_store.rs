@@ -7,7 +7,8 @@ use super::{Collected, RecordBuffer, Store};
 use crate::counters::LocalCounters;
 use crate::error::Result;
 use crate::key::Key;
-use crate::program::{RecordRef, Route};
+use crate::pairs::RecordRef;
+use crate::partitioning::Route;
 use crate::value::Value;
 
 /// Appends encoded pairs to a [`RecordBuffer`].

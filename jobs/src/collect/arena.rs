@@ -6,8 +6,8 @@
 //! clearing them is paid once, and records are read in random order each time.
 
 use super::huge_pages;
+use crate::pairs::RecordRef;
 use crate::prefetch::prefetch;
-use crate::program::RecordRef;
 use crate::varint;
 
 /// Size of the first block; each further block is twice as large as the previous one, up to the

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use super::RecordBuffer;
 use crate::failure::FailureCause;
-use crate::program::{RecordBatches, RecordRef};
+use crate::pairs::{RecordBatches, RecordRef};
 
 /// Most pairs in a batch, few enough to stay in the cache.
 const BATCH_RECORDS_MAX: usize = 1024;

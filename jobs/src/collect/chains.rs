@@ -16,8 +16,8 @@ use xxhash_rust::xxh3::xxh3_64;
 use super::arena::Arena;
 use super::record_buffer::check_size;
 use crate::error::Result;
+use crate::pairs::RecordRef;
 use crate::prefetch::prefetch;
-use crate::program::RecordRef;
 
 /// At most this many different values of a key wait. Rare keys have few values in all; the
 /// accumulator of a key with more is probably in the cache.

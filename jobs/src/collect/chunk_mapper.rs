@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::CollectorSetup;
 use super::skipping_mapper::SkippingMapper;
 use super::{Collected, Collector, MemoryBudget, Store};
 use crate::audit::Audit;
@@ -12,8 +13,8 @@ use crate::failure::{FailureCause, RecordPlace};
 use crate::input::{Chunk, RecordError};
 use crate::key::Key;
 use crate::mapper::Mapper;
-use crate::program::panic::Caught;
-use crate::program::{CollectorSetup, hidden, panic};
+use crate::user_code::panic::Caught;
+use crate::user_code::{hidden, panic};
 use crate::value::Value;
 
 /// Memory is requested in advance: this much, but at most one part in this many of what is needed.

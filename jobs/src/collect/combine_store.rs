@@ -15,7 +15,8 @@ use crate::combiner::Combiner;
 use crate::counters::LocalCounters;
 use crate::error::{Error, Result};
 use crate::key::Key;
-use crate::program::{RecordRef, Route};
+use crate::pairs::RecordRef;
+use crate::partitioning::Route;
 use crate::text;
 use crate::value::Value;
 
@@ -44,7 +45,7 @@ pub(crate) struct CombineStore<K: ?Sized, V: Value + ?Sized, C: Combiner<V>, T> 
 }
 
 impl<K: ?Sized, V: Value + ?Sized, C: Combiner<V>, T> CombineStore<K, V, C, T> {
-    /// An empty store, whose tables are [seeded](crate::program::CollectorSetup::seed) with `seed`.
+    /// An empty store, whose tables are [seeded](crate::collect::CollectorSetup::seed) with `seed`.
     pub(crate) fn new(combiner: Arc<C>, partitions: u32, route: T, seed: u64) -> Self {
         debug_assert!(V::IS_COPY, "to own a value in the queue costs nothing");
         Self {

@@ -3,12 +3,12 @@
 use std::mem;
 use std::sync::Arc;
 
+use super::Sections;
 use super::{Collected, Store};
 use crate::counters::LocalCounters;
 use crate::error::Result;
 use crate::key::Key;
 use crate::output::{Output, Section, SectionEncoder, SummaryOf};
-use crate::program::Sections;
 use crate::value::Value;
 
 /// Memory is requested in steps of this many bytes.

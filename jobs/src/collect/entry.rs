@@ -1,7 +1,5 @@
 //! Entries, which are sorted in place of records.
 
-use super::padded::first_eight;
-
 /// The start of a record's key, and the record's position. Ordered by key start and then by
 /// position: one comparison of integers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -27,23 +25,9 @@ impl Entry {
     }
 }
 
-/// The first eight bytes, big endian, padded with zeros: compares like `bytes`, except that it may
-/// be equal for different ones.
-#[inline]
-pub fn prefix(bytes: &[u8]) -> u64 {
-    first_eight(bytes).swap_bytes()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_prefix_is_the_padded_start() {
-        assert_eq!(prefix(b""), 0);
-        assert_eq!(prefix(b"ab"), 0x6162_0000_0000_0000);
-        assert_eq!(prefix(b"abcdefghi"), 0x6162_6364_6566_6768);
-    }
 
     #[test]
     fn entries_compare_by_word_first() {

@@ -16,16 +16,17 @@ mod encoded_store;
 mod entry;
 mod huge_pages;
 mod key_table;
-mod padded;
 mod record_buffer;
+mod sections;
+mod setup;
 mod skipping_mapper;
 mod sort;
 mod suffix;
 
 pub use buffer_batches::BufferBatches;
-#[doc(hidden)]
-pub use entry::prefix;
 pub use record_buffer::{RecordBuffer, SortTask};
+pub use sections::Sections;
+pub use setup::CollectorSetup;
 
 pub(crate) use append_store::AppendStore;
 pub(crate) use chunk_mapper::map_into;
@@ -41,7 +42,6 @@ use crate::error::Result;
 use crate::failure::FailureCause;
 use crate::input::Chunk;
 use crate::key::Key;
-use crate::program::Sections;
 use crate::value::Value;
 
 /// One thread's share of a map task: maps chunks, and keeps their output until it is taken.
@@ -72,7 +72,7 @@ pub trait Collector: Send {
     }
 
     /// Takes the bad records that were skipped since the last call, in input order. Only a
-    /// collector [set up](crate::program::CollectorSetup::bad_records) to do so skips any.
+    /// collector [set up](CollectorSetup::bad_records) to do so skips any.
     fn take_skipped(&mut self) -> Vec<BadRecord> {
         Vec::new()
     }
@@ -131,7 +131,7 @@ pub enum Collected {
 
 /// The part of a [`Collector`] that keeps the pairs of one thread.
 pub(crate) trait Store<K: Key + ?Sized, V: Value + ?Sized>: Send {
-    /// Takes one pair. `salt` is passed to the [`Route`](crate::program::Route). Returns whether to
+    /// Takes one pair. `salt` is passed to the [`Route`](crate::partitioning::Route). Returns whether to
     /// [`settle`](Self::settle) and to check [`wanted_bytes`](Self::wanted_bytes).
     fn put(&mut self, key: K::Ref<'_>, value: V::Ref<'_>, salt: u64) -> Result<bool>;
 

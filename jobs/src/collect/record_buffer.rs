@@ -3,11 +3,11 @@
 use std::ops::Range;
 
 use super::arena::Arena;
-use super::entry::{Entry, prefix};
+use super::entry::Entry;
 use super::sort;
 use crate::audit::Audit;
 use crate::error::{Error, Result};
-use crate::program::RecordRef;
+use crate::pairs::{RecordRef, prefix};
 
 /// Most bytes of a key and its value together. A block of a segment holds a little more.
 pub(crate) const PAIR_BYTES_MAX: usize = (1 << 30) - 64;

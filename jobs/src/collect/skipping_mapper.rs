@@ -18,7 +18,7 @@ use crate::failure::{FailureCause, RecordPlace};
 use crate::input::{Chunk, Format, Position, RecordError};
 use crate::key::Key;
 use crate::mapper::Mapper;
-use crate::program::{BadRecordPolicy, hidden, panic};
+use crate::user_code::{BadRecordPolicy, hidden, panic};
 use crate::value::Value;
 
 /// Size of a block, which is mapped twice for a bad record.

@@ -4,8 +4,7 @@
 //! seven bytes and a number that says whether the key (or value) ends there: of equal words, either
 //! all end or all go on.
 
-use super::entry::prefix;
-use crate::program::RecordRef;
+use crate::pairs::{RecordRef, prefix};
 
 /// Bytes of the record in a word.
 const STEP: usize = 7;

@@ -6,12 +6,14 @@ use std::sync::{Arc, Mutex};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
+use super::CollectorSetup;
 use super::*;
 use crate::audit::Audit;
 use crate::failure::RecordPlace;
 use crate::input::{Delimited, Fields};
+use crate::pairs::{RecordBatches, RecordRef};
 use crate::prelude::*;
-use crate::program::{BadRecordPolicy, Breadcrumb, CollectorSetup, RecordBatches, RecordRef};
+use crate::user_code::{BadRecordPolicy, Breadcrumb};
 
 /// Emits each word of a line, counts lines, and fails on demand.
 struct Words;

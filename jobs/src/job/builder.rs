@@ -8,10 +8,8 @@ use crate::combiner::Combiner;
 use crate::grouping::{Grouping, WholeKey};
 use crate::mapper::Mapper;
 use crate::output::{Output, TextLines};
-use crate::partitioner::{HashPartitioner, Partitioner};
-use crate::program::{
-    CombineStep, Combined, MapOnly, MapReduce, NotCombined, OneInput, Ordered, RouteMaker, Sorted,
-};
+use crate::partitioning::{HashPartitioner, Ordered, Partitioner, RouteMaker};
+use crate::program::{CombineStep, Combined, MapOnly, MapReduce, NotCombined, OneInput, Sorted};
 use crate::reducer::Reducer;
 
 /// Builds a job, which is completed by [`reduce`](Self::reduce), [`sort`](Self::sort) or

@@ -8,7 +8,7 @@ use crate::grouping::WholeKey;
 use crate::key::Key;
 use crate::mapper::Mapper;
 use crate::output::{Output, TextLines};
-use crate::partitioner::HashPartitioner;
+use crate::partitioning::HashPartitioner;
 use crate::program::{JoinInput, JoinInputs, MapReduce};
 use crate::reducer::Reducer;
 use crate::value::{Tagged, Value};

@@ -7,11 +7,15 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use super::*;
 use crate::bad_records::BadRecord;
-use crate::collect::{BufferBatches, Collected, MemoryBudget, RecordBuffer};
+use crate::collect::{
+    BufferBatches, Collected, CollectorSetup, MemoryBudget, RecordBuffer, Sections,
+};
 use crate::failure::FailureCause;
 use crate::input::Chunk;
+use crate::pairs::RecordRef;
 use crate::prelude::*;
-use crate::program::{BadRecordPolicy, CollectorSetup, PartSink, RecordRef, Sections};
+use crate::program::PartSink;
+use crate::user_code::BadRecordPolicy;
 
 const PART: PartInfo = PartInfo::new(7);
 

@@ -2,17 +2,17 @@
 
 use std::sync::Arc;
 
-use super::CollectorSetup;
-use super::batch::{RecordBatches, RecordRef, RecordSink};
-use super::groups::{Groups, hidden};
-use super::panic;
-use super::route::Route;
-use crate::collect::{AppendStore, Collector, CombineStore, DeferredStore, map_into};
+use crate::collect::{
+    AppendStore, Collector, CollectorSetup, CombineStore, DeferredStore, map_into,
+};
 use crate::combiner::Combiner;
 use crate::error::Result;
 use crate::failure::FailureCause;
 use crate::key::Key;
 use crate::mapper::Mapper;
+use crate::pairs::{Groups, RecordBatches, RecordRef, RecordSink};
+use crate::partitioning::Route;
+use crate::user_code::{hidden, panic};
 use crate::value::Value;
 
 /// Either [`NotCombined`] or [`Combined`].

@@ -5,18 +5,17 @@
 
 use std::sync::Arc;
 
-use super::CollectorSetup;
-use super::batch::{RecordBatches, RecordSink};
 use super::combine_step::{CombineStep, NotCombined};
 use super::map_side::{InputFormat, MapSide};
-use super::route::Route;
-use crate::collect::Collector;
+use crate::collect::{Collector, CollectorSetup};
 use crate::emit::Emit;
 use crate::error::Result;
 use crate::failure::FailureCause;
 use crate::input::{Chunk, RecordError, RecordOf};
 use crate::key::Key;
 use crate::mapper::Mapper;
+use crate::pairs::{RecordBatches, RecordSink};
+use crate::partitioning::Route;
 use crate::value::{Tagged, Value};
 
 /// The inputs of a job, in the order in which a reducer gets their values.

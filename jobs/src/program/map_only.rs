@@ -2,14 +2,16 @@
 
 use std::sync::Arc;
 
-use super::batch::{PartSink, RecordBatches, RecordSink};
 use super::map_side::InputFormat;
 use super::part_frame::{self, PartFrame};
-use super::{CollectorSetup, Partitioning, Program, ReduceSummary};
-use crate::collect::{Collector, EncodedStore, map_into};
+use super::part_sink::PartSink;
+use super::{Program, ReduceSummary};
+use crate::collect::{Collector, CollectorSetup, EncodedStore, map_into};
 use crate::failure::FailureCause;
 use crate::mapper::Mapper;
 use crate::output::{Output, PartInfo};
+use crate::pairs::{RecordBatches, RecordSink};
+use crate::partitioning::Partitioning;
 
 /// The mapper and its output.
 pub(crate) struct MapOnly<M, O> {

@@ -3,20 +3,21 @@
 use std::marker::PhantomData;
 use std::sync::Arc;
 
-use super::batch::{PartSink, RecordBatches, RecordSink};
-use super::groups::Groups;
 use super::map_side::{InputFormat, MapSide};
 use super::part_emitter::PartEmitter;
-use super::route::RouteMaker;
-use super::{BadRecordPolicy, CollectorSetup, Partitioning, Program, ReduceSummary, panic};
+use super::part_sink::PartSink;
+use super::{Program, ReduceSummary};
 use crate::bad_records::BadRecord;
-use crate::collect::Collector;
+use crate::collect::{Collector, CollectorSetup};
 use crate::error::Result;
 use crate::failure::{FailureCause, RecordPlace};
 use crate::grouping::{Grouping, GroupingOf};
 use crate::key::Key;
 use crate::output::{Output, PartInfo};
+use crate::pairs::{Groups, RecordBatches, RecordSink};
+use crate::partitioning::{Partitioning, RouteMaker};
 use crate::reducer::Reducer;
+use crate::user_code::{BadRecordPolicy, panic};
 use crate::value::Value;
 
 /// The map side, partitions, groups, reducer and output of a job.
@@ -68,7 +69,8 @@ where
     }
 
     fn collector(self: Arc<Self>, setup: &CollectorSetup) -> Box<dyn Collector> {
-        let route = self.routes.make::<GroupingOf<I::Key, G>>(setup);
+        let route =
+            self.routes.make::<GroupingOf<I::Key, G>>(setup.partitions, &setup.split_points);
         self.map_side.collector(setup, route)
     }
 

@@ -3,15 +3,14 @@
 
 use std::sync::Arc;
 
-use super::CollectorSetup;
-use super::batch::{RecordBatches, RecordSink};
 use super::combine_step::CombineStep;
-use super::route::Route;
-use crate::collect::Collector;
+use crate::collect::{Collector, CollectorSetup};
 use crate::failure::FailureCause;
 use crate::input::{Format, Framing};
 use crate::key::Key;
 use crate::mapper::Mapper;
+use crate::pairs::{RecordBatches, RecordSink};
+use crate::partitioning::Route;
 use crate::value::Value;
 
 /// How the files of one input are read.

@@ -16,50 +16,40 @@
 //! Failures of the engine's own sources and sinks pass through these loops unchanged, however user
 //! code handles the error that it gets.
 
-mod bad_record_policy;
-mod batch;
 mod combine_step;
-mod groups;
 mod join_inputs;
 mod map_only;
 mod map_reduce;
 mod map_side;
-pub(crate) mod panic;
 mod part_emitter;
 mod part_frame;
-mod record_batch;
-mod route;
-mod setup;
+mod part_sink;
 mod shape;
 mod sorted;
-mod values;
 
-pub use bad_record_policy::{BadRecordPolicy, Breadcrumb};
-pub use batch::{PartSink, RecordBatches, RecordRef, RecordSink};
 pub use combine_step::{Combined, NotCombined};
 pub use map_side::InputFormat;
-pub use part_frame::{NoFrame, PartFrame, Sections};
-pub use route::Ordered;
-pub use setup::{CollectorSetup, Partitioning, SampledPair, SplitPoints};
+pub use part_frame::{NoFrame, PartFrame};
+pub use part_sink::PartSink;
 pub use shape::JobShape;
-pub use values::Values;
 
 pub(crate) use combine_step::CombineStep;
-pub(crate) use groups::{Groups, hidden};
 pub(crate) use join_inputs::{JoinInput, JoinInputs};
 pub(crate) use map_only::MapOnly;
 pub(crate) use map_reduce::MapReduce;
 pub(crate) use map_side::OneInput;
-pub(crate) use route::{Route, RouteMaker};
 pub(crate) use sorted::Sorted;
 
 use std::sync::Arc;
 
 use crate::bad_records::BadRecord;
-use crate::collect::Collector;
+use crate::collect::{Collector, CollectorSetup};
 use crate::counters::Counters;
 use crate::failure::FailureCause;
 use crate::output::PartInfo;
+use crate::pairs::{RecordBatches, RecordSink};
+use crate::partitioning::Partitioning;
+use crate::user_code::BadRecordPolicy;
 
 /// A job with its parameters applied, as the engine sees it.
 pub trait Program: Send + Sync {

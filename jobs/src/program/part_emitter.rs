@@ -1,14 +1,13 @@
 //! The emitter of a reduce task: encodes pairs, and writes many at a time.
 
-use super::batch::PartSink;
-use super::groups::hidden;
-use super::panic;
+use super::part_sink::PartSink;
 use crate::counters::{Counters, LocalCounters};
 use crate::emit::Emit;
 use crate::error::Result;
 use crate::failure::{FailureCause, RecordPlace};
 use crate::key::Key;
 use crate::output::{Output, PartEncoder, PartInfo, Section, SectionEncoder};
+use crate::user_code::{hidden, panic};
 use crate::value::Value;
 
 /// Encoded bytes are passed to the sink in chunks of about this size.

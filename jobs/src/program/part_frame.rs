@@ -1,36 +1,13 @@
 //! Header and footer of a map-only part, whose sections are encoded chunk by chunk.
 
-use std::any::Any;
-use std::fmt;
-
-use super::batch::PartSink;
-use super::panic;
+use super::part_sink::PartSink;
+use crate::collect::Sections;
 use crate::error::Result;
 use crate::failure::{FailureCause, RecordPlace};
 use crate::key::Key;
 use crate::output::{Output, PartEncoder, PartInfo, Section, SummaryOf};
+use crate::user_code::panic;
 use crate::value::Value;
-
-/// The sections of encoded output. Only their job knows the type of their summaries.
-pub struct Sections(Box<dyn Any + Send>);
-
-impl Sections {
-    /// Their offsets count from the start of the encoded output.
-    pub(crate) fn new<S: Send + 'static>(sections: Vec<Section<S>>) -> Self {
-        Self(Box::new(sections))
-    }
-
-    /// No sections.
-    pub fn none() -> Self {
-        Self(Box::new(()))
-    }
-}
-
-impl fmt::Debug for Sections {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Sections")
-    }
-}
 
 /// An unfinished part whose sections are encoded elsewhere.
 pub trait PartFrame: Send {
@@ -81,7 +58,7 @@ pub(super) fn begin<K: Key + ?Sized, V: Value + ?Sized, O: Output<K, V>>(
 
 impl<S: Send + 'static, P: PartEncoder<S>> PartFrame for Frame<P, S> {
     fn append(&mut self, sections: Sections) -> Result<(), FailureCause> {
-        let Ok(sections) = sections.0.downcast::<Vec<Section<S>>>() else {
+        let Some(sections) = sections.of::<S>() else {
             let message = "these are the sections of another job".to_string();
             return Err(FailureCause::Unsupported { message });
         };

@@ -5,7 +5,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Partitioning, Program};
+use super::Program;
+use crate::partitioning::Partitioning;
 
 /// The properties of a job that its submitter reports.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -2,13 +2,12 @@
 
 use std::sync::Arc;
 
-use super::batch::{PartSink, RecordBatches, RecordSink};
 use super::combine_step::{CombineStep, NotCombined};
 use super::map_side::InputFormat;
 use super::part_emitter::PartEmitter;
-use super::route::RouteMaker;
-use super::{CollectorSetup, Partitioning, Program, ReduceSummary, panic};
-use crate::collect::Collector;
+use super::part_sink::PartSink;
+use super::{Program, ReduceSummary};
+use crate::collect::{Collector, CollectorSetup};
 use crate::emit::Emit;
 use crate::error::Result;
 use crate::failure::{FailureCause, RecordPlace};
@@ -16,6 +15,9 @@ use crate::grouping::{GroupingOf, WholeKey};
 use crate::key::Key;
 use crate::mapper::Mapper;
 use crate::output::{Output, PartInfo};
+use crate::pairs::{RecordBatches, RecordSink};
+use crate::partitioning::{Partitioning, RouteMaker};
+use crate::user_code::panic;
 use crate::value::Value;
 
 /// Mapper, partitions and output. There are no groups: pairs go directly from the merge to the
@@ -57,7 +59,8 @@ where
     }
 
     fn collector(self: Arc<Self>, setup: &CollectorSetup) -> Box<dyn Collector> {
-        let route = self.routes.make::<GroupingOf<M::Key, WholeKey>>(setup);
+        let route =
+            self.routes.make::<GroupingOf<M::Key, WholeKey>>(setup.partitions, &setup.split_points);
         let mapper = Arc::clone(&self.mapper);
         CombineStep::<M::Value>::collector(&NotCombined, mapper, setup, route)
     }

@@ -9,7 +9,9 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::failure::RecordPlace;
+use crate::pairs::RecordRef;
 use crate::prelude::*;
+use crate::user_code::Breadcrumb;
 
 const PART: PartInfo = PartInfo::new(0);
 

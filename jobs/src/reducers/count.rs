@@ -3,7 +3,7 @@
 use crate::emit::Emit;
 use crate::error::Result;
 use crate::key::Key;
-use crate::program::Values;
+use crate::pairs::Values;
 use crate::reducer::Reducer;
 use crate::value::Value;
 

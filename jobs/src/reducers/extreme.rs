@@ -4,7 +4,7 @@ use crate::combiner::Combiner;
 use crate::emit::Emit;
 use crate::error::Result;
 use crate::key::Key;
-use crate::program::Values;
+use crate::pairs::Values;
 use crate::reducer::Reducer;
 use crate::value::OrderedValue;
 

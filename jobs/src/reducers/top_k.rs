@@ -6,7 +6,7 @@ use std::collections::BinaryHeap;
 use crate::emit::Emit;
 use crate::error::Result;
 use crate::key::Key;
-use crate::program::Values;
+use crate::pairs::Values;
 use crate::reducer::Reducer;
 use crate::value::OrderedValue;
 

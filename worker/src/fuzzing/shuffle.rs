@@ -8,7 +8,7 @@ use prost::Message;
 use rustix::fs::{MemfdFlags, memfd_create};
 use tonic::body::Body;
 use tonic::codegen::http;
-use windrow_jobs::program::{RecordRef, RecordSink};
+use windrow_jobs::pairs::{RecordRef, RecordSink};
 use windrow_jobs::{Audit, FailureCause, JobIdentity, StageId};
 use windrow_proto::v1;
 

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use windrow_jobs::program::SplitPoints;
+use windrow_jobs::partitioning::SplitPoints;
 use windrow_jobs::{
     AttemptId, BadRecord, BadRecordBudget, Compression, InputRange, JobExecutable, JobIdentity,
     SideFile, WorkerId,

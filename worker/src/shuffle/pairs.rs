@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use rayon::prelude::*;
 use windrow_jobs::collect::{RecordBuffer, SortTask};
-use windrow_jobs::program::RecordRef;
+use windrow_jobs::pairs::RecordRef;
 use windrow_jobs::{Audit, FailureCause};
 
 use super::block::Block;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
 use windrow_jobs::fan_in::SOURCE_BYTES;
-use windrow_jobs::program::{RecordBatches, RecordSink};
+use windrow_jobs::pairs::{RecordBatches, RecordSink};
 use windrow_jobs::{Audit, FailureCause};
 
 use super::block::Codec;

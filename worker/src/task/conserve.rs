@@ -52,7 +52,7 @@ fn difference(read: Audit, promised: Audit) -> String {
 mod tests {
     use std::sync::Arc;
 
-    use windrow_jobs::program::{RecordRef, RecordSink};
+    use windrow_jobs::pairs::{RecordRef, RecordSink};
     use windrow_jobs::{JobId, StageId, WorkerId};
 
     use super::*;

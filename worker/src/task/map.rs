@@ -6,8 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
-use windrow_jobs::collect::{Collected, Collector, MemoryBudget, RecordBuffer};
-use windrow_jobs::program::CollectorSetup;
+use windrow_jobs::collect::{Collected, Collector, CollectorSetup, MemoryBudget, RecordBuffer};
 use windrow_jobs::{Emitted, FailureCause, InputRange, hash_key};
 
 use super::map_loop::{ChunkSink, MapLoops};

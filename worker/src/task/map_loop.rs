@@ -4,8 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use rayon::prelude::*;
-use windrow_jobs::collect::{Collector, MemoryBudget};
-use windrow_jobs::program::CollectorSetup;
+use windrow_jobs::collect::{Collector, CollectorSetup, MemoryBudget};
 use windrow_jobs::{Audit, Counters, FailureCause};
 
 use super::Attempt;

@@ -3,9 +3,10 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use windrow_jobs::collect::{Collected, Collector, MemoryBudget, RecordBuffer};
+use windrow_jobs::collect::{
+    Collected, Collector, CollectorSetup, MemoryBudget, RecordBuffer, Sections,
+};
 use windrow_jobs::output::PartInfo;
-use windrow_jobs::program::{CollectorSetup, Sections};
 use windrow_jobs::{FailureCause, PartKind};
 
 use super::map_loop::{ChunkSink, MapLoops};

@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex, OnceLock};
 
 use rayon::prelude::*;
 use windrow_jobs::collect::RecordBuffer;
-use windrow_jobs::program::{RecordBatches, RecordRef, RecordSink};
+use windrow_jobs::pairs::{RecordBatches, RecordRef, RecordSink};
 use windrow_jobs::{Audit, FailureCause, RecordPlace};
 
 use super::{Attempt, Left};

@@ -6,7 +6,8 @@
 
 use std::sync::Arc;
 
-use windrow_jobs::program::{BadRecordPolicy, Program};
+use windrow_jobs::program::Program;
+use windrow_jobs::user_code::BadRecordPolicy;
 use windrow_jobs::{AttemptId, FailureCause, PartKind};
 
 use crate::files::TemporaryFile;

@@ -12,7 +12,8 @@ use std::sync::{Condvar, Mutex};
 
 use crc_fast::{CrcAlgorithm::Crc64Nvme, Digest};
 use windrow_jobs::FailureCause;
-use windrow_jobs::program::{PartFrame, Sections};
+use windrow_jobs::collect::Sections;
+use windrow_jobs::program::PartFrame;
 use windrow_security::files::private;
 
 use crate::files::TemporaryFile;

@@ -6,7 +6,8 @@
 
 use std::sync::Mutex;
 
-use windrow_jobs::program::{NoFrame, Sections};
+use windrow_jobs::collect::Sections;
+use windrow_jobs::program::NoFrame;
 use windrow_jobs::{BadRecord, BadRecordBudget, FailureCause, PartKind};
 
 use super::ordered::{OrderedPart, Text};

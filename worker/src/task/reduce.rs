@@ -4,7 +4,7 @@
 use std::time::Instant;
 
 use windrow_jobs::output::PartInfo;
-use windrow_jobs::program::{RecordBatches, RecordRef};
+use windrow_jobs::pairs::{RecordBatches, RecordRef};
 use windrow_jobs::{Audit, BadRecord, FailureCause, PartKind};
 
 use super::quarantine::Quarantine;

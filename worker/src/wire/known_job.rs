@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use windrow_jobs::WorkerId;
-use windrow_jobs::program::SplitPoints;
+use windrow_jobs::partitioning::SplitPoints;
 
 use super::{Holder, Malformed, MapOrder, ReduceOrder, ToldOutputs};
 use crate::model::{JobContext, RunRequest, Work, WorkerOutputs};

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use windrow_jobs::program::SplitPoints;
+use windrow_jobs::partitioning::SplitPoints;
 use windrow_jobs::{
     AttemptId, BadRecord, BadRecordBudget, InputRange, JobId, JobIdentity, Share, Version,
 };

@@ -97,7 +97,7 @@ fn range_to(range: &InputRange) -> v1::InputRange {
 mod tests {
     use std::sync::Arc;
 
-    use windrow_jobs::program::SplitPoints;
+    use windrow_jobs::partitioning::SplitPoints;
     use windrow_jobs::{
         BadRecord, Compression, JobExecutable, JobIdentity, RecordPlace, Share, StageId, TaskId,
         WorkerId,

@@ -21,11 +21,12 @@ use std::fs::File;
 use std::hash::BuildHasher;
 use std::sync::Arc;
 
-use windrow_jobs::collect::{Collected, RecordBuffer, Unlimited};
+use windrow_jobs::collect::{Collected, CollectorSetup, RecordBuffer, Unlimited};
 use windrow_jobs::input::Chunk;
-use windrow_jobs::program::{
-    BadRecordPolicy, CollectorSetup, Partitioning, Program, RecordRef, SampledPair, SplitPoints,
-};
+use windrow_jobs::pairs::RecordRef;
+use windrow_jobs::partitioning::{Partitioning, SampledPair, SplitPoints};
+use windrow_jobs::program::Program;
+use windrow_jobs::user_code::BadRecordPolicy;
 use windrow_jobs::{InputRange, hash_key};
 
 use records::records;

@@ -3,7 +3,8 @@
 
 use std::ops::Range;
 
-use windrow_jobs::program::{JobShape, Partitioning, SplitPoints};
+use windrow_jobs::partitioning::{Partitioning, SplitPoints};
+use windrow_jobs::program::JobShape;
 use windrow_jobs::{InputRange, Version};
 use windrow_proto::v1;
 

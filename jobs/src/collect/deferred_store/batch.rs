@@ -8,7 +8,7 @@ use crate::collect::combine_store::naming_key;
 use crate::combiner::Combiner;
 use crate::error::Result;
 use crate::key::Key;
-use crate::program::RecordRef;
+use crate::pairs::RecordRef;
 use crate::value::Value;
 
 /// How many keys are folded together: while one chain's next value is prefetched, the other chains

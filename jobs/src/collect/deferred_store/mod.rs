@@ -25,7 +25,7 @@ use crate::combiner::Combiner;
 use crate::counters::LocalCounters;
 use crate::error::Result;
 use crate::key::Key;
-use crate::program::Route;
+use crate::partitioning::Route;
 use crate::value::Value;
 
 /// Larger values are folded at once: copying their bytes costs more than finding their
@@ -220,7 +220,7 @@ where
     V: Value + ?Sized,
     C: Combiner<V>,
 {
-    /// An empty store, whose tables are [seeded](crate::program::CollectorSetup::seed) with `seed`.
+    /// An empty store, whose tables are [seeded](crate::collect::CollectorSetup::seed) with `seed`.
     pub(crate) fn new(combiner: Arc<C>, partitions: u32, route: T, seed: u64) -> Self {
         Self {
             table: KeyTable::new(seed),

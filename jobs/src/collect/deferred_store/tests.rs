@@ -5,12 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
-use crate::collect::{Collected, Collector, MemoryBudget, RecordBuffer, Unlimited};
+use crate::collect::{Collected, Collector, CollectorSetup, MemoryBudget, RecordBuffer, Unlimited};
 use crate::error::Error;
 use crate::failure::FailureCause;
 use crate::input::Chunk;
 use crate::prelude::*;
-use crate::program::CollectorSetup;
 use crate::value::Serde;
 
 /// Splits lines at their first blank into key and value.

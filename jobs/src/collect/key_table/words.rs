@@ -3,7 +3,7 @@
 use std::hint::select_unpredictable;
 
 use super::slots::SlotKey;
-use crate::collect::padded::first_eight;
+use crate::pairs::first_eight;
 
 /// A key of at most `8 * N - 1` bytes, little endian, padded with zeros; the last byte is the
 /// length plus one. So different keys differ, and none is all zeros.

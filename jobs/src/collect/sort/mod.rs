@@ -11,7 +11,7 @@
 use super::arena::Arena;
 use super::entry::Entry;
 use super::suffix::Suffix;
-use crate::program::RecordRef;
+use crate::pairs::RecordRef;
 
 /// Slices up to this size are sorted by comparing words.
 const COMPARED_MAX: usize = 48;

@@ -3,8 +3,8 @@
 use proptest::collection::vec;
 use proptest::prelude::*;
 
-use super::super::entry::prefix;
 use super::*;
+use crate::pairs::prefix;
 
 type Pair = (Vec<u8>, Vec<u8>);
 

@@ -13,7 +13,7 @@ use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 use windrow_jobs::fan_in::{default_fan_in, merge_bytes};
-use windrow_jobs::program::BadRecordPolicy;
+use windrow_jobs::user_code::BadRecordPolicy;
 use windrow_jobs::{
     AttemptId, BadRecord, FailureCause, JobId, JobIdentity, RecordPlace, Registry, TaskId,
 };

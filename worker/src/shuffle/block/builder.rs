@@ -1,6 +1,6 @@
 //! ! Builds blocks of pairs.
 
-use windrow_jobs::program::RecordRef;
+use windrow_jobs::pairs::RecordRef;
 use windrow_jobs::{FailureCause, RecordPlace, varint};
 
 use super::adaptive::Adaptive;

@@ -8,7 +8,7 @@
 //! In layout 1, a key consists of the first `shared` bytes of the previous key and the suffix. A
 //! block's first pair shares nothing, so that each block can be read by itself.
 
-use windrow_jobs::program::RecordRef;
+use windrow_jobs::pairs::RecordRef;
 use windrow_jobs::varint;
 
 use super::header::Header;

@@ -25,7 +25,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use windrow_jobs::program::RecordRef;
+use windrow_jobs::pairs::RecordRef;
 
 pub use builder::{BlockBuilder, PAIR_BYTES_MIN, block_head};
 pub use codec::Codec;

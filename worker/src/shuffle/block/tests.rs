@@ -2,7 +2,7 @@
 
 use proptest::collection::vec;
 use proptest::prelude::*;
-use windrow_jobs::program::RecordRef;
+use windrow_jobs::pairs::RecordRef;
 
 use super::codec::Method;
 use super::header::reseal;

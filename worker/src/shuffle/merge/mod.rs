@@ -13,7 +13,7 @@ mod select;
 #[cfg(test)]
 pub(crate) mod tests;
 
-use windrow_jobs::program::{RecordBatches, RecordRef};
+use windrow_jobs::pairs::{RecordBatches, RecordRef};
 use windrow_jobs::{Audit, FailureCause};
 
 use self::select::Selector;

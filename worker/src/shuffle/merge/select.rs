@@ -5,8 +5,7 @@
 //! and only the source whose pair goes first can be at the end of its block.
 
 use windrow_jobs::FailureCause;
-use windrow_jobs::collect::prefix;
-use windrow_jobs::program::RecordRef;
+use windrow_jobs::pairs::{RecordRef, prefix};
 
 use super::super::block::Block;
 use super::super::source::BlockSource;

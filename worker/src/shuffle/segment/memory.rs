@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use windrow_jobs::Audit;
-use windrow_jobs::program::RecordRef;
+use windrow_jobs::pairs::RecordRef;
 
 use crate::memory::Reservation;
 use crate::shuffle::block::Codec;

@@ -8,7 +8,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use windrow_jobs::collect::RecordBuffer;
 use windrow_jobs::fan_in::SOURCE_BYTES;
-use windrow_jobs::program::{RecordRef, RecordSink};
+use windrow_jobs::pairs::{RecordRef, RecordSink};
 use windrow_jobs::{FailureCause, JobIdentity, StageId};
 
 use super::{Owner, Segment, SegmentSource, SegmentWriter};

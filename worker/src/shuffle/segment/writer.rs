@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use crc_fast::{CrcAlgorithm::Crc64Nvme, checksum};
-use windrow_jobs::program::{RecordRef, RecordSink};
+use windrow_jobs::pairs::{RecordRef, RecordSink};
 use windrow_jobs::{Audit, FailureCause};
 use windrow_security::files::create_private;
 

@@ -18,7 +18,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use tokio_util::sync::CancellationToken;
 use windrow_jobs::fan_in::{SOURCE_BYTES, merge_bytes};
-use windrow_jobs::program::RecordBatches;
+use windrow_jobs::pairs::RecordBatches;
 use windrow_jobs::{Audit, FailureCause, JobIdentity, StageId, WorkerId};
 use windrow_proto::v1::fetch_message::Message;
 use windrow_proto::v1::{FetchEnd, FetchError, FetchRequest};

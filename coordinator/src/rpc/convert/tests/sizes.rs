@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use prost::Message;
-use windrow_jobs::program::{SampledPair, SplitPoints};
+use windrow_jobs::partitioning::{SampledPair, SplitPoints};
 use windrow_jobs::{AttemptId, JobId, StageId, TaskId, WorkerId};
 use windrow_proto::v1;
 

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
-use windrow_jobs::program::{RecordRef, RecordSink};
+use windrow_jobs::pairs::{RecordRef, RecordSink};
 
 use super::*;
 use crate::shuffle::ShuffleService;

@@ -30,7 +30,7 @@ use crate::shuffle::segment::{MemorySegment, SegmentWriter};
 use crate::shuffle::transport::ShuffleTls;
 use crate::shuffle::transport::call::FetchServer;
 use crate::testing::{IDENTITY, audit, connect, leave_output, owner};
-use windrow_jobs::program::{RecordRef, RecordSink};
+use windrow_jobs::pairs::{RecordRef, RecordSink};
 
 pub(super) const PEER: WorkerId = WorkerId(5);
 pub(super) const ADDRESS: &str = "peer:1";

@@ -1,13 +1,14 @@
 //! Iterates over sorted batches group by group.
 
-use super::batch::{RecordBatches, RecordRef};
+use super::record::{RecordBatches, RecordRef};
 use super::record_batch::RecordBatch;
 use super::values::Values;
 use crate::audit::Audit;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::failure::{FailureCause, RecordPlace};
 use crate::key::Key;
 use crate::text;
+use crate::user_code::hidden;
 use crate::value::Value;
 
 /// The groups of a sorted source: runs of pairs with equal keys, or with keys of equal prefixes.
@@ -75,23 +76,23 @@ impl<'s> Groups<'s> {
     }
 
     /// Groups seen so far.
-    pub(super) fn count(&self) -> u64 {
+    pub(crate) fn count(&self) -> u64 {
         self.count
     }
 
     /// Pairs read so far.
-    pub(super) fn records(&self) -> u64 {
+    pub(crate) fn records(&self) -> u64 {
         self.window.records
     }
 
     /// The failure of the source, which takes precedence over any error that user code returned
     /// because of it.
-    pub(super) fn take_failure(&mut self) -> Option<FailureCause> {
+    pub(crate) fn take_failure(&mut self) -> Option<FailureCause> {
         self.window.failure.take()
     }
 
     /// The current group's place, for failures.
-    pub(super) fn place<K: Key + ?Sized>(
+    pub(crate) fn place<K: Key + ?Sized>(
         &self,
         decode: impl Fn(&[u8]) -> Result<K::Decoded<'_>>,
     ) -> RecordPlace {
@@ -101,7 +102,7 @@ impl<'s> Groups<'s> {
 
     /// The current group's place, unique among groups: a long key, truncated for display, gets a
     /// digest.
-    pub(super) fn exact_place<K: Key + ?Sized>(
+    pub(crate) fn exact_place<K: Key + ?Sized>(
         &self,
         decode: impl Fn(&[u8]) -> Result<K::Decoded<'_>>,
     ) -> RecordPlace {
@@ -172,10 +173,4 @@ impl Window {
             }
         }
     }
-}
-
-/// The error that user code gets for a failure of the engine.
-#[cold]
-pub(crate) fn hidden(cause: &FailureCause) -> Error {
-    Error::new(cause.to_string())
 }

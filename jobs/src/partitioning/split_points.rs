@@ -1,42 +1,8 @@
-//! What a program's collectors need to know of a map task: the setup and the split points.
-
-use std::sync::Arc;
+//! Split points: where the ranges of an ordered job begin.
 
 use serde::{Deserialize, Serialize};
 
-use super::{BadRecordPolicy, RecordRef};
-use crate::collect::prefix;
-
-/// The setup of a collector.
-#[derive(Clone, Debug, Default)]
-pub struct CollectorSetup {
-    /// Number of partitions; 0 for a map-only job.
-    pub partitions: u32,
-    /// The number of the input that the task reads, from 0.
-    pub input: u32,
-    /// Where the ranges of an ordered job begin; empty for other jobs.
-    pub split_points: Arc<SplitPoints>,
-    /// How to handle bad records. Skipped ones are kept for
-    /// [`Collector::take_skipped`](crate::collect::Collector::take_skipped).
-    pub bad_records: BadRecordPolicy,
-    /// The seed of hash tables. The same for all attempts of the job, since digests of their keys
-    /// are compared; secret from the authors of the input, who could otherwise make keys collide.
-    pub seed: u64,
-}
-
-/// How the pairs of a job are spread over its partitions.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Partitioning {
-    /// By the key alone: by its hash, or by the job's own partitioner.
-    ByKey,
-    /// By ranges of keys, so that the partitions in sequence have all pairs in order. Needs
-    /// [`SplitPoints`], chosen from a sample of the pairs.
-    Ranges {
-        /// Whether pairs of one key may go to several partitions, since they are not reduced
-        /// together.
-        within_keys: bool,
-    },
-}
+use crate::pairs::{RecordRef, prefix};
 
 /// Up to this many points, a linear search is faster than a binary one.
 const FEW_POINTS: usize = 16;

@@ -3,7 +3,7 @@
 //! User code pulls the values of a group while the source advances, so the typed loops cannot
 //! borrow from the source. They copy each batch here first, into memory that stays in the cache.
 
-use super::batch::RecordRef;
+use super::record::RecordRef;
 
 /// Memory that a batch keeps for reuse; large pairs may need more.
 const KEPT_BYTES_MAX: usize = 2 << 20;

@@ -2,8 +2,8 @@
 
 use std::marker::PhantomData;
 
-use super::batch::RecordBatches;
 use super::groups::{Group, Window};
+use super::record::RecordBatches;
 use crate::error::Result;
 use crate::value::Value;
 
@@ -59,13 +59,13 @@ impl<'a, V: Value + ?Sized> Values<'a, V> {
 
     /// The next value's bytes.
     #[inline]
-    pub(super) fn next_encoded(&mut self) -> Result<Option<&[u8]>> {
+    pub(crate) fn next_encoded(&mut self) -> Result<Option<&[u8]>> {
         if self.is_at_end()? { Ok(None) } else { Ok(Some(self.window.advance().value)) }
     }
 
     /// Whether there is no further value.
     #[inline]
-    pub(super) fn is_at_end(&mut self) -> Result<bool> {
+    pub(crate) fn is_at_end(&mut self) -> Result<bool> {
         Ok(self.window.peek(self.source)?.is_none_or(|record| !self.group.has(record.key)))
     }
 }

@@ -3,10 +3,10 @@
 use std::marker::PhantomData;
 use std::sync::Arc;
 
-use super::{CollectorSetup, Partitioning, RecordRef, SplitPoints};
+use super::{Partitioner, Partitioning, SplitPoints, hash_key};
 use crate::error::{Error, Result};
 use crate::grouping::Prefix;
-use crate::partitioner::{Partitioner, hash_key};
+use crate::pairs::RecordRef;
 
 /// Finds the partitions of the pairs of one map task.
 pub(crate) trait Route: Send + Sync + 'static {
@@ -29,7 +29,11 @@ pub(crate) trait RouteMaker: Send + Sync + 'static {
     fn partitioning(grouped: bool) -> Partitioning;
 
     /// The route of one map task, whose pairs are grouped by `G`.
-    fn make<G: Prefix>(self: &Arc<Self>, setup: &CollectorSetup) -> impl Route;
+    fn make<G: Prefix>(
+        self: &Arc<Self>,
+        partitions: u32,
+        split_points: &Arc<SplitPoints>,
+    ) -> impl Route;
 }
 
 impl<P: Partitioner> RouteMaker for P {
@@ -37,9 +41,13 @@ impl<P: Partitioner> RouteMaker for P {
         Partitioning::ByKey
     }
 
-    fn make<G: Prefix>(self: &Arc<Self>, setup: &CollectorSetup) -> impl Route {
+    fn make<G: Prefix>(
+        self: &Arc<Self>,
+        partitions: u32,
+        _split_points: &Arc<SplitPoints>,
+    ) -> impl Route {
         let partitioner = Arc::clone(self);
-        KeyRoute::<P, G> { partitioner, partitions: setup.partitions, grouping: PhantomData }
+        KeyRoute::<P, G> { partitioner, partitions, grouping: PhantomData }
     }
 }
 
@@ -52,8 +60,12 @@ impl RouteMaker for Ordered {
         Partitioning::Ranges { within_keys: !grouped }
     }
 
-    fn make<G: Prefix>(self: &Arc<Self>, setup: &CollectorSetup) -> impl Route {
-        let split_points = Arc::clone(&setup.split_points);
+    fn make<G: Prefix>(
+        self: &Arc<Self>,
+        _partitions: u32,
+        split_points: &Arc<SplitPoints>,
+    ) -> impl Route {
+        let split_points = Arc::clone(split_points);
         RangeRoute::<G> { split_points, grouping: PhantomData }
     }
 }
@@ -113,9 +125,7 @@ mod tests {
             key
         };
         let points = SplitPoints::new([(encoded("hay", 5), vec![])]);
-        let split_points = Arc::new(points);
-        let setup = CollectorSetup { partitions: 2, split_points, ..CollectorSetup::default() };
-        let route = Arc::new(Ordered).make::<GroupingOf<Pair, FirstPart>>(&setup);
+        let route = Arc::new(Ordered).make::<GroupingOf<Pair, FirstPart>>(2, &Arc::new(points));
         let partition = |first: &str, second: u64| {
             let key = encoded(first, second);
             route.route(RecordRef { key: &key, value: b"v" }, 0).unwrap()

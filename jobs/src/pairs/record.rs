@@ -62,12 +62,6 @@ pub trait RecordSink {
     fn push(&mut self, record: RecordRef<'_>) -> Result<(), FailureCause>;
 }
 
-/// Takes finished output, many records at a time.
-pub trait PartSink {
-    /// Takes whole records, ready to be written.
-    fn write(&mut self, bytes: &[u8]) -> Result<(), FailureCause>;
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::collection::vec;

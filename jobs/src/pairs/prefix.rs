@@ -1,13 +1,20 @@
-//! Loads a few bytes of unpredictable length, such as a word of text.
+//! The first bytes of a key or word of unpredictable length, as a number.
 //!
 //! A mispredicted branch costs more time than the load. So nothing branches on the length: all
 //! cases are computed, each within the bytes, and the right one is selected.
 
 use std::hint::select_unpredictable;
 
+/// The first eight bytes, big endian, padded with zeros: compares like `bytes`, except that it may
+/// be equal for different ones.
+#[inline]
+pub fn prefix(bytes: &[u8]) -> u64 {
+    first_eight(bytes).swap_bytes()
+}
+
 /// The first eight bytes, little endian, padded with zeros.
 #[inline(always)]
-pub(super) fn first_eight(bytes: &[u8]) -> u64 {
+pub(crate) fn first_eight(bytes: &[u8]) -> u64 {
     let enough = bytes.len() >= 8;
     let eight = select_unpredictable(enough, bytes, &[0; 8]);
     let eight = eight.first_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes));
@@ -38,6 +45,13 @@ fn shifted(bytes: &[u8], index: usize) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_prefix_is_the_padded_start() {
+        assert_eq!(prefix(b""), 0);
+        assert_eq!(prefix(b"ab"), 0x6162_0000_0000_0000);
+        assert_eq!(prefix(b"abcdefghi"), 0x6162_6364_6566_6768);
+    }
 
     #[test]
     fn missing_bytes_are_zero() {
