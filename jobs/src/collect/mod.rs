@@ -131,8 +131,8 @@ pub enum Collected {
 
 /// The part of a [`Collector`] that keeps the pairs of one thread.
 pub(crate) trait Store<K: Key + ?Sized, V: Value + ?Sized>: Send {
-    /// Takes one pair. `salt` is passed to the [`Route`](crate::partitioning::Route). Returns whether to
-    /// [`settle`](Self::settle) and to check [`wanted_bytes`](Self::wanted_bytes).
+    /// Takes one pair. `salt` is passed to the [`Route`](crate::partitioning::Route). Returns
+    /// whether to [`settle`](Self::settle) and to check [`wanted_bytes`](Self::wanted_bytes).
     fn put(&mut self, key: K::Ref<'_>, value: V::Ref<'_>, salt: u64) -> Result<bool>;
 
     /// Checks that a pair can be put, and returns its approximate size. Reports all errors except
