@@ -1,4 +1,4 @@
-//! ! Connects to the coordinator: over TCP, or over a transport of the embedder.
+//! Connects to the coordinator: over TCP, or over a transport of the embedder.
 
 use std::fmt;
 use std::future::Future;

@@ -1,4 +1,4 @@
-//! ! This worker's identity in its cluster, and its lease, by its own clock.
+//! This worker's identity in its cluster, and its lease, by its own clock.
 //!
 //! The session sets it; both sides of the shuffle read it. It renews nothing by itself.
 

@@ -1,4 +1,4 @@
-//! ! Windrow's worker: runs attempts of tasks, keeps their outputs, and serves them to other
+//! Windrow's worker: runs attempts of tasks, keeps their outputs, and serves them to other
 //! workers.
 
 // `eprintln!` panics where standard error cannot be written; `tracing`, and `cli::stderr`, do not.

@@ -1,4 +1,4 @@
-//! ! Helpers for the tests of several modules: jobs written by hand against the engine's side of
+//! Helpers for the tests of several modules: jobs written by hand against the engine's side of
 //! the contract, so that they can misbehave in ways that typed jobs cannot, and inputs for them.
 
 use std::convert::Infallible;

@@ -1,4 +1,4 @@
-//! ! One call to a coordinator: how it is opened and closed. The messages are the session's
+//! One call to a coordinator: how it is opened and closed. The messages are the session's
 //! business.
 
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! ! A worker's configuration, and the errors with which it may end.
+//! A worker's configuration, and the errors with which it may end.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;

@@ -1,4 +1,4 @@
-//! ! The end of a session's lease, by the worker's own clock. The time is passed in; nothing here
+//! The end of a session's lease, by the worker's own clock. The time is passed in; nothing here
 //! reads a clock.
 //!
 //! The coordinator counts a worker as lost after the length of a lease without a message. So the

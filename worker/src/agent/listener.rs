@@ -1,4 +1,4 @@
-//! ! The worker's one port, on which other workers ask for the outputs of all its jobs. It learns
+//! The worker's one port, on which other workers ask for the outputs of all its jobs. It learns
 //! which job a connection is for, and hands the connection to the executor, which knows the job's
 //! process.
 

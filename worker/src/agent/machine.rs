@@ -1,4 +1,4 @@
-//! ! Facts about the machine that this process runs on.
+//! Facts about the machine that this process runs on.
 
 use std::fs;
 use std::num::NonZero;

@@ -1,4 +1,4 @@
-//! ! What a worker remembers of its cluster from one call to the next: its id there, and the
+//! What a worker remembers of its cluster from one call to the next: its id there, and the
 //! highest epoch that it has seen.
 //!
 //! Pure: it judges welcomes and does no I/O.

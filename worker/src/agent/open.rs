@@ -1,4 +1,4 @@
-//! ! Opens the worker's executor in its folder: in this process, or with one process for each job.
+//! Opens the worker's executor in its folder: in this process, or with one process for each job.
 
 use std::fs::File;
 use std::io;

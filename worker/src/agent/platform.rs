@@ -1,4 +1,4 @@
-//! ! Which programs this machine can run.
+//! Which programs this machine can run.
 
 use std::path::Path;
 

@@ -1,4 +1,4 @@
-//! ! A session with the coordinator, for the length of one call.
+//! A session with the coordinator, for the length of one call.
 //!
 //! While the call is open, the worker has a lease; when the lease expires, the call counts as
 //! broken, whatever the connection's state. So nothing is reported without a lease.

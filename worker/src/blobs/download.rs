@@ -1,4 +1,4 @@
-//! ! Downloads a blob from the coordinator, and verifies its digest. After a broken connection, the
+//! Downloads a blob from the coordinator, and verifies its digest. After a broken connection, the
 //! downloaded bytes stay in their file, and the next try resumes there, even if a later worker in
 //! the same folder makes it.
 

@@ -1,4 +1,4 @@
-//! ! A control group of version 2, by its folder, and the kernel's files in it.
+//! A control group of version 2, by its folder, and the kernel's files in it.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};

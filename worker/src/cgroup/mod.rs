@@ -1,4 +1,4 @@
-//! ! The memory of this machine, and of the control groups of this process, of version 1 and 2:
+//! The memory of this machine, and of the control groups of this process, of version 1 and 2:
 //! their limits, and how often the kernel has killed one of their processes for want of memory.
 //! Where a group of version 2 was delegated to this worker (`delegated`), each process of a job
 //! gets a group of its own in it (`of_process`).

@@ -1,4 +1,4 @@
-//! ! The control group of one process of a job and all its descendants.
+//! The control group of one process of a job and all its descendants.
 
 use std::fs::{self, File};
 use std::io::{self, Write};

@@ -1,4 +1,4 @@
-//! ! The control group of version 2 of this process, and whether it was delegated to it.
+//! The control group of version 2 of this process, and whether it was delegated to it.
 
 use std::fs;
 use std::io;

@@ -1,4 +1,4 @@
-//! ! A socket that carries only descriptors, one with each message.
+//! A socket that carries only descriptors, one with each message.
 
 use std::io::{self, IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;

@@ -1,4 +1,4 @@
-//! ! The connection between a worker and the process of a job: a stream of messages, and a socket
+//! The connection between a worker and the process of a job: a stream of messages, and a socket
 //! that carries descriptors.
 //!
 //! The process is started with the socket as its standard input, which needs no agreed number and

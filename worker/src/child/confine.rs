@@ -1,4 +1,4 @@
-//! ! The privileges that a process of a job drops before user code runs. Its parent has already
+//! The privileges that a process of a job drops before user code runs. Its parent has already
 //! chosen the environment, made the process group, and set limits.
 
 use std::io;

@@ -1,4 +1,4 @@
-//! ! Obeys the worker: runs attempts, and reports their progress and their ends.
+//! Obeys the worker: runs attempts, and reports their progress and their ends.
 
 use std::collections::HashMap;
 use std::io;

@@ -1,4 +1,4 @@
-//! ! An executor's configuration, and the errors with which it may refuse to start.
+//! An executor's configuration, and the errors with which it may refuse to start.
 
 use std::io;
 use std::path::PathBuf;

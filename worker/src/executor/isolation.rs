@@ -1,4 +1,4 @@
-//! ! How far this machine can isolate the code of jobs.
+//! How far this machine can isolate the code of jobs.
 
 use std::fs;
 use std::path::PathBuf;

@@ -1,4 +1,4 @@
-//! ! An executor's state of a job, for the length of the job.
+//! An executor's state of a job, for the length of the job.
 
 use std::sync::{Arc, Mutex};
 

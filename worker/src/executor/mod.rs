@@ -1,4 +1,4 @@
-//! ! Where user code runs: in this process, or in a process for each job.
+//! Where user code runs: in this process, or in a process for each job.
 //!
 //! The session hands over attempts as plain data ([`RunRequest`]) and gets plain data back
 //! ([`Finished`], or a [`FailureCause`]). It does not know in which process they run.

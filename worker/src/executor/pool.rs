@@ -1,4 +1,4 @@
-//! ! Thread pools for attempts: each running attempt has a pool to itself.
+//! Thread pools for attempts: each running attempt has a pool to itself.
 //!
 //! So a thread that waits for its own attempt never picks up work of another, the operating system
 //! shares the cores between two attempts, and an attempt that hangs blocks only its own pool.

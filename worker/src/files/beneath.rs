@@ -1,4 +1,4 @@
-//! ! Opens files beneath a folder without following links.
+//! Opens files beneath a folder without following links.
 
 use std::io;
 use std::os::fd::OwnedFd;

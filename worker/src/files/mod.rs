@@ -1,4 +1,4 @@
-//! ! Temporary files, files that must be complete when they count as written, and permissions.
+//! Temporary files, files that must be complete when they count as written, and permissions.
 
 use std::fs::File;
 use std::io;

@@ -1,4 +1,4 @@
-//! ! Removes a folder with all its contents, whatever a job has put there: folders without
+//! Removes a folder with all its contents, whatever a job has put there: folders without
 //! permissions, links, and folders nested to any depth.
 
 use std::ffi::{CStr, CString};

@@ -1,4 +1,4 @@
-//! ! Permissions of this user on its own files. A job of the same user can remove them from every
+//! Permissions of this user on its own files. A job of the same user can remove them from every
 //! file that it can open.
 
 use std::fs;

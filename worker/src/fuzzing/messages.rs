@@ -1,4 +1,4 @@
-//! ! Of conversations: with the coordinator, with a job's process, and with a peer that opens a
+//! Of conversations: with the coordinator, with a job's process, and with a peer that opens a
 //! connection; and of breadcrumbs.
 
 use std::io::Write;

@@ -1,4 +1,4 @@
-//! ! The fuzz targets of this crate: see `windrow_jobs::fuzzing`. Not for users.
+//! The fuzz targets of this crate: see `windrow_jobs::fuzzing`. Not for users.
 //!
 //! Where a checksum guards the bytes after it, inputs are tried as they are, and once more with a
 //! matching checksum.

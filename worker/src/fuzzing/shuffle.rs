@@ -1,4 +1,4 @@
-//! ! Of the shuffle: blocks, segments, and the messages of a fetch.
+//! Of the shuffle: blocks, segments, and the messages of a fetch.
 
 use std::os::fd::{AsFd, AsRawFd};
 use std::path::PathBuf;

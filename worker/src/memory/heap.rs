@@ -1,4 +1,4 @@
-//! ! Counts the bytes on the heap, so that memory of user code is seen as well.
+//! Counts the bytes on the heap, so that memory of user code is seen as well.
 //!
 //! Each thread counts for itself and publishes every 64 KiB, so that threads do not contend for one
 //! counter; the sum is off by at most that much for each thread. This allocator adds nothing else

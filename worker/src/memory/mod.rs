@@ -1,4 +1,4 @@
-//! ! The memory budget: every large buffer of the data plane is accounted for here.
+//! The memory budget: every large buffer of the data plane is accounted for here.
 //!
 //! An account has a limit and perhaps a parent, so that a job's buffers count against the job's
 //! limit and the worker's. It only counts: it neither allocates nor blocks. A caller whose

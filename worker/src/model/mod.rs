@@ -1,4 +1,4 @@
-//! ! The attempts of a worker as plain data, exchanged between its modules. Depends on no other
+//! The attempts of a worker as plain data, exchanged between its modules. Depends on no other
 //! module.
 
 mod progress;

@@ -1,4 +1,4 @@
-//! ! The progress of a running attempt.
+//! The progress of a running attempt.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 

@@ -1,4 +1,4 @@
-//! ! The report of an attempt that has succeeded.
+//! The report of an attempt that has succeeded.
 
 use std::time::Duration;
 

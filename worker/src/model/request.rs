@@ -1,4 +1,4 @@
-//! ! A request to an executor: an attempt, its job, and its inputs.
+//! A request to an executor: an attempt, its job, and its inputs.
 
 use std::path::PathBuf;
 use std::sync::Arc;

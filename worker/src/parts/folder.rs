@@ -1,4 +1,4 @@
-//! ! The staging folder, to which other processes may write as well.
+//! The staging folder, to which other processes may write as well.
 
 use std::io;
 use std::os::fd::OwnedFd;

@@ -1,4 +1,4 @@
-//! ! Parts as files with a checksum, under the attempt's own name in the staging folder.
+//! Parts as files with a checksum, under the attempt's own name in the staging folder.
 //!
 //! A part counts as written when it has been closed without an error. On a network file system it
 //! is synced first: the coordinator, whose cache is another one, would not learn of a failure. On

@@ -1,4 +1,4 @@
-//! ! The map output that a source reads: a fault of its data is blamed on the map attempt that made
+//! The map output that a source reads: a fault of its data is blamed on the map attempt that made
 //! it, and the map runs again.
 //!
 //! A lack of the reader's own resources (descriptors, memory, disk, permissions) is its machine's

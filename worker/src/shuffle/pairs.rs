@@ -1,4 +1,4 @@
-//! ! Sorted pairs in memory, and the sources that lend them.
+//! Sorted pairs in memory, and the sources that lend them.
 
 use std::ops::Range;
 use std::sync::Arc;

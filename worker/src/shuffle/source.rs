@@ -1,4 +1,4 @@
-//! ! The sources of a merge: sorted pairs, read block by block.
+//! The sources of a merge: sorted pairs, read block by block.
 
 use windrow_jobs::fan_in::SOURCE_BYTES;
 use windrow_jobs::{Audit, FailureCause};

@@ -1,4 +1,4 @@
-//! ! Work on disk: sorted runs of pairs that did not fit into memory, and merges of more sources
+//! Work on disk: sorted runs of pairs that did not fit into memory, and merges of more sources
 //! than may be open at once.
 
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! ! Finds the damaged map output after the audit of a reduce task has failed.
+//! Finds the damaged map output after the audit of a reduce task has failed.
 //!
 //! Pairs are hashed where they are collected and where they are reduced, and nowhere between: so a
 //! difference only shows at the end, and then everything is read again, output by output.

@@ -1,4 +1,4 @@
-//! ! Shares the worker's cores among attempts, chunk by chunk.
+//! Shares the worker's cores among attempts, chunk by chunk.
 //!
 //! Two map attempts overlap, each with as many threads as the worker has: while one reads, the
 //! other computes. A thread takes a core while it computes one chunk, so that no more threads map

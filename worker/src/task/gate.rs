@@ -1,4 +1,4 @@
-//! ! A lock for work that needs much memory because single records are large: one thread at a time.
+//! A lock for work that needs much memory because single records are large: one thread at a time.
 //!
 //! A holder may be cancelled and not notice, because user code hangs. Its guard then no longer
 //! counts, and the next thread gets the lock.

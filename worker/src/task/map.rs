@@ -1,4 +1,4 @@
-//! ! A map attempt whose pairs go to reducers: threads collect, full collectors spill, and the
+//! A map attempt whose pairs go to reducers: threads collect, full collectors spill, and the
 //! result is one output, in memory or as a segment file.
 
 use std::os::unix::ffi::OsStrExt;

@@ -1,4 +1,4 @@
-//! ! A map attempt of a job without reducer: the encoded chunks of its input, in input order, are a
+//! A map attempt of a job without reducer: the encoded chunks of its input, in input order, are a
 //! part.
 
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -1,4 +1,4 @@
-//! ! The work of one attempt, on the threads of a pool: read, map, sort and write; or merge, reduce
+//! The work of one attempt, on the threads of a pool: read, map, sort and write; or merge, reduce
 //! and write.
 //!
 //! Nothing here is asynchronous or knows the coordinator. Loops check the attempt's cancellation

@@ -1,4 +1,4 @@
-//! ! Puts the text of chunks, which are mapped concurrently, back into input order.
+//! Puts the text of chunks, which are mapped concurrently, back into input order.
 //!
 //! A thread that is too far ahead of the slowest one waits, and so does a thread for whose text
 //! there is no room, so that little text is held back. A text that is too long for one thread's

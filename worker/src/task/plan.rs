@@ -1,4 +1,4 @@
-//! ! The input of a map task, cut into chunks that its threads take one after the other.
+//! The input of a map task, cut into chunks that its threads take one after the other.
 //!
 //! Chunks are cut by arithmetic alone; the records of a chunk are those that start in it, as with
 //! splits. So no thread waits for another to find the end of a record.

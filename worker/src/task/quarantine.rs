@@ -1,4 +1,4 @@
-//! ! The bad records that an attempt skips: counted, and written to a file of their own in input
+//! The bad records that an attempt skips: counted, and written to a file of their own in input
 //! order, whichever thread has found them.
 //!
 //! Whether a record is bad is decided where user code runs, in `jobs`. The scheduler decides how

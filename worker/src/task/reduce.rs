@@ -1,4 +1,4 @@
-//! ! A reduce attempt: one partition of all map outputs, merged and reduced to a part, on one
+//! A reduce attempt: one partition of all map outputs, merged and reduced to a part, on one
 //! thread.
 
 use std::time::Instant;

@@ -1,4 +1,4 @@
-//! ! Causes of failures, and the places that they name.
+//! Causes of failures, and the places that they name.
 
 use std::time::Duration;
 

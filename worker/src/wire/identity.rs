@@ -1,4 +1,4 @@
-//! ! A worker's identity, as it tells the processes of its jobs, and their credentials.
+//! A worker's identity, as it tells the processes of its jobs, and their credentials.
 //!
 //! The end of a lease is passed from one process to another by the system's monotonic clock, and is
 //! never later than it was: if either process is stopped in between, the lease only gets shorter.

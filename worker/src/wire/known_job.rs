@@ -1,4 +1,4 @@
-//! ! What the coordinator has announced of a job: its context, the split points of an ordered job,
+//! What the coordinator has announced of a job: its context, the split points of an ordered job,
 //! and where its map outputs lie. Orders name only what differs from task to task, and become
 //! requests here.
 

@@ -1,4 +1,4 @@
-//! ! Conversions between messages and the values of [`model`](crate::model), for the session with
+//! Conversions between messages and the values of [`model`](crate::model), for the session with
 //! the coordinator, and between a worker and the processes of its jobs. A message is converted or
 //! refused; nothing here panics. Knows no connection.
 

@@ -1,4 +1,4 @@
-//! ! Orders: from the coordinator to a worker, and from a worker to the process of a job.
+//! Orders: from the coordinator to a worker, and from a worker to the process of a job.
 
 use std::sync::Arc;
 

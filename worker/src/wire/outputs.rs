@@ -1,4 +1,4 @@
-//! ! Where map outputs lie, as sent: columns of numbers, which are checked against each other here.
+//! Where map outputs lie, as sent: columns of numbers, which are checked against each other here.
 
 use std::path::PathBuf;
 

@@ -1,4 +1,4 @@
-//! ! Reports and heartbeats: encoded for the coordinator, and decoded from the process of a job.
+//! Reports and heartbeats: encoded for the coordinator, and decoded from the process of a job.
 //! User code runs in that process: its messages are trusted no more than those from a network.
 
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! ! Requests as a worker passes them to the process of their job: as the same orders that it got
+//! Requests as a worker passes them to the process of their job: as the same orders that it got
 //! itself.
 
 use windrow_jobs::{AttemptId, BadRecordBudget, InputRange, JobId, Version};

@@ -1,4 +1,4 @@
-//! ! One process of a job, as its worker sees it: its attempts, and the messages to it.
+//! One process of a job, as its worker sees it: its attempts, and the messages to it.
 
 use std::collections::{BTreeSet, HashMap};
 use std::io;

@@ -1,4 +1,4 @@
-//! ! Resource use of a process and its descendants. The kernel counts by user or by control group;
+//! Resource use of a process and its descendants. The kernel counts by user or by control group;
 //! here the processes are added up. Orphans among them become children of the process, which is a
 //! subreaper.
 

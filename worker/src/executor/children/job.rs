@@ -1,4 +1,4 @@
-//! ! A job whose attempts run in processes of their own: one for all of them, and one more for each
+//! A job whose attempts run in processes of their own: one for all of them, and one more for each
 //! suspect.
 
 use std::collections::BTreeMap;

@@ -1,4 +1,4 @@
-//! ! The files that a job's process is started from: its executable, and its side files.
+//! The files that a job's process is started from: its executable, and its side files.
 
 use std::ffi::OsString;
 use std::fs::File;

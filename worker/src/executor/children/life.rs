@@ -1,4 +1,4 @@
-//! ! The life of a process after its start: it is watched, killed if need be, and reaped, and the
+//! The life of a process after its start: it is watched, killed if need be, and reaped, and the
 //! cause of its death is reported.
 //!
 //! It is killed with its whole group while it is not yet reaped and its number is still its own. So

@@ -1,4 +1,4 @@
-//! ! Resource limits of one process of a job and its descendants. The kernel limits open files and
+//! Resource limits of one process of a job and its descendants. The kernel limits open files and
 //! file sizes, from before its program begins. The worker counts memory and processes, up to ten
 //! times a second, since the kernel's limits measure something else: address space says little of
 //! memory, and its limit on processes covers the whole user.

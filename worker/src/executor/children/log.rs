@@ -1,4 +1,4 @@
-//! ! Sends the output of jobs' processes to the coordinator, where users can read it while the
+//! Sends the output of jobs' processes to the coordinator, where users can read it while the
 //! processes run, and when they and this worker are gone.
 //!
 //! It is for people: each message replaces the one before, none is waited for, and none is sent

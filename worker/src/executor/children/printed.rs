@@ -1,4 +1,4 @@
-//! ! The output of a job's process: its beginning and its end are kept in a file, whatever its
+//! The output of a job's process: its beginning and its end are kept in a file, whatever its
 //! length.
 
 use std::collections::VecDeque;

@@ -1,4 +1,4 @@
-//! ! The command of a job's process, and its environment.
+//! The command of a job's process, and its environment.
 
 use std::ffi::OsString;
 use std::fs::File;

@@ -1,4 +1,4 @@
-//! ! The thread of a process: it starts the process, and stays as long as the process lives, since
+//! The thread of a process: it starts the process, and stays as long as the process lives, since
 //! the kernel sends the parent-death signal when the *thread* that started a process ends.
 //!
 //! The thread enters a Landlock scope first: from then on it can signal only the processes that it

@@ -1,4 +1,4 @@
-//! ! Starts a process: its descriptors and limits, the first messages, and the tasks beside it as
+//! Starts a process: its descriptors and limits, the first messages, and the tasks beside it as
 //! long as it lives.
 
 use std::io;

@@ -1,4 +1,4 @@
-//! ! Runs attempts of jobs that are linked into this binary, on threads of this process.
+//! Runs attempts of jobs that are linked into this binary, on threads of this process.
 
 use std::any::Any;
 use std::collections::HashMap;

@@ -1,4 +1,4 @@
-//! ! The executor with real jobs: its outputs, its failures, and its cleanup.
+//! The executor with real jobs: its outputs, its failures, and its cleanup.
 
 use std::path::{Path, PathBuf};
 use std::sync::Condvar;

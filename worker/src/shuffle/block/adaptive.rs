@@ -1,4 +1,4 @@
-//! ! Decides whether a costly step is worth trying again.
+//! Decides whether a costly step is worth trying again.
 
 /// After so many failures in a row, it is rarely tried.
 const PATIENCE: u32 = 4;

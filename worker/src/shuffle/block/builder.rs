@@ -1,4 +1,4 @@
-//! ! Builds blocks of pairs.
+//! Builds blocks of pairs.
 
 use windrow_jobs::pairs::RecordRef;
 use windrow_jobs::{FailureCause, RecordPlace, varint};

@@ -1,4 +1,4 @@
-//! ! Compression of blocks: the requested one, and the one that a block actually has.
+//! Compression of blocks: the requested one, and the one that a block actually has.
 
 use lz4_flex::block::{
     CompressTable, compress_into_with_table, decompress_into, get_maximum_output_size,

@@ -1,4 +1,4 @@
-//! ! The header of a block, which is checked before anything is decompressed.
+//! The header of a block, which is checked before anything is decompressed.
 
 use std::cmp::Ordering;
 

@@ -1,4 +1,4 @@
-//! ! Blocks, whole and broken.
+//! Blocks, whole and broken.
 
 use proptest::collection::vec;
 use proptest::prelude::*;

@@ -1,4 +1,4 @@
-//! ! The reducer's side of the shuffle: a source for each file that can be read directly, and one
+//! The reducer's side of the shuffle: a source for each file that can be read directly, and one
 //! or a few streams for each other worker.
 
 mod remote;

@@ -1,4 +1,4 @@
-//! ! A source that another worker streams.
+//! A source that another worker streams.
 //!
 //! A task on the runtime receives and enforces the timeouts; the reducer's thread takes blocks from
 //! a queue. Each taken block is credit for the sender, which sends nothing without credit (see

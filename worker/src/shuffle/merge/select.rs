@@ -1,4 +1,4 @@
-//! ! Takes pairs from the current blocks in order, until there are enough of them or a block must
+//! Takes pairs from the current blocks in order, until there are enough of them or a block must
 //! be replaced.
 //!
 //! The order found so far outlives a batch: the tree holds the prefix of each source's next pair,

@@ -1,4 +1,4 @@
-//! ! Merges against sorts in memory, and helpers for pairs that other tests use.
+//! Merges against sorts in memory, and helpers for pairs that other tests use.
 
 use proptest::collection::vec;
 use proptest::prelude::*;

@@ -1,4 +1,4 @@
-//! ! For the fuzz targets: the parts of a segment behind checksums.
+//! For the fuzz targets: the parts of a segment behind checksums.
 
 use std::ops::Range;
 

@@ -1,4 +1,4 @@
-//! ! Segments in memory: a sorted buffer, and its reservation.
+//! Segments in memory: a sorted buffer, and its reservation.
 
 use std::ops::Range;
 

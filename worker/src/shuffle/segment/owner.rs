@@ -1,4 +1,4 @@
-//! ! The owner of a segment's pairs. The bytes of another owner's segment are just as sound: only
+//! The owner of a segment's pairs. The bytes of another owner's segment are just as sound: only
 //! the header tells them apart.
 
 use std::fmt;

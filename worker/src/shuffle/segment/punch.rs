@@ -1,4 +1,4 @@
-//! ! Punches holes into segments, where nobody will read again.
+//! Punches holes into segments, where nobody will read again.
 //!
 //! A sort beyond memory writes its input twice, as runs and as output. With holes, the second copy
 //! takes the place of the first: on the disk, and in the page cache, where recently used pages cost

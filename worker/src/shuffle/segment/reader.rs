@@ -1,4 +1,4 @@
-//! ! Opens segments and finds their pairs. Everything in the file is verified before it is used.
+//! Opens segments and finds their pairs. Everything in the file is verified before it is used.
 
 use std::borrow::Cow;
 use std::fs::File;

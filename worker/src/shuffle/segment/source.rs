@@ -1,4 +1,4 @@
-//! ! Reads the pairs of one partition of one run. Everything in the file is verified before it is
+//! Reads the pairs of one partition of one run. Everything in the file is verified before it is
 //! used.
 
 use std::fs::File;

@@ -1,4 +1,4 @@
-//! ! Segments, whole and broken.
+//! Segments, whole and broken.
 
 use std::collections::BTreeMap;
 use std::os::unix::fs::MetadataExt;

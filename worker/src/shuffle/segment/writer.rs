@@ -1,4 +1,4 @@
-//! ! Writes segments: several runs and partitions at a time, from several threads.
+//! Writes segments: several runs and partitions at a time, from several threads.
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;

@@ -1,4 +1,4 @@
-//! ! Admission control for streams: which of them may have map outputs open, within bounds of
+//! Admission control for streams: which of them may have map outputs open, within bounds of
 //! memory and open files.
 //!
 //! A [`Turn`] is the right to have sources open. It is requested before any is opened, granted in

@@ -1,4 +1,4 @@
-//! ! One stream: credit in, messages out, and a turn in between.
+//! One stream: credit in, messages out, and a turn in between.
 
 use std::sync::Arc;
 use std::time::Duration;

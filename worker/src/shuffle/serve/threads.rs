@@ -1,4 +1,4 @@
-//! ! The threads on which blocks are made: started on demand, up to a limit, and kept.
+//! The threads on which blocks are made: started on demand, up to a limit, and kept.
 //!
 //! The runtime's own threads for blocking work end when they are idle; if the system then refuses a
 //! new one, work waits for a thread that never comes. Here the first thread stays, so that accepted

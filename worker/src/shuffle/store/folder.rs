@@ -1,4 +1,4 @@
-//! ! The folder of one job, and its map outputs that are still in memory.
+//! The folder of one job, and its map outputs that are still in memory.
 
 use std::collections::HashMap;
 use std::path::PathBuf;

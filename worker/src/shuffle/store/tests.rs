@@ -1,4 +1,4 @@
-//! ! Outputs in memory and in files, and their removal.
+//! Outputs in memory and in files, and their removal.
 
 use proptest::collection::vec;
 use proptest::prelude::*;

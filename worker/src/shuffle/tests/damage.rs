@@ -1,4 +1,4 @@
-//! ! Segment files that were damaged after they had been finished: at any damage to any byte,
+//! Segment files that were damaged after they had been finished: at any damage to any byte,
 //! readers get the right pairs or a failure that names the output.
 
 use std::path::{Path, PathBuf};

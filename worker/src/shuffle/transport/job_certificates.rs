@@ -1,4 +1,4 @@
-//! ! The certificates by which the processes of a job identify themselves to each other in a
+//! The certificates by which the processes of a job identify themselves to each other in a
 //! secured cluster: the coordinator certifies a key for each worker that takes part in the job. The
 //! worker's own key stays with the worker, and gives access to no job's data.
 

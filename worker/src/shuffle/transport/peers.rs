@@ -1,4 +1,4 @@
-//! ! Connections to other workers: one for each address and job, made when first needed and kept.
+//! Connections to other workers: one for each address and job, made when first needed and kept.
 
 use std::collections::HashMap;
 use std::io;

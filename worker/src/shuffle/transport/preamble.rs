@@ -1,4 +1,4 @@
-//! ! The line that opens a connection between workers. It names the job by its identity, so that
+//! The line that opens a connection between workers. It names the job by its identity, so that
 //! the connection can be handed to the job's process before a byte of gRPC has been read. A job's
 //! number would not do: another coordinator may give it again.
 

@@ -1,4 +1,4 @@
-//! ! Serves the segments of this process on connections that others have accepted; in a secured
+//! Serves the segments of this process on connections that others have accepted; in a secured
 //! cluster, only to processes of the same job.
 
 use std::convert::Infallible;

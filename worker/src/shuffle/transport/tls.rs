@@ -1,4 +1,4 @@
-//! ! Both ends of a connection between processes of one job, after the line that names the job.
+//! Both ends of a connection between processes of one job, after the line that names the job.
 
 use std::io;
 use std::net::IpAddr;

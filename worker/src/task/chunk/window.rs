@@ -1,4 +1,4 @@
-//! ! The part of a file that is in memory, and where records begin and end in it.
+//! The part of a file that is in memory, and where records begin and end in it.
 
 use std::ops::Range;
 

@@ -1,4 +1,4 @@
-//! ! A file in the version for which the job was planned.
+//! A file in the version for which the job was planned.
 
 use std::fs::{File, Metadata};
 use std::io;

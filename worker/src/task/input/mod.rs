@@ -1,4 +1,4 @@
-//! ! Inputs: one version of a file or an object, read by position.
+//! Inputs: one version of a file or an object, read by position.
 //!
 //! Everything that a map task reads comes through [`Input`]; a store is added by implementing it,
 //! and in [`open`]. A version that does not exist, or not any more, is

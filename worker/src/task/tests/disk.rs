@@ -1,4 +1,4 @@
-//! ! Full disks: the attempt fails with the name of the file and removes its files, and other
+//! Full disks: the attempt fails with the name of the file and removes its files, and other
 //! attempts go on.
 
 use std::path::{Path, PathBuf};

@@ -1,4 +1,4 @@
-//! ! Map and reduce attempts one after the other, without executor or network.
+//! Map and reduce attempts one after the other, without executor or network.
 
 mod disk;
 

@@ -1,4 +1,4 @@
-//! ! Access of a job's process to files, enforced by Landlock: it reads everything except its
+//! Access of a job's process to files, enforced by Landlock: it reads everything except its
 //! worker's folder, of which it sees only its job's files; it writes to its job's folder, to the
 //! folder of its parts, and to the paths that the submitter has declared.
 //!

@@ -1,4 +1,4 @@
-//! ! All that a job may read. Landlock has only rules that allow a folder and all below it, and no
+//! All that a job may read. Landlock has only rules that allow a folder and all below it, and no
 //! exceptions: so a folder is hidden by allowing, one by one, everything beside it and beside each
 //! of the folders above it.
 //!

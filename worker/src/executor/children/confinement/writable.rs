@@ -1,4 +1,4 @@
-//! ! The paths, besides its own folder, to which a job's code may write: opened once, for all its
+//! The paths, besides its own folder, to which a job's code may write: opened once, for all its
 //! processes.
 //!
 //! The coordinator sends canonical paths. Whoever may write to one of them can replace it by a link

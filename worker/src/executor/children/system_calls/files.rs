@@ -1,4 +1,4 @@
-//! ! Calls that open, change and create files, as far as Landlock does not cover them.
+//! Calls that open, change and create files, as far as Landlock does not cover them.
 
 use super::numbers::{FCHMODAT2, FILE_SETATTR, REMOVEXATTRAT, SETXATTRAT};
 use super::{Condition, has_flag};

@@ -1,4 +1,4 @@
-//! ! The system calls that a job's process may make, enforced by seccomp from before its program
+//! The system calls that a job's process may make, enforced by seccomp from before its program
 //! begins, on it and its descendants.
 //!
 //! The filter refuses what Landlock does not cover: effects on other processes of the same user by

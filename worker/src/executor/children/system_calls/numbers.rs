@@ -1,4 +1,4 @@
-//! ! Numbers of calls that libc does not define for all processors. From 424 on, they are the same
+//! Numbers of calls that libc does not define for all processors. From 424 on, they are the same
 //! everywhere.
 
 pub(super) const FCHMODAT2: i64 = 452;

@@ -1,4 +1,4 @@
-//! ! Sockets that a job may have: TCP and UDP connections to others, the kernel's information about
+//! Sockets that a job may have: TCP and UDP connections to others, the kernel's information about
 //! the network, and connected pairs.
 
 use super::{Condition, has_bits, is, is_not};

@@ -1,4 +1,4 @@
-//! ! Real calls, on threads that are bound by the filter.
+//! Real calls, on threads that are bound by the filter.
 
 use std::io::Error;
 use std::os::unix::fs::PermissionsExt;

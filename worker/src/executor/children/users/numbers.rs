@@ -1,4 +1,4 @@
-//! ! The users that a worker may give to jobs, and what speaks against them.
+//! The users that a worker may give to jobs, and what speaks against them.
 
 use std::fs;
 use std::ops::RangeInclusive;

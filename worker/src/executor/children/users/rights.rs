@@ -1,4 +1,4 @@
-//! ! Acts with the rights of a job's user, and on all its processes.
+//! Acts with the rights of a job's user, and on all its processes.
 //!
 //! The kernel keeps user ids by thread. No job can signal a thread that briefly acts as another
 //! user: its saved user id is the worker's, and its real one the worker's or nobody's.

@@ -1,4 +1,4 @@
-//! ! Outputs that are missing, broken, or another attempt's: the failure names them.
+//! Outputs that are missing, broken, or another attempt's: the failure names them.
 
 use super::*;
 

@@ -1,4 +1,4 @@
-//! ! More streams than a sender has memory and descriptors for: it stays within both, all streams
+//! More streams than a sender has memory and descriptors for: it stays within both, all streams
 //! end well, and waiting callers are told so.
 
 use std::path::Path;

@@ -1,4 +1,4 @@
-//! ! Expired leases, of either end.
+//! Expired leases, of either end.
 
 use super::*;
 

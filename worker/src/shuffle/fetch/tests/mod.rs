@@ -1,4 +1,4 @@
-//! ! Fetches from real servers over an in-memory transport, and from servers that misbehave.
+//! Fetches from real servers over an in-memory transport, and from servers that misbehave.
 
 mod blame;
 mod crowd;

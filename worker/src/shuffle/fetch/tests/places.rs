@@ -1,4 +1,4 @@
-//! ! Where outputs are read: on this machine from their files, elsewhere by streams.
+//! Where outputs are read: on this machine from their files, elsewhere by streams.
 
 use super::*;
 

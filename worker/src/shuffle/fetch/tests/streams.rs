@@ -1,4 +1,4 @@
-//! ! Streams that break, stall, or are incomplete.
+//! Streams that break, stall, or are incomplete.
 
 use super::*;
 

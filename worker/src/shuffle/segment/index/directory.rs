@@ -1,4 +1,4 @@
-//! ! The directory of an index: which partitions each of its pages has.
+//! The directory of an index: which partitions each of its pages has.
 
 use crc_fast::{CrcAlgorithm::Crc64Nvme, checksum};
 use windrow_jobs::varint;

@@ -1,4 +1,4 @@
-//! ! The index of a segment: where the blocks of each partition of each run lie.
+//! The index of a segment: where the blocks of each partition of each run lie.
 //!
 //! An index is as large as all partitions and runs together, and a reader wants one partition of
 //! it. So it is cut into [pages](page), each of whole partitions, and a [directory](directory) says

@@ -1,4 +1,4 @@
-//! ! A page of an index: entries, one after the other, sorted by partition and run.
+//! A page of an index: entries, one after the other, sorted by partition and run.
 
 use std::ops::Range;
 

@@ -1,4 +1,4 @@
-//! ! The caller's side: sends the request and credit, and parses messages from the received bytes.
+//! The caller's side: sends the request and credit, and parses messages from the received bytes.
 
 use std::convert::Infallible;
 use std::future::poll_fn;

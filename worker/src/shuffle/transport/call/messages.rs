@@ -1,4 +1,4 @@
-//! ! Parses gRPC messages from a body, on either side.
+//! Parses gRPC messages from a body, on either side.
 
 use std::marker::PhantomData;
 

@@ -1,4 +1,4 @@
-//! ! `Shuffle.Fetch` by hand: the gRPC call on both sides, in which a block is never copied.
+//! `Shuffle.Fetch` by hand: the gRPC call on both sides, in which a block is never copied.
 //!
 //! The generated code collects each message in one buffer before it is sent, and again before it is
 //! decoded: two copies of all shuffled bytes. Here the sender hands the transport a few bytes of

@@ -1,4 +1,4 @@
-//! ! Received bytes: they arrive in pieces and are read as one sequence.
+//! Received bytes: they arrive in pieces and are read as one sequence.
 
 use std::collections::VecDeque;
 

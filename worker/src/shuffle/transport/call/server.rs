@@ -1,4 +1,4 @@
-//! ! The answering side: reads the request and the credit that follows, and frames messages for the
+//! The answering side: reads the request and the credit that follows, and frames messages for the
 //! transport.
 
 use std::convert::Infallible;

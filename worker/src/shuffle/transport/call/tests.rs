@@ -1,4 +1,4 @@
-//! ! The two sides against each other and against the generated code: the call is the same on the
+//! The two sides against each other and against the generated code: the call is the same on the
 //! wire.
 
 use std::convert::Infallible;
