@@ -44,7 +44,9 @@ impl Connector {
     /// Connects to a URL such as `http://127.0.0.1:7171`, or to one of several, separated by
     /// commas.
     ///
-    /// # Errors When one of them is not such a URL, or does not fit these credentials.
+    /// # Errors
+    ///
+    /// When one of them is not such a URL, or does not fit these credentials.
     pub fn url(urls: &str, dialer: &Dialer) -> Result<Self, NotAnAddress> {
         let addresses = urls.split(',').map(|url| Address::url(url.trim(), dialer));
         Ok(Self::any(addresses.collect::<Result<_, _>>()?))
@@ -62,7 +64,9 @@ impl Connector {
 
     /// A new connection, to the current address.
     ///
-    /// # Errors When nobody answers.
+    /// # Errors
+    ///
+    /// When nobody answers.
     pub async fn connect(&self) -> Result<Channel, Error> {
         (self.current().connect)().await
     }

@@ -51,7 +51,9 @@ impl Orphans {
 
     /// From now on, orphaned descendants of this process are adopted by it.
     ///
-    /// # Errors When the system does not support it.
+    /// # Errors
+    ///
+    /// When the system does not support it.
     pub fn take_all(&self) -> io::Result<()> {
         Ok(set_child_subreaper(Some(getpid()))?)
     }

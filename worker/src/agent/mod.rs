@@ -87,7 +87,9 @@ pub struct Stops {
 /// Runs a worker until it has been drained or killed. While the coordinator cannot be reached, it
 /// says so and keeps trying.
 ///
-/// # Errors When its folder or its socket cannot be used, or the coordinator refuses it for good.
+/// # Errors
+///
+/// When its folder or its socket cannot be used, or the coordinator refuses it for good.
 pub async fn run(
     config: WorkerConfig,
     registry: Arc<Registry>,

@@ -39,7 +39,9 @@ pub enum ChildError {
 /// Serves the worker that has started this process, through the socket on standard input. Call it
 /// before any other thread is started. Returns only if it cannot begin.
 ///
-/// # Errors When the process was not started by a worker, or the system refuses a resource.
+/// # Errors
+///
+/// When the process was not started by a worker, or the system refuses a resource.
 pub fn run(registry: Registry) -> Result<(), ChildError> {
     let orphans = Arc::new(Orphans::new());
     let socket = take_standard_input()?;

@@ -9,7 +9,9 @@ use rustix::fs::{FileType, Mode, OFlags, fstat, openat};
 /// Descends folder by folder, since older kernels lack `openat2`, which can be asked to follow no
 /// link at all.
 ///
-/// # Errors When a system call fails, or there is a link in the path.
+/// # Errors
+///
+/// When a system call fails, or there is a link in the path.
 pub(crate) fn open_beneath(mut folder: OwnedFd, path: &Path) -> io::Result<OwnedFd> {
     for component in path.components() {
         if component == Component::CurDir {

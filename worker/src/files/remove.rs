@@ -20,7 +20,9 @@ const PASSES_MAX: usize = 25_000;
 /// Renames a folder, and returns its new name: removal takes a while, and the old name must be free
 /// at once. A folder that could not be removed before keeps its name.
 ///
-/// # Errors When a system call fails.
+/// # Errors
+///
+/// When a system call fails.
 pub(crate) fn put_aside(folder: &Path) -> io::Result<PathBuf> {
     use io::ErrorKind::{AlreadyExists, DirectoryNotEmpty};
     let mut n = 0u64;
@@ -38,7 +40,9 @@ pub(crate) fn put_aside(folder: &Path) -> io::Result<PathBuf> {
 /// user is the owner, and needs few descriptors and no stack, however deep the folder is: the
 /// contents of inner folders are moved up first.
 ///
-/// # Errors When a system call fails; everything that could be removed is gone.
+/// # Errors
+///
+/// When a system call fails; everything that could be removed is gone.
 pub(crate) fn remove_tree(path: &Path) -> io::Result<()> {
     let folder = open_path(path, OFlags::DIRECTORY)?;
     empty(&folder)?;

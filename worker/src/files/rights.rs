@@ -22,7 +22,9 @@ pub(crate) fn open_path(path: &Path, flags: OFlags) -> io::Result<OwnedFd> {
 
 /// Gives this user at least these permissions, if it is the owner. True if some were missing.
 ///
-/// # Errors When a system call fails.
+/// # Errors
+///
+/// When a system call fails.
 pub(super) fn claim(file: impl AsFd, rights: u32) -> io::Result<bool> {
     let file = file.as_fd();
     let found = fstat(file)?;
@@ -36,7 +38,9 @@ pub(super) fn claim(file: impl AsFd, rights: u32) -> io::Result<bool> {
 
 /// Likewise, and logs it.
 ///
-/// # Errors When a system call fails.
+/// # Errors
+///
+/// When a system call fails.
 pub(crate) fn give_back(file: impl AsFd, rights: u32) -> io::Result<()> {
     if claim(&file, rights)? {
         let path = fs::read_link(what_is_open(file.as_fd())).unwrap_or_default();
@@ -47,14 +51,18 @@ pub(crate) fn give_back(file: impl AsFd, rights: u32) -> io::Result<()> {
 
 /// Likewise for a path, unless it is a link or does not exist.
 ///
-/// # Errors When a system call fails.
+/// # Errors
+///
+/// When a system call fails.
 pub(crate) fn give_back_at(path: &Path, rights: u32) -> io::Result<()> {
     give_back(open_path(path, OFlags::empty())?, rights)
 }
 
 /// Gives a file or folder of this user another group, and these permissions.
 ///
-/// # Errors When a system call fails.
+/// # Errors
+///
+/// When a system call fails.
 pub(crate) fn share(file: impl AsFd, group: Gid, mode: u32) -> io::Result<()> {
     // In this order: the old group must not get the permissions.
     fchown(&file, None, Some(group))?;

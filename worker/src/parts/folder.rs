@@ -15,7 +15,9 @@ const MADE_BY_COORDINATOR: usize = 2;
 /// Opens a staging folder. A link in place of a folder that the coordinator has made is not
 /// followed: whoever put it there could write there already, and gains access to nothing else.
 ///
-/// # Errors When a system call fails.
+/// # Errors
+///
+/// When a system call fails.
 pub(crate) fn open_staging(path: &Path) -> io::Result<OwnedFd> {
     let mut output = path;
     for _ in 0..MADE_BY_COORDINATOR {
@@ -33,7 +35,9 @@ pub(crate) fn open_staging(path: &Path) -> io::Result<OwnedFd> {
 /// Removes an attempt's file, directly in a staging folder. Replacing that folder by a link removes
 /// nothing elsewhere.
 ///
-/// # Errors When a system call fails.
+/// # Errors
+///
+/// When a system call fails.
 pub(super) fn remove_staged(path: &Path) -> io::Result<()> {
     let (Some(staging), Some(name)) = (path.parent(), path.file_name()) else {
         return Err(io::ErrorKind::InvalidInput.into());

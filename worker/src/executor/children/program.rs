@@ -39,7 +39,9 @@ impl ChildProgram {
     /// The executable of this process. `prefix` holds the arguments before Windrow's, for programs
     /// with subcommands.
     ///
-    /// # Errors When it cannot be opened.
+    /// # Errors
+    ///
+    /// When it cannot be opened.
     pub fn own(prefix: Vec<OsString>) -> io::Result<Self> {
         Ok(Self { executable: Arc::new(File::open("/proc/self/exe")?), prefix })
     }

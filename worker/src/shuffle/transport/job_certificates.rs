@@ -59,7 +59,9 @@ impl JobCertificates {
 
     /// The credentials of a job: the present ones, unless they are about to expire, or new ones.
     ///
-    /// # Errors When there are none, and the coordinator does not give any.
+    /// # Errors
+    ///
+    /// When there are none, and the coordinator does not give any.
     pub(crate) async fn of(&self, job: JobIdentity) -> Result<Tls, SecurityError> {
         let slot = Arc::clone(lock(&self.jobs).entry(job).or_default());
         let _only_one_asks = slot.asking.lock().await;

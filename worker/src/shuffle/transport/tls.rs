@@ -30,7 +30,9 @@ pub enum ShuffleTls {
 impl ShuffleTls {
     /// To be called before a job's data is fetched, and before its attempts run.
     ///
-    /// # Errors When there are no credentials for the job.
+    /// # Errors
+    ///
+    /// When there are no credentials for the job.
     pub(crate) async fn of(&self, job: JobIdentity) -> Result<Option<Tls>, SecurityError> {
         match self {
             Self::Off | Self::OfUsers(_) => Ok(None),

@@ -31,7 +31,9 @@ const OF_OTHER_ROLES: [&[&str]; 2] = [
 /// canonical, and need not exist. Each entry is passed open, so that nobody can replace it
 /// meanwhile; `found` should close it, since there may be any number of entries.
 ///
-/// # Errors When a folder above one of them cannot be listed, and the errors of `found`.
+/// # Errors
+///
+/// When a folder above one of them cannot be listed, and the errors of `found`.
 pub(crate) fn surroundings<E: From<io::Error>>(
     hidden: &[PathBuf],
     mut found: impl FnMut(&Path, OwnedFd) -> Result<(), E>,

@@ -48,7 +48,9 @@ pub(crate) struct CallFilter(Arc<BpfProgram>);
 impl CallFilter {
     /// `by_name` refuses changes of permissions, owners and times of files that are named by paths.
     ///
-    /// # Errors When there is no filter for this processor.
+    /// # Errors
+    ///
+    /// When there is no filter for this processor.
     pub(crate) fn compile(by_name: bool) -> Result<Self, BackendError> {
         let mut rules: BTreeMap<i64, Vec<SeccompRule>> =
             refused::ALWAYS.iter().map(|call| (*call, Vec::new())).collect();

@@ -103,7 +103,9 @@ impl Drop for JobUser {
 impl Users {
     /// To be called only where there is no [`refusal`](JobUsers::refusal).
     ///
-    /// # Errors When the folder for locks cannot be made.
+    /// # Errors
+    ///
+    /// When the folder for locks cannot be made.
     pub(crate) fn new(of: JobUsers) -> io::Result<Self> {
         make_private_folder(Path::new(LOCKS))?;
         let groups: Arc<[Gid]> = of.groups.iter().map(|group| Gid::from_raw(*group)).collect();
@@ -116,7 +118,9 @@ impl Users {
 
     /// A user that no other job has, as soon as one is free; `None` when it is not wanted any more.
     ///
-    /// # Errors When a system call fails.
+    /// # Errors
+    ///
+    /// When a system call fails.
     async fn claim(self: &Arc<Self>, unwanted: &CancellationToken) -> io::Result<Option<JobUser>> {
         let mut is_said = false;
         while !unwanted.is_cancelled() {
@@ -181,7 +185,9 @@ impl Users {
     /// running: whatever ids that worker used, the owners are users of jobs, unless an account has
     /// the id.
     ///
-    /// # Errors When a system call fails.
+    /// # Errors
+    ///
+    /// When a system call fails.
     pub(crate) fn end_those_of(folders: &[PathBuf]) -> io::Result<()> {
         let owner = |path: &PathBuf| fs::symlink_metadata(path).ok().map(|found| found.uid());
         let mut owners: BTreeSet<_> = folders.iter().filter_map(owner).collect();
@@ -196,7 +202,9 @@ impl Users {
 
     /// Lets jobs pass through a folder of the worker's, without letting them list it.
     ///
-    /// # Errors When a system call fails, or a folder above it is closed to jobs.
+    /// # Errors
+    ///
+    /// When a system call fails, or a folder above it is closed to jobs.
     pub(crate) fn open_way(&self, folder: &Path) -> io::Result<()> {
         let opened = File::open(folder)?;
         share(&opened, self.group(), PASSES)?;
