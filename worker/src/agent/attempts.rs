@@ -147,8 +147,8 @@ impl Attempts {
             tracing::info!(%attempt, cause = ?cause.to_string(), "attempt failed");
         }
         let mut parts = Vec::new();
-        if let Ok(Finished { part, quarantine, .. }) = &ended {
-            parts.extend(part.iter().chain(quarantine).cloned());
+        if let Ok(Finished { part, bad_records, .. }) = &ended {
+            parts.extend(part.iter().chain(bad_records).cloned());
             let is_output = part.is_none() && attempt.task.stage == StageId::MAP;
             if is_output && !self.lost.contains_key(&attempt) {
                 self.outputs.insert(attempt);

@@ -270,7 +270,7 @@ pub(super) fn from_child_seeds() -> Vec<Vec<u8>> {
         let report = Some(wire::result_to(attempt(stage), result));
         Report(v1::ChildReport { report, ..Default::default() })
     };
-    let done = Finished { stats: Stats::default(), part: None, quarantine: None };
+    let done = Finished { stats: Stats::default(), part: None, bad_records: None };
     let place = RecordPlace { file: "/in".into(), ..RecordPlace::default() };
     let failed = FailureCause::UserError { place, message: "no".into() };
     let late = FailureCause::Timeout { after: Duration::from_secs(1) };

@@ -12,7 +12,7 @@ pub struct Finished {
     /// The part that it wrote, as reduce attempts and map attempts of map-only jobs do.
     pub part: Option<PartHandle>,
     /// The file of the bad records that it skipped, if there are any.
-    pub quarantine: Option<PartHandle>,
+    pub bad_records: Option<PartHandle>,
 }
 
 /// Counts of one attempt.

@@ -12,7 +12,7 @@ use windrow_jobs::{Emitted, FailureCause, InputRange, hash_key};
 use super::map_loop::{ChunkSink, MapLoops};
 use super::map_output::{Pairs, SpillFile};
 use super::plan::{CHUNK_BYTES_MIN, InputPlan, chunk_bytes};
-use super::quarantine::Quarantine;
+use super::bad_records::BadRecordsFile;
 use super::{Attempt, Outcome, map_only, map_output};
 use crate::memory::Reservation;
 use crate::model::{Finished, Stats};
@@ -37,10 +37,10 @@ pub fn run(
     let context = &attempt.context;
     let record_bytes_max = context.record_bytes_max.max(1);
     check_input(attempt, input)?;
-    let quarantine = Quarantine::of(attempt)?;
+    let bad_records = BadRecordsFile::of(attempt)?;
     let mut chunk_bytes = chunk_bytes(&ranges, attempt.memory.limit_bytes(), attempt.threads)
         .min(record_bytes_max.max(CHUNK_BYTES_MIN));
-    if quarantine.is_some() {
+    if bad_records.is_some() {
         chunk_bytes = chunk_bytes.min(SKIPPING_CHUNK_BYTES_MAX);
     }
     let inputs = attempt.program.input_names().len().max(1);
@@ -61,16 +61,16 @@ pub fn run(
         seed: hash_key(context.staging.as_os_str().as_bytes()),
     };
     let mut outcome = match (attempt.program.is_map_only(), context.partitions) {
-        (true, _) => map_only::run(attempt, &plan, setup, quarantine.as_ref())?,
+        (true, _) => map_only::run(attempt, &plan, setup, bad_records.as_ref())?,
         (false, 0) => {
             return Err(FailureCause::Unsupported {
                 message: format!("{} reduces, but has no partitions", attempt.context.job),
             });
         }
-        (false, _) => run_to_segment(attempt, &plan, setup, quarantine.as_ref())?,
+        (false, _) => run_to_segment(attempt, &plan, setup, bad_records.as_ref())?,
     };
-    if let Some(quarantine) = quarantine {
-        quarantine.finish(&mut outcome)?;
+    if let Some(bad_records) = bad_records {
+        bad_records.finish(&mut outcome)?;
     }
     outcome.finished.stats.elapsed = started.elapsed();
     Ok(outcome)
@@ -92,14 +92,14 @@ fn run_to_segment(
     attempt: &Attempt,
     plan: &InputPlan,
     setup: CollectorSetup,
-    quarantine: Option<&Quarantine>,
+    bad_records: Option<&BadRecordsFile>,
 ) -> Result<Outcome, FailureCause> {
     let stop = AtomicBool::new(false);
     let limit_bytes = attempt.memory.limit_bytes();
     let memory = attempt.pairs.child(limit_bytes / 100 * COLLECTORS_PERCENT);
     let floor_bytes = limit_bytes / (FLOOR_PARTS * attempt.threads as u64);
     let spilled = SpillFile::default();
-    let loops = MapLoops { attempt, plan, setup, quarantine, stop: &stop };
+    let loops = MapLoops { attempt, plan, setup, bad_records, stop: &stop };
     let (totals, collected) = loops.run(|| PairSink {
         attempt,
         spilled: &spilled,
@@ -119,7 +119,7 @@ fn run_to_segment(
         ..Stats::default()
     };
     let finished = Finished { stats, ..Finished::default() };
-    Ok(Outcome { finished, left: output.left, quarantine: None })
+    Ok(Outcome { finished, left: output.left, bad_records: None })
 }
 
 /// Accounts for one collector's memory and spills it.

@@ -10,7 +10,7 @@ use windrow_jobs::{Audit, Counters, FailureCause};
 use super::Attempt;
 use super::chunk::ChunkReader;
 use super::plan::InputPlan;
-use super::quarantine::Quarantine;
+use super::bad_records::BadRecordsFile;
 
 /// The destination of the collected pairs or lines of one thread.
 pub trait ChunkSink: MemoryBudget + Send {
@@ -70,7 +70,7 @@ pub struct MapLoops<'a> {
     /// Settings of the collectors.
     pub setup: CollectorSetup,
     /// Takes the bad records, where the job skips them.
-    pub quarantine: Option<&'a Quarantine>,
+    pub bad_records: Option<&'a BadRecordsFile>,
     /// Set when one loop has failed: the others stop.
     pub stop: &'a AtomicBool,
 }
@@ -177,8 +177,8 @@ impl MapLoops<'_> {
         chunk: usize,
         collector: &mut dyn Collector,
     ) -> Result<(), FailureCause> {
-        let Some(quarantine) = self.quarantine else { return Ok(()) };
-        quarantine.put(chunk, collector.take_skipped(), || {
+        let Some(bad_records) = self.bad_records else { return Ok(()) };
+        bad_records.put(chunk, collector.take_skipped(), || {
             if self.stop.load(Ordering::Relaxed) {
                 // Another thread has failed, and its failure is reported.
                 return Err(FailureCause::Cancelled);

@@ -12,7 +12,7 @@ use windrow_jobs::{FailureCause, PartKind};
 use super::map_loop::{ChunkSink, MapLoops};
 use super::ordered::{MEMORY_PARTS, OrderedPart, Text, TextFile};
 use super::plan::InputPlan;
-use super::quarantine::Quarantine;
+use super::bad_records::BadRecordsFile;
 use super::{Attempt, Left, Outcome};
 use crate::model::{Finished, Stats};
 use crate::parts::WrittenPart;
@@ -22,7 +22,7 @@ pub fn run(
     attempt: &Attempt,
     plan: &InputPlan,
     setup: CollectorSetup,
-    quarantine: Option<&Quarantine>,
+    bad_records: Option<&BadRecordsFile>,
 ) -> Result<Outcome, FailureCause> {
     let stop = AtomicBool::new(false);
     let mut writer = attempt.create(PartKind::Output)?;
@@ -30,7 +30,7 @@ pub fn run(
     let frame = attempt.program.begin_part(info, &mut *writer)?;
     let part = OrderedPart::new(writer, frame, attempt.threads, &attempt.memory);
     let in_hand_bytes_max = in_hand_bytes_max(attempt, plan);
-    let loops = MapLoops { attempt, plan, setup, quarantine, stop: &stop };
+    let loops = MapLoops { attempt, plan, setup, bad_records, stop: &stop };
     let (totals, _) = loops.run(|| {
         let (chunk, on_disk) = Default::default();
         TextSink { attempt, part: &part, stop: &stop, chunk, in_hand_bytes_max, on_disk }
@@ -45,8 +45,8 @@ pub fn run(
         counters: totals.counters,
         ..Stats::default()
     };
-    let finished = Finished { stats, part: Some(part), quarantine: None };
-    Ok(Outcome { finished, left: Left::Part(unreported), quarantine: None })
+    let finished = Finished { stats, part: Some(part), bad_records: None };
+    Ok(Outcome { finished, left: Left::Part(unreported), bad_records: None })
 }
 
 /// Most text that a thread may hold: all threads together may hold as much as the texts that wait

@@ -30,7 +30,7 @@ mod map_only;
 mod map_output;
 mod ordered;
 mod plan;
-mod quarantine;
+mod bad_records;
 mod reduce;
 
 #[cfg(test)]
@@ -79,15 +79,15 @@ pub(crate) struct Outcome {
     /// The segment or the part.
     pub left: Left,
     /// The file of the bad records that it skipped.
-    pub quarantine: Option<Box<dyn Unreported>>,
+    pub bad_records: Option<Box<dyn Unreported>>,
 }
 
 impl Outcome {
     /// Keeps the files, and returns the report.
     pub fn keep(self) -> Finished {
         self.left.keep();
-        if let Some(quarantine) = self.quarantine {
-            quarantine.keep();
+        if let Some(bad_records) = self.bad_records {
+            bad_records.keep();
         }
         self.finished
     }

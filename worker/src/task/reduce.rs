@@ -7,7 +7,7 @@ use windrow_jobs::output::PartInfo;
 use windrow_jobs::pairs::{RecordBatches, RecordRef};
 use windrow_jobs::{Audit, BadRecord, FailureCause, PartKind};
 
-use super::quarantine::Quarantine;
+use super::bad_records::BadRecordsFile;
 use super::{Attempt, Left, Outcome, conserve};
 use crate::model::{Finished, Progress, Stats};
 use crate::parts::WrittenPart;
@@ -42,14 +42,14 @@ pub fn run(
         bytes: 0,
     };
     let mut output = attempt.create(PartKind::Output)?;
-    let quarantine = Quarantine::of(attempt)?;
+    let bad_records = BadRecordsFile::of(attempt)?;
     let (program, part) = (&attempt.program, PartInfo::new(partition));
     let summary = if attempt.bad_records.is_needed() {
         let mut groups = 0..;
         let mut skipped = |bad: BadRecord| {
-            let Some(quarantine) = &quarantine else { return Err(bad.into_cause()) };
+            let Some(bad_records) = &bad_records else { return Err(bad.into_cause()) };
             let group = groups.next().unwrap_or_default();
-            quarantine.put(group, vec![bad], || attempt.check())
+            bad_records.put(group, vec![bad], || attempt.check())
         };
         program.reduce_skipping(
             part,
@@ -77,10 +77,10 @@ pub fn run(
         audit: input.read.of_partition(partition),
         ..Stats::default()
     };
-    let finished = Finished { stats, part: Some(part), quarantine: None };
-    let mut outcome = Outcome { finished, left: Left::Part(unreported), quarantine: None };
-    if let Some(quarantine) = quarantine {
-        quarantine.finish(&mut outcome)?;
+    let finished = Finished { stats, part: Some(part), bad_records: None };
+    let mut outcome = Outcome { finished, left: Left::Part(unreported), bad_records: None };
+    if let Some(bad_records) = bad_records {
+        bad_records.finish(&mut outcome)?;
     }
     Ok(outcome)
 }

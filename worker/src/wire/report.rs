@@ -70,14 +70,14 @@ pub(crate) fn result_to(
 ) -> v1::WorkerMessage {
     let id = Some(attempt_to(attempt));
     message(match result {
-        Ok(Finished { stats, part, quarantine }) => {
+        Ok(Finished { stats, part, bad_records }) => {
             let stats = Some(stats_to(stats));
-            let (part, quarantine) = (part.map(part_to), quarantine.map(part_to));
+            let (part, bad_records) = (part.map(part_to), bad_records.map(part_to));
             match attempt.task.stage {
                 StageId::MAP => {
-                    Message::MapDone(v1::MapDone { attempt: id, stats, part, quarantine })
+                    Message::MapDone(v1::MapDone { attempt: id, stats, part, bad_records })
                 }
-                _ => Message::ReduceDone(v1::ReduceDone { attempt: id, stats, part, quarantine }),
+                _ => Message::ReduceDone(v1::ReduceDone { attempt: id, stats, part, bad_records }),
             }
         }
         Err(cause) => {
@@ -139,12 +139,12 @@ pub(crate) type Ended = (AttemptId, Result<Finished, FailureCause>);
 /// The end of an attempt.
 pub(crate) fn report_from(report: v1::WorkerMessage) -> Result<Ended, Malformed> {
     Ok(match report.message.ok_or(Malformed("no report"))? {
-        Message::MapDone(v1::MapDone { attempt, stats, part, quarantine })
-        | Message::ReduceDone(v1::ReduceDone { attempt, stats, part, quarantine }) => {
+        Message::MapDone(v1::MapDone { attempt, stats, part, bad_records })
+        | Message::ReduceDone(v1::ReduceDone { attempt, stats, part, bad_records }) => {
             let stats = stats_from(stats.unwrap_or_default())?;
             let part = part.map(part_from).transpose()?;
-            let quarantine = quarantine.map(part_from).transpose()?;
-            (attempt_from(attempt)?, Ok(Finished { stats, part, quarantine }))
+            let bad_records = bad_records.map(part_from).transpose()?;
+            (attempt_from(attempt)?, Ok(Finished { stats, part, bad_records }))
         }
         Message::AttemptFailed(v1::AttemptFailed { attempt, failure }) => {
             (attempt_from(attempt)?, Err(failure_from(failure)?))
@@ -235,7 +235,7 @@ mod tests {
         };
         for stage in StageId::ALL {
             let told =
-                Finished { stats: stats.clone(), part: Some(part(1)), quarantine: Some(part(2)) };
+                Finished { stats: stats.clone(), part: Some(part(1)), bad_records: Some(part(2)) };
             let heard = report_from(result_to(attempt(stage), Ok(told.clone()))).unwrap();
             assert_eq!(heard, (attempt(stage), Ok(told)));
         }

@@ -26,12 +26,12 @@ fn report(message: Message) -> Result<Report, Malformed> {
             let sequence = heartbeat.sequence;
             Ok(Report::Heartbeat { running: running.collect::<Result<_, _>>()?, sequence })
         }
-        Message::MapDone(v1::MapDone { attempt, stats, part, quarantine }) => {
-            done(StageId::MAP, attempt, stats, part, quarantine)
+        Message::MapDone(v1::MapDone { attempt, stats, part, bad_records }) => {
+            done(StageId::MAP, attempt, stats, part, bad_records)
         }
-        Message::ReduceDone(v1::ReduceDone { attempt, stats, part, quarantine }) => {
+        Message::ReduceDone(v1::ReduceDone { attempt, stats, part, bad_records }) => {
             let part = part.ok_or_else(|| Malformed::missing("part"))?;
-            done(StageId::REDUCE, attempt, stats, Some(part), quarantine)
+            done(StageId::REDUCE, attempt, stats, Some(part), bad_records)
         }
         Message::AttemptFailed(v1::AttemptFailed { attempt, failure }) => {
             Ok(Report::Failed { attempt: attempt_from(attempt)?, cause: failure_from(failure)? })
@@ -52,7 +52,7 @@ fn done(
     attempt: Option<v1::AttemptId>,
     stats: Option<v1::AttemptStats>,
     part: Option<v1::Part>,
-    quarantine: Option<v1::Part>,
+    bad_records: Option<v1::Part>,
 ) -> Result<Report, Malformed> {
     let attempt = attempt_from(attempt)?;
     if attempt.task.stage != stage {
@@ -61,7 +61,7 @@ fn done(
     let stats = stats_from(stats.ok_or_else(|| Malformed::missing("stats"))?)?;
     let part = part.map(|part| part_from(attempt, PartKind::Output, part)).transpose()?;
     let bad_records =
-        quarantine.map(|part| part_from(attempt, PartKind::BadRecords, part)).transpose()?;
+        bad_records.map(|part| part_from(attempt, PartKind::BadRecords, part)).transpose()?;
     Ok(Report::Done { attempt, stats, written: AttemptFiles { part, bad_records } })
 }
 
@@ -144,7 +144,7 @@ mod tests {
                 attempt: attempt(map),
                 stats: stats(),
                 part: part(),
-                quarantine: None,
+                bad_records: None,
             })),
             message(Message::ReduceDone(v1::ReduceDone {
                 attempt: attempt(StageId::REDUCE),
@@ -155,7 +155,7 @@ mod tests {
                 attempt: attempt(StageId::REDUCE),
                 stats: stats(),
                 part: Some(v1::Part { upload: Some(v1::Upload::default()), ..Default::default() }),
-                quarantine: None,
+                bad_records: None,
             })),
             message(Message::AttemptFailed(v1::AttemptFailed {
                 attempt: attempt(map),
@@ -204,7 +204,7 @@ mod tests {
             attempt: attempt(StageId::REDUCE),
             stats: Some(stats),
             part: Some(part.clone()),
-            quarantine: Some(part),
+            bad_records: Some(part),
         };
         let Ok(Some(Report::Done { attempt, stats, written })) =
             report_from(message(Message::ReduceDone(done)))

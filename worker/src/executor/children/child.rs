@@ -78,7 +78,7 @@ struct Running {
     /// Where its part must be, if its output is final.
     part: Option<Location>,
     /// Where its file of bad records may be.
-    quarantine: Option<Location>,
+    bad_records: Option<Location>,
 }
 
 /// An attempt that runs in a process. Dropping this cancels it.
@@ -346,19 +346,19 @@ impl Running {
             progress: Arc::clone(progress),
             ended,
             part: writes_part.then(|| location(PartKind::Output)).flatten(),
-            quarantine: location(PartKind::BadRecords),
+            bad_records: location(PartKind::BadRecords),
         }
     }
 
     /// Written files are deleted by name if they are not wanted, and read by the coordinator if
     /// they are.
     fn check(&self, finished: &Finished) -> Result<(), String> {
-        let Finished { part, quarantine, .. } = finished;
+        let Finished { part, bad_records, .. } = finished;
         if part.as_ref().map(|part| &part.location) != self.part.as_ref() {
             return Err("an output of another kind than it was asked for".into());
         }
-        let is_elsewhere = |file: &&PartHandle| Some(&file.location) != self.quarantine.as_ref();
-        match quarantine.as_ref().filter(is_elsewhere) {
+        let is_elsewhere = |file: &&PartHandle| Some(&file.location) != self.bad_records.as_ref();
+        match bad_records.as_ref().filter(is_elsewhere) {
             Some(elsewhere) => Err(format!("bad records at {}", elsewhere.location)),
             None => Ok(()),
         }
@@ -417,8 +417,8 @@ mod tests {
             let location = Location::of_path(&folder.path().join(name)).unwrap();
             Some(PartHandle { location, bytes: 0, records: 0, crc64: 0, upload: None })
         };
-        let check = |part, quarantine| {
-            running.check(&Finished { stats: Stats::default(), part, quarantine }).is_ok()
+        let check = |part, bad_records| {
+            running.check(&Finished { stats: Stats::default(), part, bad_records }).is_ok()
         };
         let own = "part-00003.2";
         assert!(check(at(own), None) && check(at(own), at("bad-reduce-00003.2")));

@@ -269,8 +269,8 @@ impl Mapper for Fragile {
     }
 }
 
-/// Maps `text` with a budget, and returns the quarantine file.
-fn quarantined(
+/// Maps `text` with a budget, and returns the file of bad records.
+fn bad_records(
     job: &Job,
     text: &str,
     budget: BadRecordBudget,
@@ -293,10 +293,10 @@ fn quarantined(
     };
     let outcome = outcome.inspect_err(|_| assert_eq!(files("bad-"), 0))?;
     let stats = &outcome.finished.stats;
-    let quarantine = outcome.finished.quarantine.as_ref();
-    assert_eq!(stats.skipped_records, quarantine.map_or(0, |part| part.records));
+    let bad_records = outcome.finished.bad_records.as_ref();
+    assert_eq!(stats.skipped_records, bad_records.map_or(0, |part| part.records));
     assert_eq!(stats.input_records, text.lines().count() as u64);
-    let text = quarantine.map(|part| {
+    let text = bad_records.map(|part| {
         assert!(path(part).ends_with("bad-map-00000.1"));
         std::fs::read_to_string(path(part)).unwrap()
     });
@@ -321,7 +321,7 @@ fn bad_records_are_in_quarantine_in_the_order_of_the_input() {
     let pairs = Job::new("pairs", Fragile).combine(Sum).reduce(Sum);
     let lines = Job::new("lines", Fragile).map_only();
     let budget = BadRecordBudget::Records(4);
-    let expected = quarantined(&pairs, &text, budget, 1).unwrap().unwrap();
+    let expected = bad_records(&pairs, &text, budget, 1).unwrap().unwrap();
     let offsets: Vec<_> = expected
         .lines()
         .map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap()["offset"].as_u64())
@@ -338,16 +338,16 @@ fn bad_records_are_in_quarantine_in_the_order_of_the_input() {
         text.lines().map(of).collect::<Vec<_>>()
     };
     for (job, threads) in [(&pairs, 4), (&lines, 1), (&lines, 4)] {
-        let found = quarantined(job, &text, budget, threads).unwrap().unwrap();
+        let found = bad_records(job, &text, budget, threads).unwrap().unwrap();
         assert_eq!(without_path(&found), without_path(&expected));
     }
-    assert_eq!(quarantined(&pairs, "all good\n", budget, 2), Ok(None));
+    assert_eq!(bad_records(&pairs, "all good\n", budget, 2), Ok(None));
 }
 
 #[test]
 fn an_attempt_that_exceeds_the_budget_by_itself_stops() {
     let job = Job::new("pairs", Fragile).reduce(Sum);
-    let failed = quarantined(&job, &fragile_text(), BadRecordBudget::Records(3), 1).unwrap_err();
+    let failed = bad_records(&job, &fragile_text(), BadRecordBudget::Records(3), 1).unwrap_err();
     let FailureCause::BadRecords { skipped: 4, place, message } = failed else {
         panic!("{failed:?}")
     };
@@ -355,7 +355,7 @@ fn an_attempt_that_exceeds_the_budget_by_itself_stops() {
     assert!(place.offset > Some(0));
     let share = "0.01%".parse().unwrap();
     assert!(
-        quarantined(&job, &fragile_text(), share, 2).is_ok(),
+        bad_records(&job, &fragile_text(), share, 2).is_ok(),
         "a share of all records is for the job to judge"
     );
 }

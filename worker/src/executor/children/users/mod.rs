@@ -325,7 +325,7 @@ pub(super) async fn take_over(
     };
     let folder = job.files().map(|files| files.staging.clone()).unwrap_or_default();
     let taken = spawn_blocking(move || {
-        for PartHandle { location, .. } in finished.part.iter().chain(&finished.quarantine) {
+        for PartHandle { location, .. } in finished.part.iter().chain(&finished.bad_records) {
             let Ok(path) = location.to_local() else { continue };
             user.give_up(&writable.staging, path.file_name().unwrap_or_default())
                 .map_err(|error| FailureCause::output_io(path, &error))?;

@@ -18,27 +18,27 @@ use crate::sync::{into_inner, lock};
 
 /// Collects the bad records of an attempt. Dropped before [`finish`](Self::finish), it leaves no
 /// file.
-pub struct Quarantine {
+pub struct BadRecordsFile {
     file: OrderedPart,
     budget: BadRecordBudget,
     memory: Account,
-    met: Mutex<Met>,
+    skipped: Mutex<Skipped>,
 }
 
 #[derive(Default)]
-struct Met {
+struct Skipped {
     records: u64,
     /// The failure of the first one in input order, and its chunk.
     first: Option<(usize, FailureCause)>,
 }
 
-impl Quarantine {
+impl BadRecordsFile {
     /// A file for an attempt whose job skips bad records.
     pub fn of(attempt: &Attempt) -> Result<Option<Self>, FailureCause> {
         let Some(budget) = attempt.context.skip_bad_records else { return Ok(None) };
         let writer = attempt.create(PartKind::BadRecords)?;
         let file = OrderedPart::new(writer, Box::new(NoFrame), attempt.threads, &attempt.memory);
-        Ok(Some(Self { file, budget, memory: attempt.memory.clone(), met: Mutex::default() }))
+        Ok(Some(Self { file, budget, memory: attempt.memory.clone(), skipped: Mutex::default() }))
     }
 
     /// Takes the bad records of a chunk, perhaps none; to be called once for each chunk. May wait
@@ -61,16 +61,16 @@ impl Quarantine {
     }
 
     fn count(&self, chunk: usize, bad: Vec<BadRecord>) -> Result<(), FailureCause> {
-        let mut met = lock(&self.met);
-        met.records += bad.len() as u64;
-        let too_many = self.budget.records().is_some_and(|most| met.records > most);
+        let mut skipped = lock(&self.skipped);
+        skipped.records += bad.len() as u64;
+        let too_many = self.budget.records().is_some_and(|most| skipped.records > most);
         if too_many && let Some(last) = bad.last() {
             let (place, message) = (last.place.clone(), last.message.clone());
-            return Err(FailureCause::BadRecords { skipped: met.records, place, message });
+            return Err(FailureCause::BadRecords { skipped: skipped.records, place, message });
         }
-        let is_earlier = met.first.as_ref().is_none_or(|(of, _)| chunk < *of);
+        let is_earlier = skipped.first.as_ref().is_none_or(|(of, _)| chunk < *of);
         if is_earlier && let Some(first) = bad.into_iter().next() {
-            met.first = Some((chunk, first.into_cause()));
+            skipped.first = Some((chunk, first.into_cause()));
         }
         Ok(())
     }
@@ -78,16 +78,16 @@ impl Quarantine {
     /// Adds the file, unless it is empty, and the counts to the attempt's outcome.
     pub fn finish(self, outcome: &mut Outcome) -> Result<(), FailureCause> {
         let (writer, records) = self.file.finish()?;
-        debug_assert_eq!(records, lock(&self.met).records, "all counted records are in the file");
+        debug_assert_eq!(records, lock(&self.skipped).records, "all counted records are in the file");
         if records > 0 {
             let WrittenPart { handle, unreported } = writer.finish(records)?;
-            outcome.finished.quarantine = Some(handle);
-            outcome.quarantine = Some(unreported);
+            outcome.finished.bad_records = Some(handle);
+            outcome.bad_records = Some(unreported);
         }
         let stats = &mut outcome.finished.stats;
         debug_assert_eq!(stats.skipped_records, 0, "an attempt counts skipped records once");
         stats.skipped_records = records;
-        stats.skipped_example = into_inner(self.met).first.map(|(_, cause)| cause);
+        stats.skipped_example = into_inner(self.skipped).first.map(|(_, cause)| cause);
         Ok(())
     }
 }
