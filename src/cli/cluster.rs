@@ -21,7 +21,7 @@ use windrow_jobs::Registry;
 use windrow_security::files::make_folder_of_owner;
 use windrow_security::{Dialer, SecurityError, Tls, keep_renewed};
 use windrow_worker::{
-    ChildProgram, Connector, FetchTimeouts, JobLimits, Orphans, Stops, WorkerConfig, WorkerError,
+    ChildCommand, Connector, FetchTimeouts, JobLimits, Orphans, Stops, WorkerConfig, WorkerError,
 };
 
 use super::args::{CoordinatorArgs, WorkerArgs};
@@ -176,7 +176,7 @@ pub(crate) async fn worker(
     let dialer = tls.clone().map_or_else(|| Dialer::plain_of(users.clone()), Dialer::member);
     let connector = Connector::url(&args.coordinator, &dialer)
         .map_err(|error| CliError::Usage(error.to_string()))?;
-    let own_program = || ChildProgram::own(prefix).map_err(CliError::io("/proc/self/exe"));
+    let own_program = || ChildCommand::own(prefix).map_err(CliError::io("/proc/self/exe"));
     let child = (!args.in_process).then(own_program).transpose()?;
     let mut config = worker_config(args, directory);
     config.tls = tls;

@@ -32,7 +32,7 @@ pub use agent::{Stops, WorkerConfig, WorkerError, run};
 pub use cgroup::default_memory_bytes;
 pub use child::{ChildError, run as run_child};
 pub use connector::Connector;
-pub use executor::{CHILD_ARGUMENT, ChildProgram, Confinement, JobLimits, JobUsers};
+pub use executor::{CHILD_ARGUMENT, ChildCommand, Confinement, JobLimits, JobUsers};
 pub use memory::heap::{CountingAllocator, give_back_freed_memory, heap_bytes};
 pub use orphans::Orphans;
 pub use shuffle::FetchTimeouts;

@@ -65,7 +65,7 @@ fn report_seeds() -> Vec<Vec<u8>> {
     let progress = v1::AttemptProgress { attempt: map, records: 1, bytes: 2, steps: 3 };
     let done = v1::MapDone { attempt: map, stats: Some(stats.clone()), ..Default::default() };
     let (stats, part) = (Some(stats), Some(part));
-    let reduced = v1::ReduceDone { attempt: reduce, stats, part: part.clone(), quarantine: part };
+    let reduced = v1::ReduceDone { attempt: reduce, stats, part: part.clone(), bad_records: part };
     [
         Said::Hello(hello),
         Said::Heartbeat(v1::Heartbeat { running: vec![progress], sequence: 1 }),

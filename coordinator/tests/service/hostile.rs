@@ -73,7 +73,7 @@ async fn claim(worker: &Worker, assign: &v1::AssignReduce, bytes: u64) {
         ..Default::default()
     };
     let (attempt, stats, part) = (assign.attempt, Some(stats), Some(part));
-    let done = v1::ReduceDone { attempt, stats, part, quarantine: None };
+    let done = v1::ReduceDone { attempt, stats, part, bad_records: None };
     worker.say(FromWorker::ReduceDone(done)).await;
 }
 

@@ -419,7 +419,7 @@ impl Worker {
                 ..Default::default()
             }),
             part: Some(part),
-            quarantine: None,
+            bad_records: None,
         }))
         .await;
     }

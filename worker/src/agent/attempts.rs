@@ -201,7 +201,7 @@ impl Attempts {
             self.discard(attempt, parts);
         } else if attempt.task.stage == StageId::REDUCE {
             let executor = Arc::clone(&self.executor);
-            self.releases.spawn(async move { executor.release_partition(attempt.task).await });
+            self.releases.spawn(async move { executor.free_partition(attempt.task).await });
         }
     }
 

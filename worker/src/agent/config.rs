@@ -9,7 +9,7 @@ use windrow_jobs::Isolation;
 use windrow_security::{LocalUsers, Tls};
 
 use super::machine;
-use crate::executor::{ChildProgram, Confinement, ExecutorError, JobLimits};
+use crate::executor::{ChildCommand, Confinement, ExecutorError, JobLimits};
 use crate::orphans::Orphans;
 use crate::shuffle::FetchTimeouts;
 
@@ -39,7 +39,7 @@ pub struct WorkerConfig {
     pub host: String,
     /// The command that is started for each job, so that user code cannot harm the worker; `None`
     /// runs jobs in the worker itself.
-    pub child: Option<ChildProgram>,
+    pub child: Option<ChildCommand>,
     /// Most bytes of programs and side files that are cached for later jobs.
     pub program_cache_bytes: u64,
     /// How the processes of jobs are kept from the rest of the machine.

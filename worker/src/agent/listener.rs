@@ -136,7 +136,7 @@ mod tests {
             fetch: FetchTimeouts::default(),
             serial: 0,
             outputs_on_disk: false,
-            is_alone: false,
+            is_only_worker: false,
         };
         let executor = InProcess::new(config, Arc::new(Registry::default())).unwrap();
         let linked = Linked { own_digest: None, has_side_files: false };

@@ -39,7 +39,7 @@ pub use config::{WorkerConfig, WorkerError};
 use crate::cgroup::default_memory_bytes;
 use crate::connector::Connector;
 use crate::executor::{Executor, PrintedLogs};
-use crate::wire::{self, KnownJob, Reader};
+use crate::wire::{self, AnnouncedJob, Reader};
 use attempts::Attempts;
 use backoff::Backoff;
 use call::Call;
@@ -63,7 +63,7 @@ struct Agent {
     /// Receives the output that jobs print.
     logs: PrintedLogs,
     /// What the coordinator has announced of each job.
-    jobs: BTreeMap<JobId, KnownJob>,
+    jobs: BTreeMap<JobId, AnnouncedJob>,
     /// The identity under which this worker reads map outputs.
     reader: Reader,
     /// The broken call, not closed before another call is open: the coordinator would take its end

@@ -15,8 +15,8 @@ use crate::blobs::{BlobCache, Source};
 use crate::cgroup::Delegated;
 use crate::connector::Connector;
 use crate::executor::{
-    ChildSettings, Children, Confinement, Executor, ExecutorConfig, ExecutorError, InProcess,
-    Isolated, Linked, LostOutputs, PrintedLogs, Programs, Users, WorkerDirectory, is_noexec,
+    ChildSettings, Children, Confinement, Executables, Executor, ExecutorConfig, ExecutorError,
+    InProcess, Isolated, Linked, LostOutputs, PrintedLogs, Users, WorkerDirectory, is_noexec,
     jobs_folder, surroundings,
 };
 use crate::shuffle::transport::{JobCertificates, ShuffleTls};
@@ -72,7 +72,7 @@ pub(super) async fn open(
             fetch: config.fetch,
             serial: 0,
             outputs_on_disk: false,
-            is_alone: is_embedded,
+            is_only_worker: is_embedded,
             tls: match certificates {
                 Some(certificates) => ShuffleTls::OfEachJob(certificates),
                 None if is_embedded => ShuffleTls::Off,
@@ -91,11 +91,11 @@ pub(super) async fn open(
     let readers = users.as_ref().map(|users| users.group());
     let cache =
         BlobCache::new(directory.join(PROGRAMS), config.program_cache_bytes, source, readers);
-    let programs = Programs::new(program, own_digest, Arc::new(cache));
+    let executables = Executables::new(program, own_digest, Arc::new(cache));
     let fetch = config.fetch;
     let hidden = hidden(&directory, &config.confinement)?;
     let settings = ChildSettings {
-        programs,
+        executables,
         threads,
         memory_bytes,
         host,

@@ -3,7 +3,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use tempfile::TempDir;
 
 use super::*;
-use crate::executor::ChildProgram;
+use crate::executor::ChildCommand;
 use crate::files::testing::without_privileges;
 
 /// A cache, and the folder that it fetches from.
@@ -124,7 +124,7 @@ async fn lost_permissions_are_restored() {
     take_away();
     let unprivileged = without_privileges(|| is_whole(&path, blob, None).unwrap());
     assert!(unprivileged);
-    let program = ChildProgram::shipped(File::open(&path).unwrap(), Vec::new());
+    let program = ChildCommand::shipped(File::open(&path).unwrap(), Vec::new());
     take_away();
     program.make_usable().unwrap();
     assert_eq!((mode(&kept.path), fixture.fetches()), (0o500, 1));

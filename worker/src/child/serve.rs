@@ -26,7 +26,7 @@ use crate::orphans::Orphans;
 use crate::shuffle::FetchTimeouts;
 use crate::shuffle::transport::{ShuffleServer, ShuffleTls};
 use crate::wire::{self, Order};
-use crate::wire::{KnownJob, Reader};
+use crate::wire::{AnnouncedJob, Reader};
 
 /// How often progress is reported to the worker.
 const PROGRESS_INTERVAL: Duration = Duration::from_millis(100);
@@ -54,7 +54,7 @@ struct Serving {
     running: HashMap<AttemptId, Running>,
     tasks: JoinSet<Ended>,
     /// What the worker has announced of the job.
-    known: KnownJob,
+    announced: AnnouncedJob,
     /// The identity under which this process reads map outputs.
     reader: Reader,
 }
@@ -167,7 +167,7 @@ impl Serving {
             fetch: FetchTimeouts::of_silence(Duration::from_millis(start.fetch_silence_ms)),
             serial: start.serial,
             outputs_on_disk: start.outputs_on_disk,
-            is_alone: false,
+            is_only_worker: false,
             tls: tls.clone().map_or_else(open, |tls| ShuffleTls::OfJob(job, tls)),
         };
         let executor = Arc::new(InProcess::beside(config, registry));
@@ -175,8 +175,8 @@ impl Serving {
         let adopted = executor.adopt(JobId(start.job), job);
         adopted.map_err(|cause| io::Error::other(cause.to_string()))?;
         let server = ShuffleServer::start(executor.shuffle_service(), executor.tls().clone());
-        let (running, tasks, known) = Default::default();
-        Ok(Self { job, tls, executor, server, writer, running, tasks, known, reader })
+        let (running, tasks, announced) = Default::default();
+        Ok(Self { job, tls, executor, server, writer, running, tasks, announced, reader })
     }
 
     async fn say(&mut self, message: Said) -> io::Result<()> {
@@ -215,13 +215,15 @@ impl Serving {
             Order::Context(_, context) if context.identity != self.job => {
                 return Err(senseless("the context of another job"));
             }
-            Order::Context(_, context) => self.known.take_context(*context).map_err(senseless)?,
-            Order::SplitPoints(_, points) => self.known.take_split_points(points),
-            Order::Outputs(told) => {
-                self.known.take_outputs(told, &self.reader).map_err(senseless)?;
+            Order::Context(_, context) => {
+                self.announced.take_context(*context).map_err(senseless)?
             }
-            Order::Map(order) => self.run(self.known.map(order).map_err(senseless)?),
-            Order::Reduce(order) => self.run(self.known.reduce(order).map_err(senseless)?),
+            Order::SplitPoints(_, points) => self.announced.take_split_points(points),
+            Order::Outputs(told) => {
+                self.announced.take_outputs(told, &self.reader).map_err(senseless)?;
+            }
+            Order::Map(order) => self.run(self.announced.map(order).map_err(senseless)?),
+            Order::Reduce(order) => self.run(self.announced.reduce(order).map_err(senseless)?),
             Order::Cancel(attempt) => {
                 if let Some(running) = self.running.get(&attempt) {
                     running.cancel.cancel();

@@ -30,7 +30,7 @@ pub struct ExecutorConfig {
     /// Whether this is the only worker of its cluster, as in embedded mode. Then no output can be
     /// lost with another one, and partitions are freed as soon as the winning reducer has read
     /// them.
-    pub is_alone: bool,
+    pub is_only_worker: bool,
 }
 
 /// Why an executor could not start.

@@ -10,7 +10,7 @@ use crate::memory::Account;
 use crate::model::JobContext;
 use crate::shuffle::store::JobFolder;
 use crate::sync::lock;
-use crate::task::gate::Gate;
+use crate::task::large_record_lock::LargeRecordLock;
 
 /// Share of a job's memory for pairs.
 const PAIRS_PERCENT: u64 = 75;
@@ -27,7 +27,7 @@ pub struct LocalJob {
     /// and fetching.
     pub pairs: Account,
     /// Lets one thread at a time work on a large record.
-    pub large: Arc<Gate>,
+    pub large: Arc<LargeRecordLock>,
     program: Mutex<Option<Arc<dyn Program>>>,
 }
 

@@ -19,9 +19,9 @@ mod isolation;
 mod job;
 mod pool;
 
-pub use children::{CHILD_ARGUMENT, ChildProgram, JobLimits, JobUsers};
+pub use children::{CHILD_ARGUMENT, ChildCommand, JobLimits, JobUsers};
 pub(crate) use children::{
-    ChildSettings, Children, LostOutputs, PrintedLogs, Programs, Users, is_noexec, surroundings,
+    ChildSettings, Children, Executables, LostOutputs, PrintedLogs, Users, is_noexec, surroundings,
 };
 pub use config::{ExecutorConfig, ExecutorError};
 pub(crate) use directory::{
@@ -115,10 +115,10 @@ impl Executor {
     }
 
     /// A reducer has won: its partition may be freed.
-    pub(crate) async fn release_partition(&self, reduce: TaskId) {
+    pub(crate) async fn free_partition(&self, reduce: TaskId) {
         if let Self::InProcess(executor, ..) = self {
             let executor = Arc::clone(executor);
-            blocking(move || executor.release_partition(reduce)).await;
+            blocking(move || executor.free_partition(reduce)).await;
         }
     }
 

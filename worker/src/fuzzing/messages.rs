@@ -17,7 +17,7 @@ use crate::breadcrumb;
 use crate::channel::{FROM_CHILD_BYTES_MAX, TO_CHILD_BYTES_MAX, split};
 use crate::model::{Finished, JobContext, Progress, Stats, Work, WorkerOutputs};
 use crate::shuffle::transport::preamble;
-use crate::wire::{self, KnownJob, Reader};
+use crate::wire::{self, AnnouncedJob, Reader};
 
 pub(super) fn preamble_seeds() -> Vec<Vec<u8>> {
     [0, u128::MAX]
@@ -115,7 +115,7 @@ pub(super) fn orders(bytes: &[u8]) {
     let Ok(message) = v1::CoordinatorMessage::decode(bytes) else { return };
     let _ = wire::welcome_from(Some(message.clone()));
     let Ok(order) = wire::order_from(message) else { return };
-    let mut job = KnownJob::default();
+    let mut job = AnnouncedJob::default();
     certain(job.take_context(context()));
     match order {
         wire::Order::Map(order) => {
@@ -145,7 +145,7 @@ pub(super) fn orders(bytes: &[u8]) {
 /// The outputs that a reducer decodes from this alone.
 fn known_outputs(told: wire::ToldOutputs) -> Option<Vec<WorkerOutputs>> {
     let reader = Reader { host_number: 1, host: "here".into(), ..Reader::default() };
-    let (mut job, outputs_version) = (KnownJob::default(), told.version);
+    let (mut job, outputs_version) = (AnnouncedJob::default(), told.version);
     certain(job.take_context(context()));
     job.take_outputs(told, &reader).ok()?;
     let attempt = attempt(StageId::REDUCE);

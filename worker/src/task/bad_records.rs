@@ -78,7 +78,11 @@ impl BadRecordsFile {
     /// Adds the file, unless it is empty, and the counts to the attempt's outcome.
     pub fn finish(self, outcome: &mut Outcome) -> Result<(), FailureCause> {
         let (writer, records) = self.file.finish()?;
-        debug_assert_eq!(records, lock(&self.skipped).records, "all counted records are in the file");
+        debug_assert_eq!(
+            records,
+            lock(&self.skipped).records,
+            "all counted records are in the file"
+        );
         if records > 0 {
             let WrittenPart { handle, unreported } = writer.finish(records)?;
             outcome.finished.bad_records = Some(handle);

@@ -9,10 +9,10 @@ use std::time::Instant;
 use windrow_jobs::collect::{Collected, Collector, CollectorSetup, MemoryBudget, RecordBuffer};
 use windrow_jobs::{Emitted, FailureCause, InputRange, hash_key};
 
+use super::bad_records::BadRecordsFile;
 use super::map_loop::{ChunkSink, MapLoops};
 use super::map_output::{Pairs, SpillFile};
 use super::plan::{CHUNK_BYTES_MIN, InputPlan, chunk_bytes};
-use super::bad_records::BadRecordsFile;
 use super::{Attempt, Outcome, map_only, map_output};
 use crate::memory::Reservation;
 use crate::model::{Finished, Stats};

@@ -8,9 +8,9 @@ use windrow_jobs::collect::{Collector, CollectorSetup, MemoryBudget};
 use windrow_jobs::{Audit, Counters, FailureCause};
 
 use super::Attempt;
+use super::bad_records::BadRecordsFile;
 use super::chunk::ChunkReader;
 use super::plan::InputPlan;
-use super::bad_records::BadRecordsFile;
 
 /// The destination of the collected pairs or lines of one thread.
 pub trait ChunkSink: MemoryBudget + Send {
@@ -146,10 +146,10 @@ impl MapLoops<'_> {
         totals: &mut Totals,
     ) -> Result<(), FailureCause> {
         self.attempt.check()?;
-        let mut pass = None;
+        let mut large = None;
         let chunk = reader.read(index, &mut || {
-            if pass.is_none() {
-                pass = Some(self.attempt.enter_large()?);
+            if large.is_none() {
+                large = Some(self.attempt.enter_large()?);
             }
             Ok(())
         })?;
@@ -166,7 +166,7 @@ impl MapLoops<'_> {
         totals.records += records;
         totals.bytes += bytes;
         reader.forget_large();
-        drop(pass);
+        drop(large);
         Ok(())
     }
 }

@@ -9,10 +9,10 @@ use windrow_jobs::collect::{
 use windrow_jobs::output::PartInfo;
 use windrow_jobs::{FailureCause, PartKind};
 
+use super::bad_records::BadRecordsFile;
 use super::map_loop::{ChunkSink, MapLoops};
 use super::ordered::{MEMORY_PARTS, OrderedPart, Text, TextFile};
 use super::plan::InputPlan;
-use super::bad_records::BadRecordsFile;
 use super::{Attempt, Left, Outcome};
 use crate::model::{Finished, Stats};
 use crate::parts::WrittenPart;

@@ -17,20 +17,20 @@ use crate::parts::{self, PartUpload, Unreported};
 use crate::shuffle::source::{BlockSource, memory_bytes};
 use crate::shuffle::spill::Scratch;
 use crate::shuffle::store::{HeldSegment, SegmentStore};
-use gate::{Gate, Pass};
+use large_record_lock::{LargeRecordGuard, LargeRecordLock};
 
+mod audit;
+mod bad_records;
 mod chunk;
-mod conserve;
 mod cores;
-pub(crate) mod gate;
 mod input;
+pub(crate) mod large_record_lock;
 mod map;
 mod map_loop;
 mod map_only;
 mod map_output;
 mod ordered;
 mod plan;
-mod bad_records;
 mod reduce;
 
 #[cfg(test)]
@@ -66,7 +66,7 @@ pub(crate) struct Attempt {
     pub threads: usize,
     /// Lets one of the job's threads at a time work on records that are too large for the usual
     /// buffers.
-    pub large: Arc<Gate>,
+    pub large: Arc<LargeRecordLock>,
     /// The worker's cores: a thread takes one while it computes.
     pub cores: Arc<CoreLease>,
 }
@@ -126,7 +126,7 @@ impl Attempt {
     }
 
     /// Waits until no other thread of the job works on large records.
-    fn enter_large(&self) -> Result<Pass<'_>, FailureCause> {
+    fn enter_large(&self) -> Result<LargeRecordGuard<'_>, FailureCause> {
         self.large.enter(&self.scratch.cancel, || self.check())
     }
 

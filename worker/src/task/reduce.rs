@@ -8,7 +8,7 @@ use windrow_jobs::pairs::{RecordBatches, RecordRef};
 use windrow_jobs::{Audit, BadRecord, FailureCause, PartKind};
 
 use super::bad_records::BadRecordsFile;
-use super::{Attempt, Left, Outcome, conserve};
+use super::{Attempt, Left, Outcome, audit};
 use crate::model::{Finished, Progress, Stats};
 use crate::parts::WrittenPart;
 use crate::shuffle::fetch::Streams;
@@ -26,7 +26,7 @@ pub fn run(
     let partition = attempt.id.task.index;
     let sources = open(Streams::Shared)?;
     let has_large = attempt.scratch.has_large(&sources);
-    let _pass = has_large.then(|| attempt.enter_large()).transpose()?;
+    let _large = has_large.then(|| attempt.enter_large()).transpose()?;
     let room = if has_large {
         attempt.reserve_large_merge(&sources)
     } else {
@@ -64,7 +64,7 @@ pub fn run(
     attempt.check()?;
     if input.finish()? != input.read {
         let sources = open(Streams::OneEach)?;
-        return Err(conserve::culprit(&attempt.scratch, sources, partition));
+        return Err(audit::find_damaged_output(&attempt.scratch, sources, partition));
     }
     let WrittenPart { handle: part, unreported } = output.finish(summary.output_records)?;
     let stats = Stats {

@@ -5,18 +5,18 @@
 use windrow_jobs::{AttemptId, Compression, Isolation, JobId, StageId, TaskId};
 use windrow_proto::v1;
 
+mod announced_job;
 mod failure;
 mod identity;
-mod known_job;
 mod order;
 mod outputs;
 mod program;
 mod report;
 mod request;
 
+pub(crate) use announced_job::{AnnouncedJob, Reader};
 pub(crate) use failure::{place_from, place_to};
 pub(crate) use identity::{credentials_from, credentials_to, identity_from, identity_to};
-pub(crate) use known_job::{KnownJob, Reader};
 pub(crate) use order::{MapOrder, Order, ReduceOrder, order_from, welcome_from};
 pub(crate) use outputs::{Holder, ToldOutputs, outputs_to};
 pub(crate) use report::{

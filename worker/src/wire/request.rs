@@ -105,7 +105,7 @@ mod tests {
 
     use super::*;
     use crate::model::WorkerOutputs;
-    use crate::wire::{KnownJob, Reader};
+    use crate::wire::{AnnouncedJob, Reader};
     use crate::wire::{Order, order_from, outputs_to};
 
     fn request(stage: StageId, work: Work) -> RunRequest {
@@ -137,7 +137,7 @@ mod tests {
 
     /// What a process of the job decodes from these orders.
     fn passed_on(orders: impl IntoIterator<Item = v1::CoordinatorMessage>) -> RunRequest {
-        let mut job = KnownJob::default();
+        let mut job = AnnouncedJob::default();
         let reader = Reader { host_number: 1, host: "here".into(), ..Reader::default() };
         for message in orders {
             match order_from(message).unwrap() {

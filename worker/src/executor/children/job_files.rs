@@ -7,15 +7,15 @@ use std::sync::Arc;
 
 use windrow_jobs::{Digest, FailureCause};
 
-use super::ChildProgram;
+use super::ChildCommand;
 use crate::blobs::{BlobCache, Cached, Use};
 use crate::files::give_back_at;
 use crate::model::JobContext;
 
 /// Finds the executables of jobs.
-pub(crate) struct Programs {
+pub(crate) struct Executables {
     /// This worker's own executable, which need not be fetched.
-    own: ChildProgram,
+    own: ChildCommand,
     /// Its digest; if that is unknown, there is no other executable.
     own_digest: Option<Digest>,
     cache: Arc<BlobCache>,
@@ -25,7 +25,7 @@ pub(crate) struct Programs {
 #[derive(Debug)]
 pub(crate) struct JobFiles {
     /// The executable to start.
-    pub(crate) program: ChildProgram,
+    pub(crate) program: ChildCommand,
     /// The job's side files, by name.
     pub(crate) side_files: Vec<(String, PathBuf)>,
     /// The folder for its parts.
@@ -46,10 +46,10 @@ impl JobFiles {
     }
 }
 
-impl Programs {
+impl Executables {
     /// `own_digest` is the digest of `own`; without it, `own` runs all jobs.
     pub(crate) fn new(
-        own: ChildProgram,
+        own: ChildCommand,
         own_digest: Option<Digest>,
         cache: Arc<BlobCache>,
     ) -> Self {
@@ -75,7 +75,7 @@ impl Programs {
                 let opened = File::open(&cached.path);
                 let file = opened.map_err(|error| FailureCause::io(&cached.path, &error))?;
                 kept.push(cached);
-                ChildProgram::shipped(file, arguments)
+                ChildCommand::shipped(file, arguments)
             }
         };
         let (staging, writable) = (context.staging.clone(), context.writable.clone());

@@ -27,6 +27,7 @@ use windrow_proto::v1;
 use windrow_security::LocalUsers;
 
 mod child;
+mod child_command;
 mod confinement;
 mod control_group;
 mod family;
@@ -36,18 +37,17 @@ mod life;
 mod limits;
 mod log;
 mod printed;
-mod program;
 mod spawner;
 mod start;
 mod system_calls;
 mod users;
 
+pub(crate) use child_command::is_noexec;
+pub use child_command::{CHILD_ARGUMENT, ChildCommand};
 pub(crate) use confinement::{is_enforced, knows_scopes, surroundings};
-pub(crate) use job_files::Programs;
+pub(crate) use job_files::Executables;
 pub use limits::JobLimits;
 pub(crate) use log::PrintedLogs;
-pub(crate) use program::is_noexec;
-pub use program::{CHILD_ARGUMENT, ChildProgram};
 pub(crate) use system_calls::CallFilter;
 pub use users::JobUsers;
 pub(crate) use users::Users;
@@ -75,7 +75,7 @@ type Starting = JoinHandle<Result<Arc<Child>, FailureCause>>;
 /// Settings of the processes.
 pub(crate) struct ChildSettings {
     /// Finds the executable to start.
-    pub programs: Programs,
+    pub executables: Executables,
     /// Threads of each process.
     pub threads: u32,
     /// Memory of all processes together.
@@ -291,7 +291,7 @@ impl Children {
     ) -> Starting {
         let (children, job, context) = (Arc::clone(self), Arc::clone(job), Arc::clone(context));
         tokio::spawn(async move {
-            job.prepare(children.settings.programs.of(&context)).await?;
+            job.prepare(children.settings.executables.of(&context)).await?;
             if alone { job.another(&children).await } else { job.main(&children).await }
         })
     }

@@ -230,9 +230,9 @@ impl InProcess {
     /// frees it: should the partition be needed again, because a map turns out to be
     /// nondeterministic, its maps run again. In a cluster it stays, since the loss of a worker
     /// makes that likelier. May block for a moment.
-    pub fn release_partition(&self, reduce: TaskId) {
-        if self.config.is_alone {
-            self.store.release_partition(reduce.job, reduce.index);
+    pub fn free_partition(&self, reduce: TaskId) {
+        if self.config.is_only_worker {
+            self.store.free_partition(reduce.job, reduce.index);
         }
     }
 

@@ -171,7 +171,7 @@ fn config(folder: &Path) -> ExecutorConfig {
         fetch: FetchTimeouts::default(),
         serial: 0,
         outputs_on_disk: false,
-        is_alone: true,
+        is_only_worker: true,
     }
 }
 

@@ -171,7 +171,7 @@ impl JobFolder {
 
     /// Frees the disk space of `partition` in all outputs whose segments are cached: those are the
     /// files that have been read.
-    pub(super) fn release_partition(&self, partition: u32) {
+    pub(super) fn free_partition(&self, partition: u32) {
         let segments: Vec<_> = lock(&self.state).opened.values().cloned().collect();
         for segment in segments {
             if let Err(error) = segment.punch(partition) {

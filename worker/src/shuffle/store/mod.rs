@@ -170,10 +170,10 @@ impl SegmentStore {
 
     /// Frees the disk space of a partition of the outputs in files: nobody will read it again, and
     /// reading it fails.
-    pub fn release_partition(&self, job: JobId, partition: u32) {
+    pub fn free_partition(&self, job: JobId, partition: u32) {
         let folder = lock(&self.jobs).get(&job).cloned();
         if let Some(folder) = folder {
-            folder.release_partition(partition);
+            folder.free_partition(partition);
         }
     }
 

@@ -177,8 +177,8 @@ fn a_freed_partition_cannot_be_read_again() {
     let in_file = |task| store.segment_path(JobId(1), task, 1).exists();
     let was_read = (0..3).find(|task| in_file(*task)).unwrap();
     assert_eq!(read(&store, (was_read, 1), 3).unwrap().len(), 1);
-    store.release_partition(JobId(1), 0);
-    store.release_partition(JobId(2), 0);
+    store.free_partition(JobId(1), 0);
+    store.free_partition(JobId(2), 0);
     for task in 0..3 {
         let zero = read(&store, (task, 1), 0);
         assert_eq!(zero.is_err(), task == was_read, "in a file, and its index is cached: {zero:?}");

@@ -10,12 +10,12 @@ use tonic::codegen::{Bytes, http};
 use tonic::{Code, Status};
 
 use super::PREFIX_BYTES;
-use super::pieces::Pieces;
+use super::byte_queue::ByteQueue;
 
 /// Parses messages of one kind from a body as it arrives.
 pub(super) struct Messages<M> {
     body: Body,
-    received: Pieces,
+    received: ByteQueue,
     /// Length of the message whose prefix has been read.
     message_bytes: Option<usize>,
     /// A longer message is refused before any of it is kept.
@@ -26,7 +26,7 @@ pub(super) struct Messages<M> {
 impl<M: Message + Default> Messages<M> {
     /// The messages in `body`, of at most so many bytes each.
     pub(super) fn of(body: Body, message_bytes_max: usize) -> Self {
-        let received = Pieces::default();
+        let received = ByteQueue::default();
         Self { body, received, message_bytes: None, message_bytes_max, _of: PhantomData }
     }
 

@@ -6,9 +6,9 @@
 //! arrived. The bytes on the wire are the same. The content of a fetch is the business of the rest
 //! of `shuffle`.
 
+mod byte_queue;
 mod client;
 mod messages;
-mod pieces;
 mod server;
 #[cfg(test)]
 mod tests;

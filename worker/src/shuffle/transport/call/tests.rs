@@ -22,7 +22,7 @@ use windrow_proto::v1::{FetchCall, FetchMessage, FetchRequest, MapOutput};
 use windrow_security::access::Caller;
 use windrow_security::{Certified, Identity as Member, Role};
 
-use super::pieces::Pieces;
+use super::byte_queue::ByteQueue;
 use super::{FetchServer, FetchStream};
 use crate::identity::Identity;
 use crate::memory::Account;
@@ -96,7 +96,7 @@ proptest! {
         steps in vec((0usize..20, any::<bool>()), 0..20),
     ) {
         let mut expected = Bytes::from(pieces.concat());
-        let mut received = Pieces::default();
+        let mut received = ByteQueue::default();
         pieces.into_iter().for_each(|piece| received.push(piece.into()));
         for (step, is_copied) in steps {
             let step = step.min(expected.len());
@@ -117,7 +117,7 @@ proptest! {
 fn a_block_that_arrives_in_one_piece_is_not_copied() {
     let block = Bytes::from(vec![1; 100]);
     let message = FetchMessage { message: Some(Message::Block(block.clone())) }.encode_to_vec();
-    let mut received = Pieces::default();
+    let mut received = ByteQueue::default();
     received.push(Bytes::copy_from_slice(&message[..message.len() - block.len()]));
     received.push(block.clone());
     let taken = FetchMessage::decode((&mut received).take(message.len())).unwrap();

@@ -29,13 +29,13 @@ const INHERITED: [&str; 8] =
 /// An executable that serves as the process of a job when it is started with certain arguments:
 /// `prefix`, and then [`CHILD_ARGUMENT`](super::CHILD_ARGUMENT). Clones are the same.
 #[derive(Clone, Debug)]
-pub struct ChildProgram {
+pub struct ChildCommand {
     /// Kept open, so that replacing the file does no harm.
     executable: Arc<File>,
     prefix: Vec<OsString>,
 }
 
-impl ChildProgram {
+impl ChildCommand {
     /// The executable of this process. `prefix` holds the arguments before Windrow's, for programs
     /// with subcommands.
     ///

@@ -10,9 +10,9 @@ use windrow_jobs::FailureCause;
 
 use crate::sync::{lock, wait_while};
 
-/// Lets one holder in at a time.
+/// Lets one thread at a time process large records.
 #[derive(Default)]
-pub(crate) struct Gate {
+pub(crate) struct LargeRecordLock {
     state: Mutex<State>,
     left: Condvar,
 }
@@ -21,39 +21,39 @@ pub(crate) struct Gate {
 struct State {
     /// Number of the guard, and the token that cancels its holder.
     inside: Option<(u64, CancellationToken)>,
-    passes: u64,
+    guards: u64,
 }
 
 /// Holds the lock until it is dropped.
-pub(crate) struct Pass<'a> {
-    gate: &'a Gate,
+pub(crate) struct LargeRecordGuard<'a> {
+    lock: &'a LargeRecordLock,
     number: u64,
 }
 
-impl Gate {
+impl LargeRecordLock {
     /// Waits until the lock is free, or until `check` fails. `cancel` is the token that ends the
     /// new holder.
     pub fn enter(
         &self,
         cancel: &CancellationToken,
         check: impl Fn() -> Result<(), FailureCause>,
-    ) -> Result<Pass<'_>, FailureCause> {
+    ) -> Result<LargeRecordGuard<'_>, FailureCause> {
         let is_taken =
             |state: &State| state.inside.as_ref().is_some_and(|(_, owner)| !owner.is_cancelled());
         let mut state = wait_while(&self.left, lock(&self.state), is_taken, check)?;
-        state.passes += 1;
-        let number = state.passes;
+        state.guards += 1;
+        let number = state.guards;
         state.inside = Some((number, cancel.clone()));
-        Ok(Pass { gate: self, number })
+        Ok(LargeRecordGuard { lock: self, number })
     }
 }
 
-impl Drop for Pass<'_> {
+impl Drop for LargeRecordGuard<'_> {
     fn drop(&mut self) {
-        let mut state = lock(&self.gate.state);
+        let mut state = lock(&self.lock.state);
         if state.inside.as_ref().is_some_and(|(number, _)| *number == self.number) {
             state.inside = None;
-            self.gate.left.notify_one();
+            self.lock.left.notify_one();
         }
     }
 }
@@ -66,12 +66,13 @@ mod tests {
 
     #[test]
     fn one_holder_at_a_time() {
-        let (gate, inside) = (Gate::default(), AtomicU32::new(0));
+        let (large_records, inside) = (LargeRecordLock::default(), AtomicU32::new(0));
         std::thread::scope(|scope| {
             for _ in 0..4 {
                 scope.spawn(|| {
                     for _ in 0..20 {
-                        let _pass = gate.enter(&CancellationToken::new(), || Ok(())).unwrap();
+                        let _guard =
+                            large_records.enter(&CancellationToken::new(), || Ok(())).unwrap();
                         assert_eq!(inside.fetch_add(1, Ordering::SeqCst), 0);
                         std::thread::yield_now();
                         inside.fetch_sub(1, Ordering::SeqCst);
@@ -83,18 +84,18 @@ mod tests {
 
     #[test]
     fn waiting_can_be_stopped_and_a_cancelled_holder_does_not_count() {
-        let gate = Gate::default();
+        let large_records = LargeRecordLock::default();
         let owner = CancellationToken::new();
-        let first = gate.enter(&owner, || Ok(())).unwrap();
+        let first = large_records.enter(&owner, || Ok(())).unwrap();
         let other = CancellationToken::new();
-        let stopped = gate.enter(&other, || Err(FailureCause::Cancelled));
+        let stopped = large_records.enter(&other, || Err(FailureCause::Cancelled));
         assert_eq!(stopped.err(), Some(FailureCause::Cancelled));
         owner.cancel();
-        let second = gate.enter(&other, || Err(FailureCause::Cancelled)).unwrap();
+        let second = large_records.enter(&other, || Err(FailureCause::Cancelled)).unwrap();
         drop(first);
-        let third = gate.enter(&other, || Err(FailureCause::Cancelled));
+        let third = large_records.enter(&other, || Err(FailureCause::Cancelled));
         assert!(third.is_err(), "the second still holds it");
         drop(second);
-        assert!(gate.enter(&other, || Err(FailureCause::Cancelled)).is_ok());
+        assert!(large_records.enter(&other, || Err(FailureCause::Cancelled)).is_ok());
     }
 }

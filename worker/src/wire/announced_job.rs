@@ -14,10 +14,10 @@ use crate::model::{JobContext, RunRequest, Work, WorkerOutputs};
 
 /// The announcements of a job.
 #[derive(Default)]
-pub(crate) struct KnownJob {
+pub(crate) struct AnnouncedJob {
     context: Option<Arc<JobContext>>,
     split_points: Arc<SplitPoints>,
-    outputs: KnownOutputs,
+    outputs: AnnouncedOutputs,
 }
 
 /// The reader of outputs: it reads those on the same machine directly.
@@ -34,7 +34,7 @@ pub(crate) struct Reader {
 }
 
 #[derive(Default)]
-struct KnownOutputs {
+struct AnnouncedOutputs {
     /// Zero before any are announced.
     version: u64,
     /// For each map task, the holder of its output, and the number of its attempt.
@@ -43,12 +43,12 @@ struct KnownOutputs {
     by_worker: Arc<Vec<WorkerOutputs>>,
 }
 
-impl KnownJob {
+impl AnnouncedJob {
     /// Sets the settings that all tasks share. A number belongs to one job for as long as a session
     /// lasts.
     pub(crate) fn take_context(&mut self, mut context: JobContext) -> Result<(), Malformed> {
-        let known = self.context.as_ref();
-        if known.is_some_and(|known| known.identity != context.identity) {
+        let announced = self.context.as_ref();
+        if announced.is_some_and(|announced| announced.identity != context.identity) {
             return Err(Malformed("the number of a job was given to another job"));
         }
         context.split_points = Arc::clone(&self.split_points);
@@ -97,7 +97,7 @@ impl KnownJob {
     }
 }
 
-impl KnownOutputs {
+impl AnnouncedOutputs {
     fn take(&mut self, told: ToldOutputs) -> Result<(), Malformed> {
         let ToldOutputs { version, since, tasks, outputs, holders, .. } = told;
         let who = |&(holder, attempt): &(u32, u32)| {
@@ -185,8 +185,8 @@ mod tests {
         Reader { worker: Some(WorkerId(9)), host_number: 7, host, directory }
     }
 
-    fn known(told: impl IntoIterator<Item = ToldOutputs>) -> Result<KnownJob, Malformed> {
-        let mut job = KnownJob::default();
+    fn announced(told: impl IntoIterator<Item = ToldOutputs>) -> Result<AnnouncedJob, Malformed> {
+        let mut job = AnnouncedJob::default();
         told.into_iter().try_for_each(|told| job.take_outputs(told, &reader()))?;
         Ok(job)
     }
@@ -198,7 +198,7 @@ mod tests {
 
     #[test]
     fn outputs_are_grouped_by_worker_and_only_local_ones_have_a_folder() {
-        let job = known([whole()]).unwrap();
+        let job = announced([whole()]).unwrap();
         let lie = |worker, host: &str, directory: &str, outputs| WorkerOutputs {
             worker: WorkerId(worker),
             shuffle_address: format!("w{worker}:1"),
@@ -217,7 +217,7 @@ mod tests {
     #[test]
     fn a_number_cannot_be_given_to_another_job() {
         let context = crate::testing::context();
-        let mut job = KnownJob::default();
+        let mut job = AnnouncedJob::default();
         job.take_context(context.clone()).unwrap();
         job.take_context(context.clone()).unwrap();
         let other = JobContext { identity: JobIdentity(context.identity.0 + 1), ..context };
@@ -226,21 +226,21 @@ mod tests {
 
     #[test]
     fn changes_lead_to_the_same_outputs_as_a_full_list() {
-        let changed = known([whole(), change(3, vec![0, 3], vec![(1, 3), (0, 2)])]).unwrap();
+        let changed = announced([whole(), change(3, vec![0, 3], vec![(1, 3), (0, 2)])]).unwrap();
         let told = ToldOutputs {
             version: 5,
             outputs: vec![(2, 3), (1, 1), (0, 2), (1, 2)],
             holders: vec![holder(4, 7), holder(5, 8), holder(12, 9)],
             ..whole()
         };
-        assert_eq!(changed.outputs.by_worker, known([told]).unwrap().outputs.by_worker);
+        assert_eq!(changed.outputs.by_worker, announced([told]).unwrap().outputs.by_worker);
         assert_eq!(changed.outputs.holders.len(), 3, "a worker without outputs is dropped");
     }
 
     #[test]
     fn changes_to_an_unknown_version_are_refused() {
-        assert!(known([change(3, vec![], vec![])]).is_err());
-        assert!(known([whole(), change(2, vec![], vec![])]).is_err());
-        assert!(known([whole(), change(3, vec![4], vec![(0, 1)])]).is_err());
+        assert!(announced([change(3, vec![], vec![])]).is_err());
+        assert!(announced([whole(), change(2, vec![], vec![])]).is_err());
+        assert!(announced([whole(), change(3, vec![4], vec![(0, 1)])]).is_err());
     }
 }

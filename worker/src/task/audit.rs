@@ -11,7 +11,7 @@ use crate::shuffle::spill::Scratch;
 
 /// Reads sources, of one output each, until one breaks its promise, and returns its failure. If
 /// none does, the fault was transient, or in the merge.
-pub fn culprit(
+pub fn find_damaged_output(
     scratch: &Scratch,
     sources: Vec<Box<dyn BlockSource>>,
     partition: u32,

@@ -6,12 +6,12 @@ use bytes::{Buf, BufMut, Bytes, BytesMut};
 
 /// Received pieces, none of which is empty. Bytes within one piece are taken without a copy.
 #[derive(Default)]
-pub(super) struct Pieces {
+pub(super) struct ByteQueue {
     pieces: VecDeque<Bytes>,
     bytes: usize,
 }
 
-impl Pieces {
+impl ByteQueue {
     /// Appends a received piece.
     pub(super) fn push(&mut self, piece: Bytes) {
         if !piece.is_empty() {
@@ -21,7 +21,7 @@ impl Pieces {
     }
 }
 
-impl Buf for Pieces {
+impl Buf for ByteQueue {
     fn remaining(&self) -> usize {
         self.bytes
     }
