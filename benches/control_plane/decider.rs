@@ -24,7 +24,7 @@ pub struct Nothing;
 
 impl Catalog for Nothing {
     type Note = ();
-    type Part = ();
+    type Attachment = ();
 
     fn apply(&mut self, _: Time, _: &Event, (): (), _: &[Effect], _: &Scheduler) {}
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use windrow_scheduler::journal::{Answer, Call, Key, Listing, Nonce, Recovered, Takeover};
-use windrow_scheduler::{JournaledState, Part, Record};
+use windrow_scheduler::{Attachment, JournaledState, Record};
 
 use crate::Result;
 use crate::decider::Nothing;
@@ -18,14 +18,14 @@ pub struct Store {
     pub bytes_ever: u64,
 }
 
-type StoreCall = Call<Record<()>, JournaledState<Nothing>, Part<()>>;
-type StoreAnswer = Answer<Record<()>, JournaledState<Nothing>, Part<()>>;
+type StoreCall = Call<Record<()>, JournaledState<Nothing>, Attachment<()>>;
+type StoreAnswer = Answer<Record<()>, JournaledState<Nothing>, Attachment<()>>;
 
 impl Store {
     /// Begins the journal.
     pub fn take_over(
         &mut self,
-    ) -> Result<Recovered<Record<()>, JournaledState<Nothing>, Part<()>>> {
+    ) -> Result<Recovered<Record<()>, JournaledState<Nothing>, Attachment<()>>> {
         let mut takeover = Takeover::new(Nonce(1));
         while let Some((id, call)) = takeover.next_call() {
             if let Some(recovered) = takeover.answer(id, self.perform(call)?)? {

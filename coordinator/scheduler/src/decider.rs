@@ -24,7 +24,7 @@ use crate::effect::Effect;
 use crate::event::Event;
 use crate::job::stage::CowBlock;
 use crate::journal::{
-    Answer, Appender, Call, CallId, Content, Epoch, JournalError, Nonce, PartId, Recovered,
+    Answer, Appender, AttachmentId, Call, CallId, Content, Epoch, JournalError, Nonce, Recovered,
 };
 use crate::scheduler::Scheduler;
 use crate::time::Time;
@@ -35,7 +35,7 @@ pub trait Catalog: Clone {
     /// What the driver knows about an event and the scheduler does not need.
     type Note: Clone + Default + Content;
     /// A large value that notes name, written once.
-    type Part: Clone;
+    type Attachment: Clone;
 
     /// Applies an event with the scheduler's effects and its state afterwards. Must be
     /// deterministic: no other input.
@@ -48,28 +48,30 @@ pub trait Catalog: Clone {
         scheduler: &Scheduler,
     );
 
-    /// Calls `name` with each part that this value needs.
-    fn name_parts(&self, name: &mut dyn FnMut(PartId)) {
+    /// Calls `name` with each attachment that this value needs.
+    fn name_attachments(&self, name: &mut dyn FnMut(AttachmentId)) {
         let _ = name;
     }
 
-    /// Fills in the parts that this value needs, after it was read from the journal.
-    fn take_parts(&mut self, parts: &BTreeMap<PartId, Arc<Self::Part>>) {
-        let _ = parts;
+    /// Fills in the attachments that this value needs, after it was read from the journal.
+    fn take_attachments(&mut self, attachments: &BTreeMap<AttachmentId, Arc<Self::Attachment>>) {
+        let _ = attachments;
     }
 
-    /// Removes from an event, before it is journaled, what a part named by the note contains.
+    /// Removes from an event, before it is journaled, what an attachment named by the note
+    /// contains.
     fn strip(event: &mut Event, note: &Self::Note) {
         let _ = (event, note);
     }
 
-    /// Restores that from the parts, and puts the parts into the note, when both are read.
+    /// Restores that from the attachments, and puts the attachments into the note, when both are
+    /// read.
     fn complete(
         event: &mut Event,
         note: &mut Self::Note,
-        parts: &BTreeMap<PartId, Arc<Self::Part>>,
+        attachments: &BTreeMap<AttachmentId, Arc<Self::Attachment>>,
     ) {
-        let _ = (event, note, parts);
+        let _ = (event, note, attachments);
     }
 }
 
@@ -97,7 +99,7 @@ pub struct Record<N> {
 
 /// A large value that states or records name.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub enum Part<P> {
+pub enum Attachment<P> {
     /// The catalog's.
     Catalog(Arc<P>),
     /// The scheduler's.
@@ -105,16 +107,16 @@ pub enum Part<P> {
 }
 
 /// The journal call of a decider with this catalog.
-type CallOf<C> = Call<Record<<C as Catalog>::Note>, JournaledState<C>, PartOf<C>>;
-type PartOf<C> = Part<<C as Catalog>::Part>;
-type AppenderOf<C> = Appender<Record<<C as Catalog>::Note>, JournaledState<C>, PartOf<C>>;
+type CallOf<C> = Call<Record<<C as Catalog>::Note>, JournaledState<C>, AttachmentOf<C>>;
+type AttachmentOf<C> = Attachment<<C as Catalog>::Attachment>;
+type AppenderOf<C> = Appender<Record<<C as Catalog>::Note>, JournaledState<C>, AttachmentOf<C>>;
 
 /// A journaled scheduler, without I/O: its owner takes calls and effects, carries them out, and
 /// passes the answers back.
 #[derive(Debug)]
 pub struct Decider<C: Catalog> {
     state: JournaledState<C>,
-    appender: Appender<Record<C::Note>, JournaledState<C>, Part<C::Part>>,
+    appender: Appender<Record<C::Note>, JournaledState<C>, Attachment<C::Attachment>>,
     /// Held effects, each with the number of the record that must be durable first.
     held: VecDeque<(u64, Effect)>,
     cut: Cut,
@@ -157,7 +159,7 @@ impl Default for Cut {
 impl<C: Catalog> Decider<C> {
     /// Continues where the journal ends; a new journal begins with the catalog `new`.
     pub fn recover(
-        recovered: Recovered<Record<C::Note>, JournaledState<C>, PartOf<C>>,
+        recovered: Recovered<Record<C::Note>, JournaledState<C>, AttachmentOf<C>>,
         config: Config,
         new: C,
     ) -> Self {
@@ -167,9 +169,9 @@ impl<C: Catalog> Decider<C> {
             Some(state) => Arc::unwrap_or_clone(state),
             None => JournaledState::new(config.clone(), new),
         };
-        let (catalogs, blocks) = separate(recovered.parts);
+        let (catalogs, blocks) = separate(recovered.attachments);
         state.scheduler.take_blocks(&blocks);
-        state.catalog.take_parts(&catalogs);
+        state.catalog.take_attachments(&catalogs);
         // The state may be later than some records: heartbeats move its time and are not journaled,
         // and the state may come from a coordinator that was still writing it when these records
         // were made.
@@ -271,38 +273,38 @@ impl<C: Catalog> Decider<C> {
         write: impl FnOnce(
             &mut AppenderOf<C>,
             Arc<JournaledState<C>>,
-            BTreeSet<PartId>,
-            Vec<(PartId, Arc<PartOf<C>>)>,
+            BTreeSet<AttachmentId>,
+            Vec<(AttachmentId, Arc<AttachmentOf<C>>)>,
         ),
     ) {
         let mut blocks = Vec::new();
         self.state.scheduler.write_blocks(&mut |block| {
-            let id = self.appender.name_part();
-            blocks.push((id, Arc::new(Part::Scheduler(block))));
+            let id = self.appender.name_attachment();
+            blocks.push((id, Arc::new(Attachment::Scheduler(block))));
             id
         });
         let mut named = BTreeSet::new();
-        self.state.name_parts(&mut |part| {
-            named.insert(part);
+        self.state.name_attachments(&mut |attachment| {
+            named.insert(attachment);
         });
         write(&mut self.appender, Arc::new(self.state.clone()), named, blocks);
         (self.cut_at, self.cut_records) = (self.state.now, self.appender.pushed());
     }
 
-    /// Writes a large value as a part that the note of an event is going to name. The event may be
-    /// [handled](Self::handle) once the part [is written](Self::next_written).
-    pub fn write_part(&mut self, part: Arc<C::Part>) -> PartId {
-        self.appender.write_part(Arc::new(Part::Catalog(part)))
+    /// Writes a large value as an attachment that the note of an event is going to name. The event
+    /// may be [handled](Self::handle) once the attachment [is written](Self::next_written).
+    pub fn write_attachment(&mut self, attachment: Arc<C::Attachment>) -> AttachmentId {
+        self.appender.write_attachment(Arc::new(Attachment::Catalog(attachment)))
     }
 
-    /// The next such part that is written.
-    pub fn next_written(&mut self) -> Option<PartId> {
+    /// The next such attachment that is written.
+    pub fn next_written(&mut self) -> Option<AttachmentId> {
         self.appender.next_written()
     }
 
-    /// The event that names the part was handled, or never will be.
-    pub fn part_named(&mut self, part: PartId) {
-        self.appender.part_named(part);
+    /// The event that names the attachment was handled, or never will be.
+    pub fn attachment_named(&mut self, attachment: AttachmentId) {
+        self.appender.attachment_named(attachment);
     }
 
     /// Whether another process can see the journal.
@@ -350,7 +352,7 @@ impl<C: Catalog> Decider<C> {
     pub fn answer(
         &mut self,
         id: CallId,
-        answer: Answer<Record<C::Note>, JournaledState<C>, PartOf<C>>,
+        answer: Answer<Record<C::Note>, JournaledState<C>, AttachmentOf<C>>,
     ) -> Result<bool, JournalError> {
         let durable = self.appender.durable();
         let is_more = self.appender.answer(id, answer)?;
@@ -371,15 +373,15 @@ impl<C: Catalog> Decider<C> {
     }
 }
 
-/// Separates the catalog's parts from the scheduler's.
+/// Separates the catalog's attachments from the scheduler's.
 fn separate<P>(
-    parts: BTreeMap<PartId, Arc<Part<P>>>,
-) -> (BTreeMap<PartId, Arc<P>>, BTreeMap<PartId, CowBlock>) {
+    attachments: BTreeMap<AttachmentId, Arc<Attachment<P>>>,
+) -> (BTreeMap<AttachmentId, Arc<P>>, BTreeMap<AttachmentId, CowBlock>) {
     let (mut catalogs, mut blocks) = (BTreeMap::new(), BTreeMap::new());
-    for (id, part) in parts {
-        match &*part {
-            Part::Catalog(part) => drop(catalogs.insert(id, Arc::clone(part))),
-            Part::Scheduler(block) => drop(blocks.insert(id, block.clone())),
+    for (id, attachment) in attachments {
+        match &*attachment {
+            Attachment::Catalog(attachment) => drop(catalogs.insert(id, Arc::clone(attachment))),
+            Attachment::Scheduler(block) => drop(blocks.insert(id, block.clone())),
         }
     }
     (catalogs, blocks)
@@ -400,15 +402,15 @@ impl<C: Catalog> JournaledState<C> {
 }
 
 impl<C: Catalog> Content for JournaledState<C> {
-    fn name_parts(&self, name: &mut dyn FnMut(PartId)) {
-        self.scheduler.name_parts(name);
-        self.catalog.name_parts(name);
+    fn name_attachments(&self, name: &mut dyn FnMut(AttachmentId)) {
+        self.scheduler.name_attachments(name);
+        self.catalog.name_attachments(name);
     }
 }
 
 impl<N: Content> Content for Record<N> {
-    fn name_parts(&self, name: &mut dyn FnMut(PartId)) {
-        self.note.name_parts(name);
+    fn name_attachments(&self, name: &mut dyn FnMut(AttachmentId)) {
+        self.note.name_attachments(name);
     }
 
     fn bytes(&self) -> usize {

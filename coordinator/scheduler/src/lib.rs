@@ -58,7 +58,7 @@ mod worker;
 mod tests;
 
 pub use config::Config;
-pub use decider::{Catalog, Decider, JournaledState, Part, Record};
+pub use decider::{Attachment, Catalog, Decider, JournaledState, Record};
 pub use effect::{Effect, JobFailure, MapOutputs, Outcome};
 pub use event::{
     AttemptProgress, AttemptStats, Event, Inventory, JobPlan, RequestId, SplitPlan, SubmissionId,

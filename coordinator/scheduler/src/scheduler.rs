@@ -10,7 +10,7 @@ use crate::effect::Effect;
 use crate::event::{AttemptProgress, Event};
 use crate::job::stage::CowBlock;
 use crate::job::{Job, Jobs, publication};
-use crate::journal::PartId;
+use crate::journal::AttachmentId;
 use crate::membership::loss::lose_worker;
 use crate::membership::{drain, session, takeover};
 use crate::placement::backup::{self, slow_attempts};
@@ -143,19 +143,19 @@ impl Scheduler {
 
     /// Writes the blocks of splits and tasks that have changed since they were last written;
     /// `write` names each block.
-    pub(crate) fn write_blocks(&mut self, write: &mut dyn FnMut(CowBlock) -> PartId) {
+    pub(crate) fn write_blocks(&mut self, write: &mut dyn FnMut(CowBlock) -> AttachmentId) {
         self.jobs.running_mut().for_each(|job| job.write_blocks(write));
     }
 
-    /// Calls `name` with each journal part that holds splits or tasks.
-    pub(crate) fn name_parts(&self, name: &mut dyn FnMut(PartId)) {
-        self.jobs.running().for_each(|job| job.name_parts(name));
+    /// Calls `name` with each attachment that holds splits or tasks.
+    pub(crate) fn name_attachments(&self, name: &mut dyn FnMut(AttachmentId)) {
+        self.jobs.running().for_each(|job| job.name_attachments(name));
     }
 
-    /// Takes splits and tasks from the parts that were read with the state, and forgets the parts'
+    /// Takes splits and tasks from the attachments that were read with the state, and forgets their
     /// names.
-    pub fn take_blocks(&mut self, parts: &BTreeMap<PartId, CowBlock>) {
-        self.jobs.running_mut().for_each(|job| job.take_blocks(parts));
+    pub fn take_blocks(&mut self, attachments: &BTreeMap<AttachmentId, CowBlock>) {
+        self.jobs.running_mut().for_each(|job| job.take_blocks(attachments));
     }
 
     /// Tasks of all jobs that have not ended.

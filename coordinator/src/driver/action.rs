@@ -7,14 +7,14 @@ use windrow_jobs::{FailureCause, JobId};
 use windrow_scheduler::journal::{Call, CallId};
 
 use super::publication::ToPublish;
-use super::{DriverPart, DriverRecord, DriverState};
+use super::{DriverAttachment, DriverRecord, DriverState};
 use crate::output::{OutputPaths, Stop};
 
 /// An action outside the driver.
 pub(crate) enum Action {
     /// A call to the store, concurrent with all others in flight. Answered by
     /// [`answered`](super::Driver::answered).
-    Store(CallId, Call<DriverRecord, DriverState, DriverPart>),
+    Store(CallId, Call<DriverRecord, DriverState, DriverAttachment>),
     /// Take over the output folder of a job that a former coordinator has accepted. Answered by
     /// `FolderTaken`.
     TakeFolder {

@@ -13,8 +13,8 @@ use std::time::SystemTime;
 use serde::{Deserialize, Serialize};
 use windrow_jobs::{AttemptId, JobId, JobIdentity, JobName, JobSpec, Platform, TaskId, WorkerId};
 #[cfg(test)]
-use windrow_scheduler::Part;
-use windrow_scheduler::journal::{Content, PartId};
+use windrow_scheduler::Attachment;
+use windrow_scheduler::journal::{AttachmentId, Content};
 use windrow_scheduler::{Effect, Event, Scheduler, Time};
 
 use super::job_index::JobIndex;
@@ -84,23 +84,23 @@ pub(crate) struct JobWork {
     pub(crate) submitted: SystemTime,
 }
 
-/// A job, by the part of the journal that holds it.
+/// A job, by the attachment of the journal that holds it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct JobRef {
-    /// The part of the journal; `None` if the journal is in memory.
-    part: Option<PartId>,
-    /// The part's content. `None` after a read of the journal, until it is [taken](JobRef::take).
+    /// The attachment; `None` if the journal is in memory.
+    attachment: Option<AttachmentId>,
+    /// Its content. `None` after a read of the journal, until it is [taken](JobRef::take).
     #[serde(skip)]
     work: Option<Arc<JobWork>>,
 }
 
 impl JobRef {
-    pub(super) fn new(part: Option<PartId>, work: Arc<JobWork>) -> Self {
-        Self { part, work: Some(work) }
+    pub(super) fn new(attachment: Option<AttachmentId>, work: Arc<JobWork>) -> Self {
+        Self { attachment, work: Some(work) }
     }
 
-    fn take(&mut self, parts: &BTreeMap<PartId, Arc<JobWork>>) {
-        self.work = self.part.and_then(|part| parts.get(&part).cloned());
+    fn take(&mut self, attachments: &BTreeMap<AttachmentId, Arc<JobWork>>) {
+        self.work = self.attachment.and_then(|id| attachments.get(&id).cloned());
     }
 }
 
@@ -167,16 +167,16 @@ pub(crate) enum Note {
 }
 
 impl Content for Note {
-    fn name_parts(&self, name: &mut dyn FnMut(PartId)) {
-        if let Self::Job(JobRef { part: Some(part), .. }) = self {
-            name(*part);
+    fn name_attachments(&self, name: &mut dyn FnMut(AttachmentId)) {
+        if let Self::Job(JobRef { attachment: Some(id), .. }) = self {
+            name(*id);
         }
     }
 }
 
 impl windrow_scheduler::Catalog for Catalog {
     type Note = Note;
-    type Part = JobWork;
+    type Attachment = JobWork;
 
     fn apply(
         &mut self,
@@ -209,26 +209,31 @@ impl windrow_scheduler::Catalog for Catalog {
         }
     }
 
-    fn name_parts(&self, name: &mut dyn FnMut(PartId)) {
-        self.jobs.iter().filter_map(|(_, job)| job.work.as_ref()?.part).for_each(name);
+    fn name_attachments(&self, name: &mut dyn FnMut(AttachmentId)) {
+        self.jobs.iter().filter_map(|(_, job)| job.work.as_ref()?.attachment).for_each(name);
     }
 
-    fn take_parts(&mut self, parts: &BTreeMap<PartId, Arc<JobWork>>) {
+    fn take_attachments(&mut self, attachments: &BTreeMap<AttachmentId, Arc<JobWork>>) {
         let works = self.jobs.values_mut().filter_map(|job| job.work.as_mut());
-        works.for_each(|job| job.take(parts));
+        works.for_each(|job| job.take(attachments));
     }
 
     /// The splits are in the job's plan already.
     fn strip(event: &mut Event, note: &Note) {
-        if let (Event::Submit { plan, .. }, Note::Job(JobRef { part: Some(_), .. })) = (event, note)
+        if let (Event::Submit { plan, .. }, Note::Job(JobRef { attachment: Some(_), .. })) =
+            (event, note)
         {
             plan.splits = Arc::default();
         }
     }
 
-    fn complete(event: &mut Event, note: &mut Note, parts: &BTreeMap<PartId, Arc<JobWork>>) {
+    fn complete(
+        event: &mut Event,
+        note: &mut Note,
+        attachments: &BTreeMap<AttachmentId, Arc<JobWork>>,
+    ) {
         let Note::Job(job) = note else { return };
-        job.take(parts);
+        job.take(attachments);
         if let (Event::Submit { plan, .. }, Some(work)) = (event, &job.work) {
             plan.splits = work.to_schedule().splits;
         }
@@ -242,11 +247,11 @@ fn has_won(part: AttemptId, effects: &[Effect]) -> bool {
 
 #[cfg(test)]
 impl Catalog {
-    /// The parts of the journal that the catalog refers to.
-    pub(crate) fn parts(&self) -> BTreeMap<PartId, Arc<Part<JobWork>>> {
+    /// The attachments that the catalog refers to.
+    pub(crate) fn attachments(&self) -> BTreeMap<AttachmentId, Arc<Attachment<JobWork>>> {
         let jobs = self.jobs.iter().filter_map(|(_, job)| job.work.as_ref());
-        let part = |work| Arc::new(Part::Catalog(work));
-        jobs.filter_map(|job| Some((job.part?, part(job.work.clone()?)))).collect()
+        let attachment = |work| Arc::new(Attachment::Catalog(work));
+        jobs.filter_map(|job| Some((job.attachment?, attachment(job.work.clone()?)))).collect()
     }
 }
 

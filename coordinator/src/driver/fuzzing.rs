@@ -9,9 +9,9 @@ use windrow_jobs::{
     AttemptId, FailureCause, JobExecutable, JobId, JobIdentity, JobInput, JobOptions, JobSpec,
     Location, Platform, PlatformNeeds, RecordPlace, StageId, TaskId, WorkerId,
 };
-use windrow_scheduler::journal::{Body, Epoch, Nonce, PartId, Recovered, Slot};
+use windrow_scheduler::journal::{AttachmentId, Body, Epoch, Nonce, Recovered, Slot};
 use windrow_scheduler::{
-    Config, Decider, Event, JobPlan, JournaledState, Part, Record, RequestId, SplitPlan,
+    Attachment, Config, Decider, Event, JobPlan, JournaledState, Record, RequestId, SplitPlan,
     SubmissionId, Time,
 };
 
@@ -25,7 +25,7 @@ use crate::plan::{ClusterSize, Plan};
 pub(crate) const JOURNAL: Target = Target {
     name: "journal",
     seeds,
-    check: fuzzing::check::<Record<Note>, JournaledState<Catalog>, Part<JobWork>>,
+    check: fuzzing::check::<Record<Note>, JournaledState<Catalog>, Attachment<JobWork>>,
     // A list may reserve memory for the number of elements that it claims to have, up to a
     // megabyte.
     heap: HeapBound { fixed: 16 << 20, times: 1 << 10 },
@@ -33,11 +33,11 @@ pub(crate) const JOURNAL: Target = Target {
 
 fn seeds() -> Vec<Vec<u8>> {
     let records = Arc::new(records());
-    let part = PartId { epoch: Epoch(1), number: 3 };
-    let work = Arc::new(Part::Catalog(Arc::new(work())));
+    let attachment = AttachmentId { epoch: Epoch(1), number: 3 };
+    let work = Arc::new(Attachment::Catalog(Arc::new(work())));
     let recovered = Recovered {
         batches: vec![Arc::clone(&records)],
-        parts: [(part, Arc::clone(&work))].into(),
+        attachments: [(attachment, Arc::clone(&work))].into(),
         ..Recovered::empty(Epoch(2), Nonce(1))
     };
     let new = Catalog::new(ClusterId(7));
@@ -48,17 +48,17 @@ fn seeds() -> Vec<Vec<u8>> {
     let all = Body::Records { holds, records };
     let bodies = [Body::Begin, Body::Seal { holds }, all, Body::State(Arc::new(state))];
     seeds.extend(bodies.map(encode));
-    seeds.push(encode(Body::Part(work)));
+    seeds.push(encode(Body::Attachment(work)));
     seeds
 }
 
-fn encode(body: Body<Record<Note>, JournaledState<Catalog>, Part<JobWork>>) -> Vec<u8> {
+fn encode(body: Body<Record<Note>, JournaledState<Catalog>, Attachment<JobWork>>) -> Vec<u8> {
     fuzzing::encode(body)
 }
 
 fn records_of(
     records: Vec<Record<Note>>,
-) -> Body<Record<Note>, JournaledState<Catalog>, Part<JobWork>> {
+) -> Body<Record<Note>, JournaledState<Catalog>, Attachment<JobWork>> {
     Body::Records { holds: Slot(0), records: Arc::new(records) }
 }
 
@@ -90,7 +90,7 @@ fn records() -> Vec<Record<Note>> {
         skip_bad_records: "0.5%".parse().ok(),
         needs: PlatformNeeds::default(),
     };
-    let part = PartId { epoch: Epoch(1), number: 3 };
+    let attachment = AttachmentId { epoch: Epoch(1), number: 3 };
     let submit = Event::Submit { request: RequestId(1), submission: SubmissionId(2), plan };
     let joined = Event::WorkerJoined { request: RequestId(2), offer: profile.offer() };
     let attempt =
@@ -99,7 +99,7 @@ fn records() -> Vec<Record<Note>> {
     let failed = Event::AttemptFailed { worker: WorkerId(1), attempt, cause };
     let left = Event::WorkerLeft { worker: WorkerId(1), reason: "it was silent".into() };
     let events = [
-        (submit, Note::Job(JobRef::new(Some(part), Arc::new(work())))),
+        (submit, Note::Job(JobRef::new(Some(attachment), Arc::new(work())))),
         (joined, Note::Worker(Arc::new(profile))),
         (failed, Note::Nothing),
         (left, Note::Nothing),

@@ -52,9 +52,10 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 use windrow_jobs::JobId;
-use windrow_scheduler::journal::PartId;
+use windrow_scheduler::journal::AttachmentId;
 use windrow_scheduler::{
-    Clock, Decider, Event, JournaledState, Part, Record, RequestId, Scheduler, SubmissionId, Time,
+    Attachment, Clock, Decider, Event, JournaledState, Record, RequestId, Scheduler, SubmissionId,
+    Time,
 };
 
 use crate::journal::WriteTotals;
@@ -86,11 +87,11 @@ use sessions::Sessions;
 use turn::Turns;
 use workers::JoinReply;
 
-/// The types of the journal: a record of one event, the state, and a part that is too large for
-/// both.
+/// The types of the journal: a record of one event, the state, and an attachment that is too large
+/// for both.
 pub(crate) type DriverRecord = Record<Note>;
 pub(crate) type DriverState = JournaledState<Catalog>;
-pub(crate) type DriverPart = Part<JobWork>;
+pub(crate) type DriverAttachment = Attachment<JobWork>;
 
 /// A caller that waits for the scheduler's answer.
 enum Pending {
@@ -113,7 +114,7 @@ pub(crate) struct Driver {
     releases: Releases,
     pending: BTreeMap<RequestId, Pending>,
     /// Jobs whose plans are being written to the journal; they are submitted afterwards.
-    unwritten: BTreeMap<PartId, (SubmissionId, Planned, oneshot::Sender<JobId>)>,
+    unwritten: BTreeMap<AttachmentId, (SubmissionId, Planned, oneshot::Sender<JobId>)>,
     requests: u64,
     actions: VecDeque<Action>,
     /// Whether the journal outlives the process: then another coordinator may take over at any
@@ -177,27 +178,27 @@ impl Driver {
     /// else.
     fn submit(&mut self, id: SubmissionId, (work, plan): Planned, reply: oneshot::Sender<JobId>) {
         if self.is_shared {
-            let written = self.decider.write_part(Arc::clone(&work));
+            let written = self.decider.write_attachment(Arc::clone(&work));
             let before = self.unwritten.insert(written, (id, (work, plan), reply));
-            debug_assert!(before.is_none(), "a part id is used once");
+            debug_assert!(before.is_none(), "an attachment's id is used once");
         } else {
             self.submit_written(id, None, (work, plan), reply);
         }
     }
 
-    fn plan_written(&mut self, plan: PartId) {
+    fn plan_written(&mut self, plan: AttachmentId) {
         let submission = self.unwritten.remove(&plan);
         debug_assert!(submission.is_some(), "only plans of submissions are written like this");
         if let Some((id, job, reply)) = submission {
             self.submit_written(id, Some(plan), job, reply);
         }
-        self.decider.part_named(plan);
+        self.decider.attachment_named(plan);
     }
 
     fn submit_written(
         &mut self,
         id: SubmissionId,
-        written: Option<PartId>,
+        written: Option<AttachmentId>,
         (work, plan): Planned,
         reply: oneshot::Sender<JobId>,
     ) {

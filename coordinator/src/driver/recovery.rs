@@ -13,7 +13,7 @@ use super::jobs::{Folder, LiveJobs};
 use super::releases::Releases;
 use super::sessions::Sessions;
 use super::turn::Turns;
-use super::{Driver, DriverPart, DriverRecord, DriverState};
+use super::{Driver, DriverAttachment, DriverRecord, DriverState};
 use crate::failpoint::Failpoint;
 use crate::journal::{ClusterId, WriteTotals};
 
@@ -33,7 +33,7 @@ impl Driver {
     /// A driver with all jobs of the journal. Its time begins now, at zero.
     pub(crate) fn recover(
         cluster: ClusterId,
-        recovered: Recovered<DriverRecord, DriverState, DriverPart>,
+        recovered: Recovered<DriverRecord, DriverState, DriverAttachment>,
         settings: &Settings,
         written: Arc<WriteTotals>,
     ) -> Self {

@@ -15,7 +15,7 @@ use super::command::{Command, Question};
 use super::handle::{DriverError, ToDriver};
 use super::publication::ToPublish;
 use super::turn::COMMANDS_MAX;
-use super::{Driver, DriverHandle, DriverPart, DriverRecord, DriverState, Settings};
+use super::{Driver, DriverAttachment, DriverHandle, DriverRecord, DriverState, Settings};
 use crate::failpoint::Failpoint;
 use crate::journal::{Journal, Opened};
 use crate::output::{self, OutputPaths, Owner, Reservation, Stop};
@@ -23,7 +23,7 @@ use crate::output::{self, OutputPaths, Owner, Reservation, Stop};
 /// Starts a driver on the current runtime, with all jobs of the journal. It ends when all its
 /// handles are dropped, or when the journal fails for good.
 pub(crate) fn start(
-    opened: Opened<DriverRecord, DriverState, DriverPart>,
+    opened: Opened<DriverRecord, DriverState, DriverAttachment>,
     settings: Settings,
 ) -> DriverHandle {
     let Opened { cluster, recovered, journal } = opened;
@@ -64,7 +64,7 @@ pub(crate) fn start(
 
 struct Shell {
     driver: Driver,
-    journal: Journal<DriverRecord, DriverState, DriverPart>,
+    journal: Journal<DriverRecord, DriverState, DriverAttachment>,
     started: Instant,
     commands: mpsc::Receiver<ToDriver>,
     questions: mpsc::Receiver<Question>,

@@ -16,7 +16,7 @@ use windrow_scheduler::journal::{Answer, CallId, JournalError};
 
 use super::action::Action;
 use super::command::Command;
-use super::{Driver, DriverPart, DriverRecord, DriverState};
+use super::{Driver, DriverAttachment, DriverRecord, DriverState};
 
 /// The capacity of the driver's command queue; further senders wait.
 pub(super) const COMMANDS_MAX: usize = 1_024;
@@ -72,7 +72,7 @@ impl Driver {
         &mut self,
         real: Duration,
         call: CallId,
-        answer: Answer<DriverRecord, DriverState, DriverPart>,
+        answer: Answer<DriverRecord, DriverState, DriverAttachment>,
     ) -> Result<bool, JournalError> {
         self.real = self.real.max(real);
         if !self.decider.answer(call, answer)? {

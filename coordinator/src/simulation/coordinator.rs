@@ -8,7 +8,7 @@ use windrow_jobs::{AttemptId, TaskId, WorkerId};
 use windrow_scheduler::journal::{Answer, CallId, Nonce, Takeover};
 use windrow_scheduler::{Effect, Outcome, Time, Unpublished};
 
-use crate::driver::{Action, Command, Driver, DriverPart, DriverRecord, DriverState};
+use crate::driver::{Action, Command, Driver, DriverAttachment, DriverRecord, DriverState};
 use crate::output::OutputPaths;
 use crate::simulation::client::Request;
 use crate::simulation::happening::{Done, Happening};
@@ -44,7 +44,7 @@ pub struct Coordinator {
 }
 
 pub enum Role {
-    TakingOver(Box<Takeover<DriverRecord, DriverState, DriverPart>>),
+    TakingOver(Box<Takeover<DriverRecord, DriverState, DriverAttachment>>),
     Deciding(Box<Driver>),
     Gone,
 }
@@ -91,7 +91,7 @@ impl World {
         &mut self,
         index: usize,
         id: CallId,
-        answer: Answer<DriverRecord, DriverState, DriverPart>,
+        answer: Answer<DriverRecord, DriverState, DriverAttachment>,
     ) -> Result<(), String> {
         let now = self.now;
         let coordinator = &mut self.coordinators[index];

@@ -4,7 +4,7 @@ use windrow_jobs::{AttemptId, FailureCause, JobId};
 use windrow_scheduler::journal::{Answer, CallId, Key};
 use windrow_scheduler::{Event, Time, Unpublished};
 
-use crate::driver::{DriverPart, DriverRecord, DriverState};
+use crate::driver::{DriverAttachment, DriverRecord, DriverState};
 use crate::output::OutputPaths;
 use crate::simulation::network::{Connection, Message};
 use crate::simulation::output::Publication;
@@ -32,7 +32,7 @@ pub enum Happening {
     Broken(usize, usize),
     /// The store applies a call.
     Apply(u64),
-    Answered(usize, CallId, Box<Answer<DriverRecord, DriverState, DriverPart>>),
+    Answered(usize, CallId, Box<Answer<DriverRecord, DriverState, DriverAttachment>>),
     /// An object of the store is deleted.
     Vanish(Key),
     /// A coordinator resumes.

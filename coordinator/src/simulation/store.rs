@@ -10,20 +10,20 @@ use windrow_scheduler::journal::{
     Answer, Body, Call, CallId, Epoch, Key, Listing, Nonce, Object, Sweep, SweepStage,
 };
 
-use crate::driver::{DriverPart, DriverRecord, DriverState};
+use crate::driver::{DriverAttachment, DriverRecord, DriverState};
 use crate::simulation::happening::Happening;
 use crate::simulation::world::World;
 
 /// The receiver of the late answer to a call that was reported as failed.
 const NOBODY: usize = usize::MAX;
 
-type StoreCall = Call<DriverRecord, DriverState, DriverPart>;
-type Reply = Answer<DriverRecord, DriverState, DriverPart>;
+type StoreCall = Call<DriverRecord, DriverState, DriverAttachment>;
+type Reply = Answer<DriverRecord, DriverState, DriverAttachment>;
 
 #[derive(Default)]
 pub struct Store {
     /// Objects by key. `None`: a torn write.
-    objects: BTreeMap<Key, Option<Object<DriverRecord, DriverState, DriverPart>>>,
+    objects: BTreeMap<Key, Option<Object<DriverRecord, DriverState, DriverAttachment>>>,
     /// Calls that are not applied or answered yet.
     pending: BTreeMap<u64, Pending>,
     /// Coordinators that have appended a record.
@@ -234,7 +234,7 @@ fn summary(call: &StoreCall) -> String {
             Body::State(state) => {
                 format!("create {key}: state after {} events", state.catalog.recorder.history.len())
             }
-            Body::Part(_) => format!("create {key}"),
+            Body::Attachment(_) => format!("create {key}"),
             Body::Records { holds, records } => {
                 format!("create {key}: {} events, {} slots are durable", records.len(), holds.0)
             }

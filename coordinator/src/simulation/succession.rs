@@ -6,7 +6,7 @@ use std::sync::Arc;
 use windrow_scheduler::Time;
 use windrow_scheduler::journal::{JournalError, Nonce, Recovered, Takeover};
 
-use crate::driver::{Driver, DriverPart, DriverRecord, DriverState, Settings};
+use crate::driver::{Driver, DriverAttachment, DriverRecord, DriverState, Settings};
 use crate::failpoint::Failpoint;
 use crate::journal::{ClusterId, WriteTotals};
 use crate::simulation::coordinator::{Coordinator, Role};
@@ -62,7 +62,7 @@ impl World {
     pub fn recover(
         &mut self,
         index: usize,
-        recovered: Recovered<DriverRecord, DriverState, DriverPart>,
+        recovered: Recovered<DriverRecord, DriverState, DriverAttachment>,
     ) -> Result<(), String> {
         let epoch = recovered.epoch;
         let recovered =

@@ -34,7 +34,7 @@ use crate::job::outputs::Holder;
 use crate::job::publication::FailedPublication;
 use crate::job::stage::{CowBlock, CowList, Tasks, slot_depth_of};
 use crate::job::tally::Tally;
-use crate::journal::PartId;
+use crate::journal::AttachmentId;
 use crate::time::Time;
 use crate::transition::Transition;
 use crate::view::SlowestTask;
@@ -141,24 +141,24 @@ impl Job {
     }
 
     /// Writes the blocks of its splits and tasks that have changed; `write` names each block.
-    pub(crate) fn write_blocks(&mut self, write: &mut dyn FnMut(CowBlock) -> PartId) {
+    pub(crate) fn write_blocks(&mut self, write: &mut dyn FnMut(CowBlock) -> AttachmentId) {
         self.splits.write(write);
         self.map.blocks_mut().write(write);
         self.reduce.blocks_mut().write(write);
     }
 
-    /// Calls `name` with each journal part that holds splits or tasks.
-    pub(crate) fn name_parts(&self, name: &mut dyn FnMut(PartId)) {
-        self.splits.name_parts(name);
-        self.map.blocks().name_parts(name);
-        self.reduce.blocks().name_parts(name);
+    /// Calls `name` with each attachment that holds splits or tasks.
+    pub(crate) fn name_attachments(&self, name: &mut dyn FnMut(AttachmentId)) {
+        self.splits.name_attachments(name);
+        self.map.blocks().name_attachments(name);
+        self.reduce.blocks().name_attachments(name);
     }
 
-    /// Takes splits and tasks from the parts that were read with the job.
-    pub(crate) fn take_blocks(&mut self, parts: &BTreeMap<PartId, CowBlock>) {
-        self.splits.take(parts);
-        self.map.blocks_mut().take(parts);
-        self.reduce.blocks_mut().take(parts);
+    /// Takes splits and tasks from the attachments that were read with the job.
+    pub(crate) fn take_blocks(&mut self, attachments: &BTreeMap<AttachmentId, CowBlock>) {
+        self.splits.take(attachments);
+        self.map.blocks_mut().take(attachments);
+        self.reduce.blocks_mut().take(attachments);
     }
 
     /// Whether the maps write the job's output.

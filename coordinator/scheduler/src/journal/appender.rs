@@ -13,7 +13,7 @@ use std::sync::Arc;
 use super::append_window::AppendWindow;
 use super::call::{Answer, Call, CallId, Fenced, JournalError};
 use super::checkpointer::{self, Checkpointer};
-use super::object::{Body, Content, Epoch, Key, Nonce, Object, PartId, Slot};
+use super::object::{AttachmentId, Body, Content, Epoch, Key, Nonce, Object, Slot};
 
 /// Limits of records and bytes in one object; a single larger record is allowed.
 const RECORDS_MAX: usize = 4_096;
@@ -162,25 +162,25 @@ impl<R: Clone + Content, S: Clone, P: Clone> Appender<R, S, P> {
         !self.queue.is_empty() || !self.window.is_empty()
     }
 
-    /// Writes a large value as a part that a record is going to name, but not before the part is
-    /// [written](Self::next_written). Nothing waits for it meanwhile.
-    pub fn write_part(&mut self, part: Arc<P>) -> PartId {
-        self.checkpointer.write(part)
+    /// Writes a large value as an attachment that a record is going to name, but not before the
+    /// attachment is [written](Self::next_written). Nothing waits for it meanwhile.
+    pub fn write_attachment(&mut self, attachment: Arc<P>) -> AttachmentId {
+        self.checkpointer.write(attachment)
     }
 
-    /// The next such part that is written.
-    pub fn next_written(&mut self) -> Option<PartId> {
+    /// The next such attachment that is written.
+    pub fn next_written(&mut self) -> Option<AttachmentId> {
         self.checkpointer.next_written()
     }
 
-    /// Stops keeping such a part: a record names it, or none ever will.
-    pub fn part_named(&mut self, part: PartId) {
-        self.checkpointer.forget(part);
+    /// Stops keeping such an attachment: a record names it, or none ever will.
+    pub fn attachment_named(&mut self, attachment: AttachmentId) {
+        self.checkpointer.forget(attachment);
     }
 
-    /// Returns the id for a part of a state that is about to be written.
-    pub fn name_part(&mut self) -> PartId {
-        self.checkpointer.name_part()
+    /// Returns the id for an attachment of a state that is about to be written.
+    pub fn name_attachment(&mut self) -> AttachmentId {
+        self.checkpointer.name_attachment()
     }
 
     /// Whether another state may be written: not while one is being written.
@@ -193,17 +193,23 @@ impl<R: Clone + Content, S: Clone, P: Clone> Appender<R, S, P> {
     pub fn begin_with(
         &mut self,
         state: Arc<S>,
-        named: BTreeSet<PartId>,
-        parts: Vec<(PartId, Arc<P>)>,
+        named: BTreeSet<AttachmentId>,
+        attachments: Vec<(AttachmentId, Arc<P>)>,
     ) {
         debug_assert_eq!((self.log, self.slot), (self.epoch, Slot(0)), "the log is empty");
         // The state waits for the first record: then the epoch is ours.
-        self.checkpointer.write_state(self.log, self.window.first(), state, named, parts);
+        self.checkpointer.write_state(self.log, self.window.first(), state, named, attachments);
     }
 
-    /// Begins another epoch with `state`, which contains all records so far. It names the parts
-    /// `named`, of which those in `parts` are new.
-    pub fn roll(&mut self, state: Arc<S>, named: BTreeSet<PartId>, parts: Vec<(PartId, Arc<P>)>) {
+    /// Begins another epoch with `state`, which contains all records so far. It names the
+    /// attachments
+    /// `named`, of which those in `attachments` are new.
+    pub fn roll(
+        &mut self,
+        state: Arc<S>,
+        named: BTreeSet<AttachmentId>,
+        attachments: Vec<(AttachmentId, Arc<P>)>,
+    ) {
         debug_assert!(self.may_write_state(), "one state at a time");
         while !self.queue.is_empty() {
             self.append_queue();
@@ -218,7 +224,7 @@ impl<R: Clone + Content, S: Clone, P: Clone> Appender<R, S, P> {
         let sealed = self.window.push(Key::Log(self.log, self.slot), seal, None, 0);
         (self.log, self.slot, self.holds) = (next, Slot(0), Slot(0));
         (self.objects, self.bytes) = (0, 0);
-        self.checkpointer.write_state(next, sealed, state, named, parts);
+        self.checkpointer.write_state(next, sealed, state, named, attachments);
     }
 
     /// The next call to the store, beside those in flight.

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use super::object::{Epoch, Key, Object, PartId, Slot};
+use super::object::{AttachmentId, Epoch, Key, Object, Slot};
 
 /// Matches an answer to its call. Never reused by a coordinator.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -38,12 +38,12 @@ pub struct Sweep {
 /// The two stages of a sweep. The second must not begin before the first has ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SweepStage {
-    /// Licences and states below the epoch, and parts that are not named.
+    /// Licences and states below the epoch, and attachments that are not named.
     Licences {
-        /// Parts that are named or will be.
-        keep: Arc<BTreeSet<PartId>>,
-        /// Parts from this one on stay, whether or not they are in `keep`.
-        parts_below: PartId,
+        /// Attachments that are named or will be.
+        keep: Arc<BTreeSet<AttachmentId>>,
+        /// Attachments from this one on stay, whether or not they are in `keep`.
+        attachments_below: AttachmentId,
     },
     /// All logs below the epoch, with their seals.
     Logs,
@@ -56,8 +56,8 @@ impl Sweep {
             (SweepStage::Licences { .. }, Key::Epoch(epoch) | Key::State(epoch)) => {
                 epoch < self.below
             }
-            (SweepStage::Licences { keep, parts_below }, Key::Part(part)) => {
-                part < *parts_below && !keep.contains(&part)
+            (SweepStage::Licences { keep, attachments_below }, Key::Attachment(attachment)) => {
+                attachment < *attachments_below && !keep.contains(&attachment)
             }
             (SweepStage::Logs, Key::Log(log, _)) => log < self.below,
             _ => false,
@@ -84,8 +84,8 @@ impl FromIterator<Key> for Listing {
                 Key::Epoch(epoch) => _ = listing.epochs.insert(epoch),
                 Key::State(epoch) => _ = listing.states.insert(epoch),
                 Key::Log(log, slot) => _ = listing.slots.insert((log, slot)),
-                // Records and states name the parts that are needed, and there may be many.
-                Key::Part(_) => {}
+                // Records and states name the attachments that are needed, and there may be many.
+                Key::Attachment(_) => {}
             }
         }
         listing

@@ -1,42 +1,43 @@
-//! Writes and deletes objects beside the log: parts, the state with which an epoch begins, and
-//! objects that are not needed any more.
+//! Writes and deletes objects beside the log: attachments, the state with which an epoch begins,
+//! and objects that are not needed any more.
 //!
-//! Appends never wait for it. A state is written once all records that it sums up and all its parts
-//! are durable; its predecessor is deleted after that. So it may take any time, be interrupted
-//! anywhere, or be repeated by a fenced coordinator: a state only repeats the logs below it.
+//! Appends never wait for it. A state is written once all records that it sums up and all its
+//! attachments are durable; its predecessor is deleted after that. So it may take any time, be
+//! interrupted anywhere, or be repeated by a fenced coordinator: a state only repeats the logs
+//! below it.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use super::call::{Answer, Call, JournalError, Sweep, SweepStage};
-use super::object::{Body, Epoch, Key, Nonce, Object, PartId};
+use super::object::{AttachmentId, Body, Epoch, Key, Nonce, Object};
 use super::put_if_absent::PutIfAbsent;
 
-/// Limit of parts in flight.
-const PARTS_IN_FLIGHT_MAX: usize = 4;
-/// Limit of calls in flight: parts, a state, and a sweep.
-pub(super) const CALLS_MAX: usize = PARTS_IN_FLIGHT_MAX + 2;
+/// Limit of attachments in flight.
+const ATTACHMENTS_IN_FLIGHT_MAX: usize = 4;
+/// Limit of calls in flight: attachments, a state, and a sweep.
+pub(super) const CALLS_MAX: usize = ATTACHMENTS_IN_FLIGHT_MAX + 2;
 
 /// A call in flight.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Asked {
-    Part(PartId),
+    Attachment(AttachmentId),
     State,
     Sweep,
 }
 
-/// Writes parts and states, and sweeps.
+/// Writes attachments and states, and sweeps.
 #[derive(Clone, Debug)]
 pub(super) struct Checkpointer<R, S, P> {
     nonce: Nonce,
-    /// The next part.
-    next: PartId,
-    /// Parts that are not written yet.
-    parts: BTreeMap<PartId, PutIfAbsent<R, S, P>>,
-    /// Parts that a record is going to name, but none does durably yet.
-    unnamed: BTreeSet<PartId>,
+    /// The next attachment.
+    next: AttachmentId,
+    /// Attachments that are not written yet.
+    attachments: BTreeMap<AttachmentId, PutIfAbsent<R, S, P>>,
+    /// Attachments that a record is going to name, but none does durably yet.
+    unnamed: BTreeSet<AttachmentId>,
     /// Those of `unnamed` that are written, and were not reported yet.
-    written: VecDeque<PartId>,
+    written: VecDeque<AttachmentId>,
     snapshot: Option<Snapshot<R, S, P>>,
     sweep: Option<Sweep>,
     is_sweeping: bool,
@@ -50,18 +51,18 @@ struct Snapshot<R, S, P> {
     /// The object of the append window that must be durable first.
     after: u64,
     state: PutIfAbsent<R, S, P>,
-    /// Its parts that are not written yet.
-    waits_for: BTreeSet<PartId>,
-    keep: BTreeSet<PartId>,
-    parts_below: PartId,
+    /// Its attachments that are not written yet.
+    waits_for: BTreeSet<AttachmentId>,
+    keep: BTreeSet<AttachmentId>,
+    attachments_below: AttachmentId,
 }
 
 impl<R: Clone, S: Clone, P: Clone> Checkpointer<R, S, P> {
     pub(super) fn new(epoch: Epoch, nonce: Nonce) -> Self {
         Self {
             nonce,
-            next: PartId { epoch, number: 0 },
-            parts: BTreeMap::new(),
+            next: AttachmentId { epoch, number: 0 },
+            attachments: BTreeMap::new(),
             unnamed: BTreeSet::new(),
             written: VecDeque::new(),
             snapshot: None,
@@ -71,36 +72,41 @@ impl<R: Clone, S: Clone, P: Clone> Checkpointer<R, S, P> {
         }
     }
 
-    /// Returns the id for a part of a state that is about to be written.
-    pub(super) fn name_part(&mut self) -> PartId {
+    /// Returns the id for an attachment of a state that is about to be written.
+    pub(super) fn name_attachment(&mut self) -> AttachmentId {
         let id = self.next;
         self.next.number += 1;
         id
     }
 
-    /// Writes a part that a record is going to name. It is kept until it is [named](Self::forget).
-    pub(super) fn write(&mut self, part: Arc<P>) -> PartId {
-        let id = self.name_part();
+    /// Writes an attachment that a record is going to name. It is kept until it is
+    /// [named](Self::forget).
+    pub(super) fn write(&mut self, attachment: Arc<P>) -> AttachmentId {
+        let id = self.name_attachment();
         self.unnamed.insert(id);
-        self.add_part(id, part);
+        self.add_attachment(id, attachment);
         id
     }
 
-    /// The next such part that is written.
-    pub(super) fn next_written(&mut self) -> Option<PartId> {
+    /// The next such attachment that is written.
+    pub(super) fn next_written(&mut self) -> Option<AttachmentId> {
         self.written.pop_front()
     }
 
-    /// Stops keeping such a part: a record names it, or none ever will.
-    pub(super) fn forget(&mut self, part: PartId) {
-        let was_there = self.unnamed.remove(&part);
-        debug_assert!(was_there, "a part is named once");
+    /// Stops keeping such an attachment: a record names it, or none ever will.
+    pub(super) fn forget(&mut self, attachment: AttachmentId) {
+        let was_there = self.unnamed.remove(&attachment);
+        debug_assert!(was_there, "an attachment is named once");
     }
 
-    fn add_part(&mut self, id: PartId, part: Arc<P>) {
-        let object = Object { epoch: self.next.epoch, nonce: self.nonce, body: Body::Part(part) };
+    fn add_attachment(&mut self, id: AttachmentId, attachment: Arc<P>) {
+        let object = Object {
+            epoch: self.next.epoch,
+            nonce: self.nonce,
+            body: Body::Attachment(attachment),
+        };
         debug_assert!(id < self.next, "an id is given before it is used");
-        let before = self.parts.insert(id, PutIfAbsent::new(Key::Part(id), object));
+        let before = self.attachments.insert(id, PutIfAbsent::new(Key::Attachment(id), object));
         debug_assert!(before.is_none(), "an id is used once");
     }
 
@@ -110,33 +116,33 @@ impl<R: Clone, S: Clone, P: Clone> Checkpointer<R, S, P> {
     }
 
     /// Writes the state with which `epoch` begins, once the object `after` of the append window is
-    /// durable. `named`: the parts that it names; `parts`: the new ones among them.
+    /// durable. `named`: the attachments that it names; `attachments`: the new ones among them.
     pub(super) fn write_state(
         &mut self,
         epoch: Epoch,
         after: u64,
         state: Arc<S>,
-        named: BTreeSet<PartId>,
-        parts: Vec<(PartId, Arc<P>)>,
+        named: BTreeSet<AttachmentId>,
+        attachments: Vec<(AttachmentId, Arc<P>)>,
     ) {
         debug_assert!(self.snapshot.is_none(), "one state at a time");
         debug_assert!(
-            parts.iter().all(|(id, _)| named.contains(id)),
-            "a state names its new parts"
+            attachments.iter().all(|(id, _)| named.contains(id)),
+            "a state names its new attachments"
         );
         debug_assert!(epoch >= self.next.epoch, "a coordinator writes states of its own epochs");
         debug_assert!(
             named.last().is_none_or(|last| *last < self.next),
-            "a named part is older than the next one"
+            "a named attachment is older than the next one"
         );
         debug_assert!(
             self.sweep.iter().chain(&self.next_sweep).all(|sweep| sweep.below < epoch),
             "a pending sweep is of an older state"
         );
         let object = Object { epoch, nonce: self.nonce, body: Body::State(state) };
-        let waits_for = parts.iter().map(|(id, _)| *id).collect();
-        for (id, part) in parts {
-            self.add_part(id, part);
+        let waits_for = attachments.iter().map(|(id, _)| *id).collect();
+        for (id, attachment) in attachments {
+            self.add_attachment(id, attachment);
         }
         let keep = named.into_iter().chain(self.unnamed.iter().copied()).collect();
         self.snapshot = Some(Snapshot {
@@ -144,14 +150,14 @@ impl<R: Clone, S: Clone, P: Clone> Checkpointer<R, S, P> {
             state: PutIfAbsent::new(Key::State(epoch), object),
             waits_for,
             keep,
-            parts_below: self.next,
+            attachments_below: self.next,
         });
     }
 
     /// The next call to the store. All objects of the append window before `durable` are durable.
     pub(super) fn next_call(&mut self, durable: u64) -> Option<(Asked, Call<R, S, P>)> {
         if let Some((id, call)) = self.next_part(durable) {
-            return Some((Asked::Part(id), call));
+            return Some((Asked::Attachment(id), call));
         }
         if let Some(snapshot) = &mut self.snapshot
             && snapshot.after < durable
@@ -165,20 +171,22 @@ impl<R: Clone, S: Clone, P: Clone> Checkpointer<R, S, P> {
         Some((Asked::Sweep, Call::Sweep(sweep)))
     }
 
-    fn next_part(&mut self, durable: u64) -> Option<(PartId, Call<R, S, P>)> {
-        let in_flight = self.parts.values().filter(|part| part.is_asked()).count();
-        if in_flight >= PARTS_IN_FLIGHT_MAX {
+    fn next_part(&mut self, durable: u64) -> Option<(AttachmentId, Call<R, S, P>)> {
+        let in_flight =
+            self.attachments.values().filter(|attachment| attachment.is_asked()).count();
+        if in_flight >= ATTACHMENTS_IN_FLIGHT_MAX {
             return None;
         }
-        // Parts of a state wait like the state itself: a fenced coordinator need not write them.
-        let too_early = |id: &PartId| {
+        // Attachments of a state wait like the state itself: a fenced coordinator need not write
+        // them.
+        let too_early = |id: &AttachmentId| {
             let is_of_state = |snapshot: &Snapshot<_, _, _>| {
                 snapshot.after >= durable && snapshot.waits_for.contains(id)
             };
             self.snapshot.as_ref().is_some_and(is_of_state)
         };
-        let mut parts = self.parts.iter_mut().filter(|(id, _)| !too_early(id));
-        parts.find_map(|(id, part)| Some((*id, part.next_call()?)))
+        let mut attachments = self.attachments.iter_mut().filter(|(id, _)| !too_early(id));
+        attachments.find_map(|(id, attachment)| Some((*id, attachment.next_call()?)))
     }
 
     /// Handles an answer of the store.
@@ -188,7 +196,7 @@ impl<R: Clone, S: Clone, P: Clone> Checkpointer<R, S, P> {
         answer: Answer<R, S, P>,
     ) -> Result<(), JournalError> {
         match asked {
-            Asked::Part(id) => self.part_answered(id, answer)?,
+            Asked::Attachment(id) => self.part_answered(id, answer)?,
             Asked::State => {
                 debug_assert!(self.snapshot.is_some(), "the state is being written");
                 if let Some(snapshot) = &mut self.snapshot {
@@ -209,12 +217,16 @@ impl<R: Clone, S: Clone, P: Clone> Checkpointer<R, S, P> {
         Ok(())
     }
 
-    fn part_answered(&mut self, id: PartId, answer: Answer<R, S, P>) -> Result<(), JournalError> {
-        debug_assert!(self.parts.contains_key(&id), "the part is being written");
-        let Some(part) = self.parts.get_mut(&id) else { return Ok(()) };
-        part.answer(answer, self.nonce)?;
-        if part.is_there() {
-            self.parts.remove(&id);
+    fn part_answered(
+        &mut self,
+        id: AttachmentId,
+        answer: Answer<R, S, P>,
+    ) -> Result<(), JournalError> {
+        debug_assert!(self.attachments.contains_key(&id), "the attachment is being written");
+        let Some(attachment) = self.attachments.get_mut(&id) else { return Ok(()) };
+        attachment.answer(answer, self.nonce)?;
+        if attachment.is_there() {
+            self.attachments.remove(&id);
             if let Some(snapshot) = &mut self.snapshot {
                 snapshot.waits_for.remove(&id);
             }
@@ -229,16 +241,14 @@ impl<R: Clone, S: Clone, P: Clone> Checkpointer<R, S, P> {
     fn begin_sweep(&mut self) {
         let is_there = |snapshot: &mut Snapshot<_, _, _>| snapshot.state.is_there();
         let Some(snapshot) = self.snapshot.take_if(is_there) else { return };
-        debug_assert!(snapshot.waits_for.is_empty(), "a state is written after its parts");
+        debug_assert!(snapshot.waits_for.is_empty(), "a state is written after its attachments");
         debug_assert!(
-            snapshot
-                .keep
-                .iter()
-                .all(|part| !self.parts.contains_key(part) || self.unnamed.contains(part)),
-            "the parts of a written state are written"
+            snapshot.keep.iter().all(|attachment| !self.attachments.contains_key(attachment)
+                || self.unnamed.contains(attachment)),
+            "the attachments of a written state are written"
         );
-        let (keep, parts_below) = (Arc::new(snapshot.keep), snapshot.parts_below);
-        let stage = SweepStage::Licences { keep, parts_below };
+        let (keep, attachments_below) = (Arc::new(snapshot.keep), snapshot.attachments_below);
+        let stage = SweepStage::Licences { keep, attachments_below };
         let sweep = Sweep { below: snapshot.state.object.epoch, stage };
         if self.sweep.is_none() {
             self.sweep = Some(sweep);

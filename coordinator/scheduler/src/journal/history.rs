@@ -105,7 +105,7 @@ impl<R: Clone, S: Clone, P: Clone> History<R, S, P> {
                             walked.holds = slot.next();
                         }
                     }
-                    Body::Begin | Body::State(_) | Body::Part(_) => {
+                    Body::Begin | Body::State(_) | Body::Attachment(_) => {
                         check_place(key, false, "a log has records and a seal")?;
                     }
                 },

@@ -13,8 +13,9 @@
 //!                                        next slot taken
 //!  states/00000007      a checkpoint: the state in which log 7 begins; written beside the log,
 //!                       later
-//!  parts/00000005/3     a large value, written once and named by records and states:
-//!                       a job's plan, or its tasks
+//!  attachments/00000005/3
+//!                       a large value, written once and named by records and states: a job's plan,
+//!                       or its tasks
 //! ```
 //!
 //! History is the concatenation of all logs, each up to its seal; a state replaces all logs below
@@ -29,8 +30,8 @@
 //! deleted. A sweep, the journal's garbage collection, does this in order:
 //!
 //! 1. writes a state, and waits until it is durable;
-//! 2. deletes all licences and states below it, and parts that are not named, and waits until they
-//!    are gone;
+//! 2. deletes all licences and states below it, and attachments that are not named, and waits until
+//!    they are gone;
 //! 3. deletes all logs below it, with their seals.
 //!
 //! So a coordinator that was suspended finds the seal in its next slot, or, if that was swept, a
@@ -58,7 +59,7 @@
 //!   is detected as damage.
 //! - *A fenced coordinator resumes in the middle of a sweep or a state.* It deletes only what its
 //!   own state replaces, and a state only repeats the logs below it; later states name none of the
-//!   parts that it deletes. So that is harmless however late.
+//!   attachments that it deletes. So that is harmless however late.
 //!
 //! Safety depends neither on clocks nor on the order of messages. This module knows nothing of
 //! bytes, files or the content of records.
@@ -74,5 +75,5 @@ mod takeover;
 
 pub use appender::Appender;
 pub use call::{Answer, Call, CallId, Fenced, JournalError, Listing, Sweep, SweepStage};
-pub use object::{Body, Content, Epoch, Key, Nonce, Object, PartId, Slot};
+pub use object::{AttachmentId, Body, Content, Epoch, Key, Nonce, Object, Slot};
 pub use takeover::{Recovered, Takeover};

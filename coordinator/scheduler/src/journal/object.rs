@@ -18,13 +18,13 @@ pub struct Slot(pub u64);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Nonce(pub u128);
 
-/// Identifies a part for good: the epoch with which its writer took over, and a number that this
-/// writer uses once.
+/// Identifies an attachment for good: the epoch with which its writer took over, and a number that
+/// this writer uses once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct PartId {
+pub struct AttachmentId {
     /// The first epoch of its writer.
     pub epoch: Epoch,
-    /// Counts the writer's parts.
+    /// Counts the writer's attachments.
     pub number: u64,
 }
 
@@ -38,7 +38,7 @@ pub enum Key {
     /// The state in which an epoch's log begins.
     State(Epoch),
     /// A large value that records or states name.
-    Part(PartId),
+    Attachment(AttachmentId),
 }
 
 /// An object, which never changes after its creation.
@@ -58,7 +58,7 @@ pub struct Object<R, S, P> {
 pub enum Body<R, S, P> {
     /// A licence: the creator decides in this epoch.
     Begin,
-    /// A checkpoint of all epochs before this one. Its large values are parts.
+    /// A checkpoint of all epochs before this one. Its large values are attachments.
     State(Arc<S>),
     /// Records of what happened, in order.
     Records {
@@ -73,13 +73,13 @@ pub enum Body<R, S, P> {
         holds: Slot,
     },
     /// A large value that records or states name.
-    Part(Arc<P>),
+    Attachment(Arc<P>),
 }
 
-/// What the protocol needs to know of a record, a state or a part.
+/// What the protocol needs to know of a record, a state or an attachment.
 pub trait Content {
-    /// Calls `name` with each part that this value needs.
-    fn name_parts(&self, name: &mut dyn FnMut(PartId)) {
+    /// Calls `name` with each attachment that this value needs.
+    fn name_attachments(&self, name: &mut dyn FnMut(AttachmentId)) {
         let _ = name;
     }
 
@@ -122,8 +122,8 @@ impl fmt::Display for Key {
             Self::Epoch(epoch) => write!(f, "epochs/{:08}", epoch.0),
             Self::Log(epoch, slot) => write!(f, "log/{:08}/{:08}", epoch.0, slot.0),
             Self::State(epoch) => write!(f, "states/{:08}", epoch.0),
-            Self::Part(PartId { epoch, number }) => {
-                write!(f, "parts/{:08}/{number:08}", epoch.0)
+            Self::Attachment(AttachmentId { epoch, number }) => {
+                write!(f, "attachments/{:08}/{number:08}", epoch.0)
             }
         }
     }

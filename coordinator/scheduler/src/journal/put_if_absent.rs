@@ -40,7 +40,7 @@ impl<R: Clone, S: Clone, P: Clone> PutIfAbsent<R, S, P> {
                 (key, &object.body),
                 (Key::Epoch(_), Body::Begin)
                     | (Key::State(_), Body::State(_))
-                    | (Key::Part(_), Body::Part(_))
+                    | (Key::Attachment(_), Body::Attachment(_))
                     | (Key::Log(..), Body::Records { .. } | Body::Seal { .. })
             ),
             "a key names an object of its kind"

@@ -22,7 +22,7 @@ use std::sync::Arc;
 
 use super::call::{Answer, Call, CallId, JournalError, Listing};
 use super::history::{End, History, Seen, Walked};
-use super::object::{Body, Content, Epoch, Key, Nonce, Object, PartId, Slot};
+use super::object::{AttachmentId, Body, Content, Epoch, Key, Nonce, Object, Slot};
 
 /// Limit of calls in flight.
 const READS_MAX: usize = 32;
@@ -85,14 +85,14 @@ pub struct Recovered<R, S, P> {
     pub snapshot: Option<Arc<S>>,
     /// The records since, in order.
     pub batches: Vec<Arc<Vec<R>>>,
-    /// The parts that they name.
-    pub parts: BTreeMap<PartId, Arc<P>>,
+    /// The attachments that they name.
+    pub attachments: BTreeMap<AttachmentId, Arc<P>>,
 }
 
 impl<R, S, P> Recovered<R, S, P> {
     /// A history in which nothing has happened.
     pub fn empty(epoch: Epoch, nonce: Nonce) -> Self {
-        Self { epoch, nonce, snapshot: None, batches: Vec::new(), parts: BTreeMap::new() }
+        Self { epoch, nonce, snapshot: None, batches: Vec::new(), attachments: BTreeMap::new() }
     }
 }
 
@@ -163,7 +163,7 @@ impl<R: Clone + Content, S: Clone + Content, P: Clone> Takeover<R, S, P> {
             (Todo::Read(key) | Todo::WhatSealed(key), Answer::Damaged { torn, message }) => {
                 // Several writes may be torn: those in flight when their writer died, and seals
                 // whose writers died.
-                if !torn || matches!(key, Key::Part(_)) {
+                if !torn || matches!(key, Key::Attachment(_)) {
                     return Err(JournalError::Damaged { key, message });
                 }
                 self.history.add(key, Seen::Torn(message));
@@ -305,9 +305,9 @@ impl<R: Clone + Content, S: Clone + Content, P: Clone> Takeover<R, S, P> {
         logs.map(|log| Ok((log, self.history.walk(log)?))).collect()
     }
 
-    /// Reads all named parts that were not read yet. False if there are none.
+    /// Reads all named attachments that were not read yet. False if there are none.
     fn read_parts(&mut self, snapshot: Option<&S>, logs: &[(Epoch, Walked<R>)]) -> bool {
-        let named = named_parts(snapshot, logs).into_iter().map(Key::Part);
+        let named = named_parts(snapshot, logs).into_iter().map(Key::Attachment);
         let unread = named.filter(|key| !self.history.knows(*key)).map(Todo::Read);
         self.todo.extend(unread);
         !self.todo.is_empty()
@@ -348,16 +348,18 @@ impl<R: Clone + Content, S: Clone + Content, P: Clone> Takeover<R, S, P> {
             logs.iter().zip(logs.iter().skip(1)).all(|((a, _), (b, _))| a.next() == *b),
             "history has no gaps"
         );
-        let part = |id| match self.history.get(Key::Part(id)) {
-            Some(Seen::Whole(Object { body: Body::Part(part), .. })) => Some((id, part.clone())),
+        let attachment = |id| match self.history.get(Key::Attachment(id)) {
+            Some(Seen::Whole(Object { body: Body::Attachment(attachment), .. })) => {
+                Some((id, attachment.clone()))
+            }
             _ => None,
         };
         let named = named_parts(snapshot.as_deref(), &logs);
         let count = named.len();
-        let parts: BTreeMap<_, _> = named.into_iter().filter_map(part).collect();
-        debug_assert_eq!(parts.len(), count, "all named parts were read");
+        let attachments: BTreeMap<_, _> = named.into_iter().filter_map(attachment).collect();
+        debug_assert_eq!(attachments.len(), count, "all named attachments were read");
         let batches = logs.into_iter().flat_map(|(_, walked)| walked.batches).collect();
-        Recovered { epoch: self.epoch, nonce: self.nonce, snapshot, batches, parts }
+        Recovered { epoch: self.epoch, nonce: self.nonce, snapshot, batches, attachments }
     }
 }
 
@@ -372,16 +374,16 @@ enum State<S> {
 fn named_parts<R: Content, S: Content>(
     snapshot: Option<&S>,
     logs: &[(Epoch, Walked<R>)],
-) -> BTreeSet<PartId> {
+) -> BTreeSet<AttachmentId> {
     let mut named = BTreeSet::new();
-    let mut name = |part| {
-        named.insert(part);
+    let mut name = |attachment| {
+        named.insert(attachment);
     };
     if let Some(state) = snapshot {
-        state.name_parts(&mut name);
+        state.name_attachments(&mut name);
     }
     for record in logs.iter().flat_map(|(_, walked)| &walked.batches).flat_map(|batch| &**batch) {
-        record.name_parts(&mut name);
+        record.name_attachments(&mut name);
     }
     named
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use crate::journal::{
-    Answer, Appender, Body, Call, CallId, Epoch, JournalError, Key, Nonce, Object, PartId,
+    Answer, Appender, AttachmentId, Body, Call, CallId, Epoch, JournalError, Key, Nonce, Object,
     Recovered, Slot, Takeover,
 };
 use crate::tests::objects::Objects;
@@ -280,26 +280,26 @@ fn a_part_is_kept_as_long_as_it_is_or_may_be_named() {
     let mut store = Store::new();
     let (mut appender, _) = start(&mut store, 1);
     append(&mut store, &mut appender, &[1]);
-    let named = appender.write_part(Arc::new("named".into()));
-    let waits = appender.write_part(Arc::new("waits for its record".into()));
-    let given_up = appender.write_part(Arc::new("given up".into()));
+    let named = appender.write_attachment(Arc::new("named".into()));
+    let waits = appender.write_attachment(Arc::new("waits for its record".into()));
+    let given_up = appender.write_attachment(Arc::new("given up".into()));
     assert_eq!(appender.next_written(), None);
     settle(&mut store, &mut appender).unwrap();
     let written: BTreeSet<_> = std::iter::from_fn(|| appender.next_written()).collect();
     assert_eq!(written, [named, waits, given_up].into());
-    appender.part_named(named);
-    appender.part_named(given_up);
-    let new = appender.name_part();
-    let parts = vec![(new, Arc::new("new".to_string()))];
-    appender.roll(Arc::new(1), [named, new].into(), parts);
-    let late = appender.write_part(Arc::new("late".into()));
+    appender.attachment_named(named);
+    appender.attachment_named(given_up);
+    let new = appender.name_attachment();
+    let attachments = vec![(new, Arc::new("new".to_string()))];
+    appender.roll(Arc::new(1), [named, new].into(), attachments);
+    let late = appender.write_attachment(Arc::new("late".into()));
     settle(&mut store, &mut appender).unwrap();
-    let left: BTreeSet<_> = store.0.keys().filter_map(part).collect();
+    let left: BTreeSet<_> = store.0.keys().filter_map(attachment).collect();
     assert_eq!(left, [named, waits, new, late].into());
 }
 
-fn part(key: &Key) -> Option<PartId> {
-    if let Key::Part(part) = key { Some(*part) } else { None }
+fn attachment(key: &Key) -> Option<AttachmentId> {
+    if let Key::Attachment(attachment) = key { Some(*attachment) } else { None }
 }
 
 #[test]
@@ -308,8 +308,12 @@ fn a_state_is_written_after_its_parts_and_after_what_it_sums_up() {
     let (mut appender, _) = start(&mut store, 1);
     append(&mut store, &mut appender, &[1]);
     appender.push(2);
-    let part = appender.name_part();
-    appender.roll(Arc::new(3), [part].into(), vec![(part, Arc::new("part".into()))]);
+    let attachment = appender.name_attachment();
+    appender.roll(
+        Arc::new(3),
+        [attachment].into(),
+        vec![(attachment, Arc::new("attachment".into()))],
+    );
     let mut order = Vec::new();
     while let Some((id, call)) = appender.next_call() {
         if let Call::Create(key, _) = &call {
@@ -321,7 +325,7 @@ fn a_state_is_written_after_its_parts_and_after_what_it_sums_up() {
         Key::Log(Epoch(1), Slot(1)),
         Key::Epoch(Epoch(2)),
         Key::Log(Epoch(1), Slot(2)),
-        Key::Part(part),
+        Key::Attachment(attachment),
         Key::State(Epoch(2)),
     ];
     assert_eq!(order, expected);

@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::objects::Objects;
 use crate::journal::{Answer, Call, CallId, Key, Nonce, SweepStage, Takeover};
 use crate::{
-    Catalog, Config, Decider, Effect, Event, JournaledState, Part, Record, Scheduler, Time,
+    Attachment, Catalog, Config, Decider, Effect, Event, JournaledState, Record, Scheduler, Time,
 };
 
 const REQUEST: Duration = Duration::from_millis(50);
@@ -19,9 +19,9 @@ const STATE: Duration = Duration::from_secs(8);
 const DELETE: Duration = Duration::from_millis(30);
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
-type Store = Objects<Record<()>, JournaledState<Nothing>, Part<()>>;
-type StoreCall = Call<Record<()>, JournaledState<Nothing>, Part<()>>;
-type StoreAnswer = Answer<Record<()>, JournaledState<Nothing>, Part<()>>;
+type Store = Objects<Record<()>, JournaledState<Nothing>, Attachment<()>>;
+type StoreCall = Call<Record<()>, JournaledState<Nothing>, Attachment<()>>;
+type StoreAnswer = Answer<Record<()>, JournaledState<Nothing>, Attachment<()>>;
 
 /// An empty catalog.
 #[derive(Clone, Debug, PartialEq)]
@@ -29,7 +29,7 @@ struct Nothing;
 
 impl Catalog for Nothing {
     type Note = ();
-    type Part = ();
+    type Attachment = ();
 
     fn apply(&mut self, _: Time, _: &Event, (): (), _: &[Effect], _: &Scheduler) {}
 }

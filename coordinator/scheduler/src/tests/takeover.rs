@@ -36,7 +36,7 @@ fn a_repeated_submission_is_the_same_job() {
 }
 
 /// A store in memory, and a catalog that counts.
-type Store = Objects<Record<u32>, JournaledState<Notes>, Part<()>>;
+type Store = Objects<Record<u32>, JournaledState<Notes>, Attachment<()>>;
 
 #[derive(Clone, Debug, Default, PartialEq)]
 struct Notes(Vec<u32>);
@@ -45,7 +45,7 @@ impl Content for u32 {}
 
 impl Catalog for Notes {
     type Note = u32;
-    type Part = ();
+    type Attachment = ();
 
     fn apply(&mut self, _: Time, _: &Event, note: u32, _: &[Effect], _: &Scheduler) {
         self.0.push(note);
@@ -220,10 +220,10 @@ fn a_state_writes_changed_blocks_and_names_the_others() {
     let plan = plan(100, 7);
     decider.handle(now, Event::Submit { request: REQUEST, submission, plan }, 1);
     settle(&mut store, &mut decider);
-    let parts = |store: &Store| -> BTreeSet<_> {
-        store.0.keys().copied().filter(|key| matches!(key, Key::Part(_))).collect()
+    let attachments = |store: &Store| -> BTreeSet<_> {
+        store.0.keys().copied().filter(|key| matches!(key, Key::Attachment(_))).collect()
     };
-    let before = parts(&store);
+    let before = attachments(&store);
     assert_eq!(before.len(), 20, "ten of splits, ten of maps, and the reduces make no full one");
     // The worker is given the first map and the second; both lie in one block.
     let offer = WorkerOffer {
@@ -235,7 +235,7 @@ fn a_state_writes_changed_blocks_and_names_the_others() {
     };
     decider.handle(now, Event::WorkerJoined { request: REQUEST, offer }, 2);
     settle(&mut store, &mut decider);
-    let after = parts(&store);
+    let after = attachments(&store);
     assert_eq!((after.len(), after.difference(&before).count()), (20, 1));
 
     let recovered = store.take_over(2, |_, answer| answer).unwrap();
@@ -244,9 +244,13 @@ fn a_state_writes_changed_blocks_and_names_the_others() {
     decider.handle(now, Event::TookOver { config }, 0);
     assert_eq!(next.state().scheduler, decider.state().scheduler);
     settle(&mut store, &mut next);
-    let is_own = |key: &Key| matches!(key, Key::Part(part) if part.epoch == epoch);
+    let is_own =
+        |key: &Key| matches!(key, Key::Attachment(attachment) if attachment.epoch == epoch);
     // The former coordinator may only be suspended, and delete what its own last state does not
     // name.
-    assert!(parts(&store).iter().all(is_own), "the successor relies on parts of its own");
-    assert_eq!(parts(&store).len(), 20);
+    assert!(
+        attachments(&store).iter().all(is_own),
+        "the successor relies on attachments of its own"
+    );
+    assert_eq!(attachments(&store).len(), 20);
 }

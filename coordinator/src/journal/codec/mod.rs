@@ -18,7 +18,7 @@
 use crc_fast::{CrcAlgorithm::Crc64Nvme, checksum};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use windrow_scheduler::journal::{Body, Epoch, Key, Nonce, Object, PartId, Slot};
+use windrow_scheduler::journal::{AttachmentId, Body, Epoch, Key, Nonce, Object, Slot};
 
 use super::identity::{ClusterId, Identity};
 
@@ -70,9 +70,9 @@ pub(super) fn encode<R: Serialize, S: Serialize, P: Serialize>(
             bytes = postcard::to_extend(&(&writer.build, records), bytes)?;
             Kind::Records
         }
-        Body::Part(part) => {
-            bytes = postcard::to_extend(&(&writer.build, part), bytes)?;
-            Kind::Part
+        Body::Attachment(attachment) => {
+            bytes = postcard::to_extend(&(&writer.build, attachment), bytes)?;
+            Kind::Attachment
         }
     };
     let body = &bytes[HEADER_BYTES..];
@@ -119,7 +119,7 @@ pub(super) fn decode<R: DeserializeOwned, S: DeserializeOwned, P: DeserializeOwn
             let records = read_body(reader, bytes)?;
             Body::Records { holds: header.holds, records }
         }
-        Kind::Part => Body::Part(read_body(reader, bytes)?),
+        Kind::Attachment => Body::Attachment(read_body(reader, bytes)?),
     };
     Ok(Object { epoch: header.epoch, nonce: header.nonce, body })
 }
@@ -149,12 +149,12 @@ enum Kind {
     State = 2,
     Records = 3,
     Seal = 4,
-    Part = 5,
+    Attachment = 5,
 }
 
 impl Kind {
     fn from_byte(byte: u8) -> Option<Self> {
-        [Self::Begin, Self::State, Self::Records, Self::Seal, Self::Part]
+        [Self::Begin, Self::State, Self::Records, Self::Seal, Self::Attachment]
             .into_iter()
             .find(|kind| *kind as u8 == byte)
     }
@@ -166,7 +166,7 @@ fn name_of(key: Key) -> (u8, Epoch, u64) {
         Key::Epoch(epoch) => (1, epoch, 0),
         Key::Log(epoch, slot) => (2, epoch, slot.0),
         Key::State(epoch) => (3, epoch, 0),
-        Key::Part(PartId { epoch, number }) => (4, epoch, number),
+        Key::Attachment(AttachmentId { epoch, number }) => (4, epoch, number),
     }
 }
 
@@ -176,7 +176,7 @@ fn key_of(kind: u8, epoch: Epoch, number: u64) -> Option<Key> {
         (1, 0) => Some(Key::Epoch(epoch)),
         (2, _) => Some(Key::Log(epoch, Slot(number))),
         (3, 0) => Some(Key::State(epoch)),
-        (4, _) => Some(Key::Part(PartId { epoch, number })),
+        (4, _) => Some(Key::Attachment(AttachmentId { epoch, number })),
         _ => None,
     }
 }

@@ -15,7 +15,7 @@ fn objects() -> impl Strategy<Value = TestObject> {
         Just(Body::Begin),
         any::<u64>().prop_map(|holds| Body::Seal { holds: Slot(holds) }),
         any::<u64>().prop_map(|state| Body::State(Arc::new(state))),
-        any::<u8>().prop_map(|part| Body::Part(Arc::new(part))),
+        any::<u8>().prop_map(|attachment| Body::Attachment(Arc::new(attachment))),
         (any::<u64>(), prop::collection::vec(".{0,9}", 0..9)).prop_map(|(holds, records)| {
             Body::Records { holds: Slot(holds), records: Arc::new(records) }
         }),
@@ -32,8 +32,10 @@ fn keys() -> impl Strategy<Value = Key> {
         any::<u64>().prop_map(|epoch| Key::Epoch(Epoch(epoch))),
         any::<u64>().prop_map(|epoch| Key::State(Epoch(epoch))),
         (any::<u64>(), any::<u64>()).prop_map(|(epoch, slot)| Key::Log(Epoch(epoch), Slot(slot))),
-        (any::<u64>(), any::<u64>())
-            .prop_map(|(epoch, number)| Key::Part(PartId { epoch: Epoch(epoch), number })),
+        (any::<u64>(), any::<u64>()).prop_map(|(epoch, number)| Key::Attachment(AttachmentId {
+            epoch: Epoch(epoch),
+            number
+        })),
     ]
 }
 
@@ -78,8 +80,8 @@ fn an_object_belongs_to_one_name_of_one_cluster() {
     let object = Object { epoch: Epoch(1), nonce: Nonce(2), body: Body::Seal { holds: Slot(3) } };
     let key = Key::Log(Epoch(1), Slot(3));
     let bytes = encode::<String, u64, u8>(&identity(), key, &object).unwrap();
-    let part = Key::Part(PartId { epoch: Epoch(1), number: 3 });
-    for elsewhere in [Key::Log(Epoch(1), Slot(4)), Key::Epoch(Epoch(1)), part] {
+    let attachment = Key::Attachment(AttachmentId { epoch: Epoch(1), number: 3 });
+    for elsewhere in [Key::Log(Epoch(1), Slot(4)), Key::Epoch(Epoch(1)), attachment] {
         assert!(matches!(read(elsewhere, &bytes), Err(DecodeError::Damaged(_))));
     }
     let other = Identity { cluster: ClusterId(8), ..identity() };

@@ -12,7 +12,7 @@ use serde::de::DeserializeOwned;
 use tokio_stream::StreamExt;
 use windrow_jobs::explained;
 use windrow_scheduler::journal::{
-    Answer, Body, Call, Epoch, Key, Listing, Nonce, Object, PartId, Slot, Sweep, SweepStage,
+    Answer, AttachmentId, Body, Call, Epoch, Key, Listing, Nonce, Object, Slot, Sweep, SweepStage,
 };
 
 use super::codec::{self, DecodeError};
@@ -25,7 +25,7 @@ use crate::failpoint::{Failpoint, FailpointId};
 const EPOCHS: &str = "epochs";
 const LOG: &str = "log";
 const STATES: &str = "states";
-const PARTS: &str = "parts";
+const ATTACHMENTS: &str = "attachments";
 /// Names the journal's cluster. The first object that is written, and never deleted.
 const IDENTITY: &str = "identity";
 
@@ -210,12 +210,12 @@ impl Store {
                 (Some(FailpointId::BeforeCreate), Some(FailpointId::AfterCreate))
             }
             Body::Seal { .. } => (None, Some(FailpointId::AfterSeal)),
-            Body::Begin | Body::Part(_) => (None, None),
+            Body::Begin | Body::Attachment(_) => (None, None),
         };
         let is_record = matches!(object.body, Body::Records { .. });
         let identity = Arc::clone(&self.identity);
         let encode = move || codec::encode(&identity, key, &object);
-        // A snapshot or a part may be large, and must not block the runtime's threads.
+        // A snapshot or an attachment may be large, and must not block the runtime's threads.
         let bytes = match is_record || before.is_none() && after.is_some() {
             true => encode()?,
             false => tokio::task::spawn_blocking(encode).await??,
@@ -287,7 +287,7 @@ impl Store {
     async fn sweep(&self, sweep: Sweep) -> Result<(), StoreError> {
         self.check_home().await?;
         let prefixes: &[&'static str] = match sweep.stage {
-            SweepStage::Licences { .. } => &[EPOCHS, STATES, PARTS],
+            SweepStage::Licences { .. } => &[EPOCHS, STATES, ATTACHMENTS],
             SweepStage::Logs => &[LOG],
         };
         for prefix in prefixes {
@@ -391,7 +391,7 @@ fn unknown(key: &str, error: DecodeError, build: &str) -> StoreError {
 
 /// A journal without its first object is not a new one. Journals of earlier builds had none.
 async fn refuse_headless(objects: &dyn ObjectStore, build: &str) -> Result<(), StoreError> {
-    for prefix in [EPOCHS, STATES, LOG, PARTS] {
+    for prefix in [EPOCHS, STATES, LOG, ATTACHMENTS] {
         let mut found = objects.list(Some(&Path::from(prefix)));
         let Some(first) = found.next().await.transpose()? else { continue };
         let name = first.location.to_string();
@@ -424,7 +424,7 @@ fn key_of(path: &Path) -> Option<Key> {
         EPOCHS => Key::Epoch(Epoch(number()?)),
         STATES => Key::State(Epoch(number()?)),
         LOG => Key::Log(Epoch(number()?), Slot(number()?)),
-        PARTS => Key::Part(PartId { epoch: Epoch(number()?), number: number()? }),
+        ATTACHMENTS => Key::Attachment(AttachmentId { epoch: Epoch(number()?), number: number()? }),
         _ => return None,
     };
     (path.as_ref() == key.to_string()).then_some(key)

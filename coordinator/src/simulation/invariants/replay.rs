@@ -9,7 +9,7 @@ use windrow_scheduler::{Config, Decider};
 use super::{check, size};
 use crate::driver::{Catalog, DriverState};
 
-/// An epoch after all epochs in which parts were written.
+/// An epoch after all epochs in which attachments were written.
 const AFTER_ALL: Epoch = Epoch(u64::MAX / 2);
 
 /// Compares the state of a crashed coordinator with what its successor has recovered.
@@ -21,10 +21,10 @@ pub fn check_replay(
     // The state that the last one would have if it took over from itself. Only heartbeats move the
     // clock without a record.
     left.now = found.now;
-    let (new, parts) = (Catalog::new(left.catalog.cluster), left.catalog.parts());
+    let (new, attachments) = (Catalog::new(left.catalog.cluster), left.catalog.attachments());
     let left = Arc::new(left);
     let recovered =
-        Recovered { snapshot: Some(left), parts, ..Recovered::empty(AFTER_ALL, Nonce(0)) };
+        Recovered { snapshot: Some(left), attachments, ..Recovered::empty(AFTER_ALL, Nonce(0)) };
     let again = Decider::recover(recovered, config.clone(), new);
     let (live, replayed) = (again.state(), found);
     let (ours, theirs) = (&live.catalog.recorder.history, &replayed.catalog.recorder.history);

@@ -8,7 +8,7 @@ use windrow_scheduler::Scheduler;
 use windrow_scheduler::journal::Recovered;
 
 use super::{Ledger, check};
-use crate::driver::{DriverPart, DriverRecord, DriverState};
+use crate::driver::{DriverAttachment, DriverRecord, DriverState};
 
 /// Limits of the state's bytes: for itself, and for each task, worker and job.
 const BASE_BYTES_MAX: usize = 500;
@@ -40,8 +40,8 @@ pub fn check_objects(objects: usize, snapshot_after: u64, ledger: &Ledger) -> Re
 
 /// The state after serialization and back.
 pub fn through_bytes(
-    mut recovered: Recovered<DriverRecord, DriverState, DriverPart>,
-) -> Result<Recovered<DriverRecord, DriverState, DriverPart>, String> {
+    mut recovered: Recovered<DriverRecord, DriverState, DriverAttachment>,
+) -> Result<Recovered<DriverRecord, DriverState, DriverAttachment>, String> {
     if let Some(state) = recovered.snapshot.take() {
         let mut state = Arc::unwrap_or_clone(state);
         let bytes = encode(&state.scheduler)?;
@@ -53,14 +53,14 @@ pub fn through_bytes(
     Ok(recovered)
 }
 
-/// Serializes all of the scheduler, including its parts.
+/// Serializes all of the scheduler, including its attachments.
 pub fn encode_whole(scheduler: &Scheduler) -> Result<Vec<u8>, String> {
     let mut scheduler = scheduler.clone();
     scheduler.take_blocks(&BTreeMap::new());
     encode(&scheduler)
 }
 
-/// Serializes the scheduler without its parts.
+/// Serializes the scheduler without its attachments.
 fn encode(scheduler: &Scheduler) -> Result<Vec<u8>, String> {
     postcard::to_allocvec(scheduler).map_err(|error| format!("size: not writable: {error}"))
 }

@@ -2,9 +2,9 @@
 //! not changed since they were written, and copies of the list share them.
 //!
 //! ```text
-//!  state ──> [ part 7 | part 12 | part 9 | the rest ]     only full blocks are parts
-//!                 │        │        │
-//!               tasks    tasks    tasks                   each is written when it has changed
+//!  state ──> [ attachment 7 | attachment 12 | attachment 9 | the rest ]   only full blocks are
+//!                  |               |              |                       attachments, each
+//!                tasks           tasks          tasks                     written when it changed
 //! ```
 //!
 //! So a state of a million tasks costs its writer only the blocks that have changed. Copying it
@@ -20,9 +20,9 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::event::SplitPlan;
 use crate::job::stage::Task;
-use crate::journal::PartId;
+use crate::journal::AttachmentId;
 
-/// A block of consecutive tasks or splits, written as a part of the journal.
+/// A block of consecutive tasks or splits, written as an attachment of the journal.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct CowBlock(Content);
 
@@ -76,18 +76,18 @@ pub(crate) struct CowList<T> {
     blocks: Vec<Stored<T>>,
 }
 
-/// One block, and the journal part that has its current content.
+/// One block, and the journal attachment that has its current content.
 #[derive(Clone, Debug)]
 struct Stored<T> {
     /// Empty after it was read from the journal, until it is [taken](CowList::take).
     items: Arc<Vec<T>>,
-    part: Option<PartId>,
+    attachment: Option<AttachmentId>,
 }
 
 impl<T: Clone> Stored<T> {
     /// Its items, to be changed. Copies them if they are shared.
     fn changing(&mut self) -> &mut Vec<T> {
-        self.part = None;
+        self.attachment = None;
         Arc::make_mut(&mut self.items)
     }
 }
@@ -100,7 +100,7 @@ impl<T: InBlocks> CowList<T> {
         let mut items = items.peekable();
         while items.peek().is_some() {
             let items = Arc::new(items.by_ref().take(block_len.get() as usize).collect());
-            blocks.push(Stored { items, part: None });
+            blocks.push(Stored { items, attachment: None });
         }
         Self { len, block_len, blocks }
     }
@@ -133,34 +133,35 @@ impl<T: InBlocks> CowList<T> {
     }
 
     /// Writes each full block that has changed since it was last written: `write` gives it a name.
-    pub(crate) fn write(&mut self, write: &mut dyn FnMut(CowBlock) -> PartId) {
+    pub(crate) fn write(&mut self, write: &mut dyn FnMut(CowBlock) -> AttachmentId) {
         let block_len = self.block_len.get() as usize;
         let full = self.blocks.iter_mut().filter(|block| block.items.len() == block_len);
-        for block in full.filter(|block| block.part.is_none()) {
-            block.part = Some(write(T::to_block(Arc::clone(&block.items))));
+        for block in full.filter(|block| block.attachment.is_none()) {
+            block.attachment = Some(write(T::to_block(Arc::clone(&block.items))));
         }
     }
 
-    /// Calls `name` with each part that holds items of the list.
-    pub(crate) fn name_parts(&self, name: &mut dyn FnMut(PartId)) {
-        self.blocks.iter().filter_map(|block| block.part).for_each(name);
+    /// Calls `name` with each attachment that holds items of the list.
+    pub(crate) fn name_attachments(&self, name: &mut dyn FnMut(AttachmentId)) {
+        self.blocks.iter().filter_map(|block| block.attachment).for_each(name);
     }
 
-    /// Takes the items that the state only names from `parts`, and drops the names: the coordinator
-    /// that gave them may still delete parts that its latest state does not name.
+    /// Takes the items that the state only names from `attachments`, and drops the names: the
+    /// coordinator that gave them may still delete attachments that its latest state does not name.
     ///
     /// # Panics
-    /// If a part is missing or has other items. A state is read together with its parts.
-    pub(crate) fn take(&mut self, parts: &BTreeMap<PartId, CowBlock>) {
+    /// If an attachment is missing or has other items. A state is read together with its
+    /// attachments.
+    pub(crate) fn take(&mut self, attachments: &BTreeMap<AttachmentId, CowBlock>) {
         for block in &mut self.blocks {
-            let Some(part) = block.part.take() else { continue };
+            let Some(attachment) = block.attachment.take() else { continue };
             if block.items.is_empty() {
-                let there = parts.get(&part).and_then(T::of_block);
+                let there = attachments.get(&attachment).and_then(T::of_block);
                 block.items = there.cloned().unwrap_or_default();
             }
         }
         let taken: usize = self.blocks.iter().map(|block| block.items.len()).sum();
-        assert_eq!(taken, self.len as usize, "a state is read together with its parts");
+        assert_eq!(taken, self.len as usize, "a state is read together with its attachments");
     }
 }
 
@@ -180,7 +181,7 @@ impl<T: InBlocks> IndexMut<u32> for CowList<T> {
     }
 }
 
-/// The part in which it lies does not matter.
+/// The attachment in which it lies does not matter.
 impl<T: PartialEq> PartialEq for Stored<T> {
     fn eq(&self, other: &Self) -> bool {
         self.items == other.items
@@ -191,13 +192,13 @@ impl<T: PartialEq> PartialEq for Stored<T> {
 #[derive(Serialize, Deserialize)]
 enum Written<Items> {
     Here(Items),
-    There(PartId),
+    There(AttachmentId),
 }
 
 impl<T: Serialize> Serialize for Stored<T> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        match self.part {
-            Some(part) => Written::There(part),
+        match self.attachment {
+            Some(attachment) => Written::There(attachment),
             None => Written::Here(&*self.items),
         }
         .serialize(serializer)
@@ -207,8 +208,10 @@ impl<T: Serialize> Serialize for Stored<T> {
 impl<'de, T: Deserialize<'de>> Deserialize<'de> for Stored<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         Ok(match Written::<Vec<T>>::deserialize(deserializer)? {
-            Written::Here(items) => Self { items: Arc::new(items), part: None },
-            Written::There(part) => Self { items: Arc::default(), part: Some(part) },
+            Written::Here(items) => Self { items: Arc::new(items), attachment: None },
+            Written::There(attachment) => {
+                Self { items: Arc::default(), attachment: Some(attachment) }
+            }
         })
     }
 }
@@ -226,13 +229,13 @@ mod tests {
 
     /// The written blocks by name.
     #[derive(Default)]
-    struct Journal(BTreeMap<PartId, CowBlock>);
+    struct Journal(BTreeMap<AttachmentId, CowBlock>);
 
     impl Journal {
         fn write(&mut self, blocks: &mut CowList<SplitPlan>) -> usize {
             let before = self.0.len();
             blocks.write(&mut |block| {
-                let id = PartId { epoch: Epoch(1), number: self.0.len() as u64 };
+                let id = AttachmentId { epoch: Epoch(1), number: self.0.len() as u64 };
                 self.0.insert(id, block);
                 id
             });
@@ -260,7 +263,7 @@ mod tests {
         journal.write(&mut list);
         let whole = postcard::to_allocvec(&splits(11)).unwrap();
         let bytes = postcard::to_allocvec(&list).unwrap();
-        assert!(bytes.len() < whole.len(), "items in parts are not written again");
+        assert!(bytes.len() < whole.len(), "items in attachments are not written again");
         let mut read: CowList<SplitPlan> = postcard::from_bytes(&bytes).unwrap();
         assert_ne!(read, list);
         read.take(&journal.0);
@@ -270,7 +273,7 @@ mod tests {
     }
 
     #[test]
-    #[should_panic = "a state is read together with its parts"]
+    #[should_panic = "a state is read together with its attachments"]
     fn a_missing_part_panics() {
         let (mut list, mut journal) = (splits(8), Journal::default());
         journal.write(&mut list);
