@@ -41,7 +41,7 @@ pub struct WorkerId(pub u64);
 #[serde(into = "u16", try_from = "u16")]
 pub struct StageId(u16);
 
-/// The number of a stage that no job has.
+/// The number of a stage that no job has; 0 where a message names none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NoSuchStage(u32);
 
@@ -152,6 +152,18 @@ impl StageId {
         usize::from(self.0)
     }
 
+    /// Its number in messages and files, from 1. A message without a stage has the number 0, which
+    /// is no stage's.
+    pub fn to_number(self) -> u32 {
+        u32::from(self.0) + 1
+    }
+
+    /// The stage with this number.
+    pub fn from_number(number: u32) -> Result<Self, NoSuchStage> {
+        let known = Self::ALL.into_iter().find(|stage| stage.to_number() == number);
+        known.ok_or(NoSuchStage(number))
+    }
+
     /// The stage with this name.
     pub fn named(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|stage| stage.name() == name)
@@ -169,32 +181,20 @@ impl From<StageId> for u16 {
     }
 }
 
-impl From<StageId> for u32 {
-    fn from(stage: StageId) -> Self {
-        Self::from(stage.0)
-    }
-}
-
-impl TryFrom<u32> for StageId {
-    type Error = NoSuchStage;
-
-    fn try_from(number: u32) -> Result<Self, NoSuchStage> {
-        let known = Self::ALL.into_iter().find(|stage| u32::from(*stage) == number);
-        known.ok_or(NoSuchStage(number))
-    }
-}
-
 impl TryFrom<u16> for StageId {
     type Error = NoSuchStage;
 
-    fn try_from(number: u16) -> Result<Self, NoSuchStage> {
-        Self::try_from(u32::from(number))
+    fn try_from(index: u16) -> Result<Self, NoSuchStage> {
+        Self::from_number(u32::from(index) + 1)
     }
 }
 
 impl fmt::Display for NoSuchStage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "no job has a stage {}", self.0)
+        match self.0 {
+            0 => f.write_str("no stage is named"),
+            number => write!(f, "no job has a stage {number}"),
+        }
     }
 }
 
@@ -243,13 +243,13 @@ mod tests {
     #[test]
     fn stages_that_no_job_has_are_refused() {
         for stage in StageId::ALL {
-            assert_eq!(StageId::try_from(u32::from(stage)), Ok(stage));
+            assert_eq!(StageId::from_number(stage.to_number()), Ok(stage));
             assert_eq!(StageId::named(&stage.to_string()), Some(stage));
             assert_eq!(StageId::ALL[stage.index()], stage);
         }
         // A number of 32 bits is not truncated to 16.
-        for number in [2, u32::from(u16::MAX), 1 << 16, u32::MAX] {
-            assert_eq!(StageId::try_from(number), Err(NoSuchStage(number)));
+        for number in [0, 3, 1 << 16, (1 << 16) + 1, u32::MAX] {
+            assert_eq!(StageId::from_number(number), Err(NoSuchStage(number)));
         }
         assert!(serde_json::from_str::<StageId>("2").is_err());
         assert_eq!(StageId::named("shuffle"), None);

@@ -15,11 +15,11 @@ pub mod v1 {
 }
 
 /// The highest protocol that this build speaks.
-pub const PROTOCOL_VERSION: u32 = 4;
+pub const PROTOCOL_VERSION: u32 = 5;
 
 /// The lowest protocol that this build speaks. New messages and fields need no new number, since
 /// unknown ones are ignored; a new number is for changes that the other side must know of.
-pub const PROTOCOL_MIN: u32 = 4;
+pub const PROTOCOL_MIN: u32 = 5;
 
 /// The compiled description of all services and messages, a `google.protobuf.FileDescriptorSet`:
 /// for tests that need every method.

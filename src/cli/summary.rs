@@ -267,7 +267,7 @@ fn stage_json(stage: Option<&v1::StageStatus>) -> Option<Value> {
 }
 
 fn stage_name(number: u32) -> String {
-    StageId::try_from(number).map_or_else(|_| format!("stage {number}"), |stage| stage.to_string())
+    StageId::from_number(number).map_or_else(|_| format!("stage {number}"), |it| it.to_string())
 }
 
 fn sorted(counters: &std::collections::HashMap<String, u64>) -> Vec<(String, Value)> {

@@ -117,7 +117,7 @@ pub(super) fn log_task(text: &str) -> Result<v1::LogsOfTask, String> {
     let (stage, task) = text.split_once('-').unwrap_or_default();
     let stage = StageId::named(stage).ok_or("must be a task such as map-3 or reduce-0")?;
     let task = task.parse().map_err(|_| "must end with the number of a task".to_string())?;
-    Ok(v1::LogsOfTask { stage: stage.into(), task })
+    Ok(v1::LogsOfTask { stage: stage.to_number(), task })
 }
 
 pub(super) fn side_file(text: &str) -> Result<(String, PathBuf), String> {

@@ -25,8 +25,9 @@ pub(crate) const SUBMISSIONS: Target = Target {
 };
 
 fn report_seeds() -> Vec<Vec<u8>> {
-    let attempt =
-        |stage: StageId| Some(v1::AttemptId { job: 1, stage: stage.into(), task: 2, attempt: 3 });
+    let attempt = |stage: StageId| {
+        Some(v1::AttemptId { job: 1, stage: stage.to_number(), task: 2, attempt: 3 })
+    };
     let (map, reduce) = (attempt(StageId::MAP), attempt(StageId::REDUCE));
     let error =
         v1::failure::UserError { place: Some(v1::RecordPlace::default()), message: "no".into() };

@@ -254,7 +254,7 @@ impl JobsService {
     ) -> Result<(), Status> {
         let snapshot = self.job(asks, job).await?;
         let (maps, reduces) = (snapshot.view.map.tasks, snapshot.view.reduce.tasks);
-        let stage = StageId::try_from(task.stage)
+        let stage = StageId::from_number(task.stage)
             .map_err(|error| Status::invalid_argument(error.to_string()))?;
         let tasks = [maps, reduces][stage.index()];
         if task.task < tasks {

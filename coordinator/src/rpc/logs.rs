@@ -72,6 +72,8 @@ pub(super) async fn send(
 }
 
 fn ran_in(task: &v1::LogsOfTask, printed: Option<&v1::Printed>) -> bool {
-    let (Some(printed), Ok(stage)) = (printed, StageId::try_from(task.stage)) else { return false };
+    let (Some(printed), Ok(stage)) = (printed, StageId::from_number(task.stage)) else {
+        return false;
+    };
     [&printed.maps, &printed.reduces][stage.index()].contains(&task.task)
 }

@@ -128,6 +128,17 @@ async fn unknown_jobs_are_named() {
     }
 }
 
+/// An absent number is read as 0.
+#[tokio::test]
+async fn logs_of_a_task_without_a_stage_are_refused() {
+    let cluster = Cluster::start().await;
+    let job = cluster.submit(cluster.word_count(1)).await.unwrap();
+    let task = Some(v1::LogsOfTask { stage: 0, task: 0 });
+    let request = v1::LogsRequest { job: numbered(job), task };
+    let status = cluster.jobs.clone().logs(request).await.unwrap_err();
+    assert_eq!((status.code(), status.message()), (Code::InvalidArgument, "no stage is named"));
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_truncated_request_times_out_without_delaying_others() {
     let cluster = Arc::new(Cluster::start().await);

@@ -32,7 +32,7 @@ pub(crate) struct Malformed(pub(super) &'static str);
 
 pub(crate) fn attempt_from(attempt: Option<v1::AttemptId>) -> Result<AttemptId, Malformed> {
     let attempt = attempt.ok_or(Malformed("no attempt"))?;
-    let stage = StageId::try_from(attempt.stage).map_err(|_| Malformed("no such stage"))?;
+    let stage = StageId::from_number(attempt.stage).map_err(|_| Malformed("no such stage"))?;
     let task = TaskId { job: JobId(attempt.job), stage, index: attempt.task };
     Ok(AttemptId { task, number: attempt.attempt })
 }
@@ -69,7 +69,7 @@ pub(crate) fn compression_to(compression: Option<Compression>) -> v1::Compressio
 
 pub(crate) fn attempt_to(attempt: AttemptId) -> v1::AttemptId {
     let AttemptId { task: TaskId { job, stage, index }, number } = attempt;
-    v1::AttemptId { job: job.0, stage: stage.into(), task: index, attempt: number }
+    v1::AttemptId { job: job.0, stage: stage.to_number(), task: index, attempt: number }
 }
 
 #[cfg(test)]
@@ -82,6 +82,16 @@ mod tests {
             let task = TaskId { job: JobId(7), stage, index: 8 };
             let attempt = AttemptId { task, number: 9 };
             assert_eq!(attempt_from(Some(attempt_to(attempt))), Ok(attempt));
+        }
+    }
+
+    /// An absent number is read as 0.
+    #[test]
+    fn attempts_of_no_stage_are_refused() {
+        assert!(attempt_from(None).is_err());
+        for stage in [0, 3, (1 << 16) + 1] {
+            let attempt = v1::AttemptId { job: 1, stage, task: 1, attempt: 1 };
+            assert!(attempt_from(Some(attempt)).is_err(), "{stage}");
         }
     }
 }

@@ -394,7 +394,7 @@ impl SmallJob {
 }
 
 pub fn attempt_id(stage: StageId, attempt: u32) -> Option<v1::AttemptId> {
-    Some(v1::AttemptId { job: 1, stage: stage.into(), task: 0, attempt })
+    Some(v1::AttemptId { job: 1, stage: stage.to_number(), task: 0, attempt })
 }
 
 /// Attempts, packed as a worker lists them.

@@ -54,7 +54,8 @@ pub(super) fn name_from(name: Option<v1::JobName>) -> Result<JobName, Malformed>
 
 fn attempt_from(attempt: Option<v1::AttemptId>) -> Result<AttemptId, Malformed> {
     let attempt = attempt.ok_or_else(|| Malformed::missing("attempt"))?;
-    let stage = StageId::try_from(attempt.stage).map_err(|error| Malformed(error.to_string()))?;
+    let stage =
+        StageId::from_number(attempt.stage).map_err(|error| Malformed(error.to_string()))?;
     let task = TaskId { job: JobId(attempt.job), stage, index: attempt.task };
     Ok(AttemptId { task, number: attempt.attempt })
 }
@@ -67,7 +68,7 @@ fn attempts_from(packed: &[v1::Attempts]) -> Result<Vec<AttemptId>, Malformed> {
 
 fn attempt_to(attempt: AttemptId) -> v1::AttemptId {
     let AttemptId { task: TaskId { job, stage, index }, number } = attempt;
-    v1::AttemptId { job: job.0, stage: stage.into(), task: index, attempt: number }
+    v1::AttemptId { job: job.0, stage: stage.to_number(), task: index, attempt: number }
 }
 
 fn millis(duration: std::time::Duration) -> u64 {

@@ -114,7 +114,7 @@ mod tests {
     }
 
     fn attempt(stage: StageId) -> Option<v1::AttemptId> {
-        Some(v1::AttemptId { job: 1, stage: stage.into(), task: 2, attempt: 3 })
+        Some(v1::AttemptId { job: 1, stage: stage.to_number(), task: 2, attempt: 3 })
     }
 
     #[test]

@@ -113,7 +113,7 @@ fn stage_status(view: &StageView) -> v1::StageStatus {
 
 fn slowest_task(slowest: &SlowestTask, worker_name: &str) -> v1::TaskSummary {
     v1::TaskSummary {
-        stage: slowest.task.stage.into(),
+        stage: slowest.task.stage.to_number(),
         task: slowest.task.index,
         elapsed_ms: millis(slowest.elapsed),
         worker: slowest.worker.0,

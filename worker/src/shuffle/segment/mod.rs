@@ -36,7 +36,7 @@ use source::SegmentSource;
 pub use writer::{RunWriter, SegmentWriter};
 
 /// First and last bytes of every segment; the last of them is the version of the format.
-const MAGIC: &[u8; 8] = b"WINDROW\x05";
+const MAGIC: &[u8; 8] = b"WINDROW\x06";
 
 /// Size of the directory's offset, checksum and magic at the end.
 const TRAILER_BYTES: usize = 24;

@@ -38,7 +38,7 @@ impl Owner {
         };
         put(MAGIC);
         put(&self.job.to_bytes());
-        put(&u32::from(self.stage).to_le_bytes());
+        put(&self.stage.to_number().to_le_bytes());
         put(&self.task.to_le_bytes());
         put(&self.attempt.to_le_bytes());
         let crc64 = checksum(Crc64Nvme, &header[..CHECKED_BYTES]);
@@ -70,7 +70,7 @@ impl Owner {
             .chunks_exact(4)
             .map(|bytes| bytes.iter().rev().fold(0, |number, byte| number << 8 | u32::from(*byte)));
         let job = JobIdentity::from_bytes(job)?;
-        let stage = StageId::try_from(numbers.next()?).ok()?;
+        let stage = StageId::from_number(numbers.next()?).ok()?;
         Some(Self { job, stage, task: numbers.next()?, attempt: numbers.next()? })
     }
 }
