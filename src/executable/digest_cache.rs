@@ -26,6 +26,15 @@ const BYTES_MAX: u64 = 64 * 1024;
 /// use has coarser times.
 const SETTLED_AFTER: Duration = Duration::from_secs(3);
 
+/// Names of unfinished files: this, random characters, and [`UNFINISHED_END`].
+const UNFINISHED: &str = "digests.";
+const UNFINISHED_END: &str = ".new";
+/// An unfinished file that is older was left behind by a process that was killed: writing takes
+/// milliseconds. A slower writer only loses its entry.
+const ABANDONED_AFTER: Duration = Duration::from_secs(60);
+/// Most names that one writer looks at for files left behind.
+const NAMES_MAX: usize = 1_000;
+
 /// The digests that this user's commands have computed.
 pub(super) struct DigestCache {
     file: PathBuf,
@@ -80,10 +89,32 @@ impl DigestCache {
     fn write(&self, text: &str) -> std::io::Result<()> {
         let folder = self.file.parent().unwrap_or(Path::new("/"));
         fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
-        let mut new = tempfile::NamedTempFile::new_in(folder)?;
+        remove_abandoned(folder, SystemTime::now());
+        let mut new = tempfile::Builder::new()
+            .prefix(UNFINISHED)
+            .suffix(UNFINISHED_END)
+            .tempfile_in(folder)?;
         new.write_all(text.as_bytes())?;
         new.persist(&self.file)?;
         Ok(())
+    }
+}
+
+/// Removes what killed processes have left behind unfinished. Anything else in the folder stays.
+fn remove_abandoned(folder: &Path, now: SystemTime) {
+    let Ok(entries) = fs::read_dir(folder) else { return };
+    for entry in entries.take(NAMES_MAX).flatten() {
+        let name = entry.file_name();
+        let is_unfinished = name
+            .to_str()
+            .is_some_and(|name| name.starts_with(UNFINISHED) && name.ends_with(UNFINISHED_END));
+        // Of a link, the link's own.
+        let modified = || entry.metadata().ok().filter(Metadata::is_file)?.modified().ok();
+        let age = || now.duration_since(modified()?).ok();
+        if is_unfinished && age().is_some_and(|age| age > ABANDONED_AFTER) {
+            // The next writer tries again.
+            let _ = fs::remove_file(entry.path());
+        }
     }
 }
 
@@ -211,6 +242,41 @@ mod tests {
             let blob = cached(Some(&cache), &file, || Ok(blob_of(9, &file))).unwrap();
             assert_eq!(blob.digest, Digest([9; 32]), "{text:?}");
         }
+    }
+
+    #[test]
+    fn a_writer_removes_what_killed_writers_have_left_and_nothing_else() {
+        let (folder, file) = (tempfile::tempdir().unwrap(), settled());
+        let cache = cache(folder.path());
+        let windrow = folder.path().join("windrow");
+        fs::create_dir(&windrow).unwrap();
+        let put = |name: &str, age: Duration| {
+            let file = File::create(windrow.join(name)).unwrap();
+            file.set_modified(SystemTime::now() - age).unwrap();
+        };
+        let old = ABANDONED_AFTER * 2;
+        put("digests.Ab3xYz.new", old);
+        put("digests.being-written.new", Duration::ZERO);
+        for other in ["digests.old", "notes.new", ".digests.new", "digests.1"] {
+            put(other, old);
+        }
+        fs::create_dir(windrow.join("digests.folder.new")).unwrap();
+        std::os::unix::fs::symlink("/etc/passwd", windrow.join("digests.link.new")).unwrap();
+        cached(Some(&cache), &file, || Ok(blob_of(7, &file))).unwrap();
+        let names = fs::read_dir(&windrow).unwrap().map(|entry| entry.unwrap().file_name());
+        let mut names: Vec<_> = names.map(|name| name.into_string().unwrap()).collect();
+        names.sort();
+        let left = [
+            ".digests.new",
+            "digests",
+            "digests.1",
+            "digests.being-written.new",
+            "digests.folder.new",
+            "digests.link.new",
+            "digests.old",
+            "notes.new",
+        ];
+        assert_eq!(names, left);
     }
 
     #[test]
