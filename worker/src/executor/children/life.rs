@@ -122,6 +122,7 @@ pub(super) struct Process {
     printed: Printed,
     /// Its control group, if it has one.
     group: Option<Arc<ProcessGroup>>,
+    kills: KernelKills,
 }
 
 /// The process itself, which leads its process group.
@@ -156,15 +157,17 @@ impl Leader {
 
 impl Process {
     /// Takes over a process that leads a process group of its own, and may have a control group.
+    /// `kills` was counted before it was started.
     pub(super) fn new(
         started: Started,
         printed: Printed,
         group: Option<Arc<ProcessGroup>>,
+        kills: KernelKills,
     ) -> Self {
         let Started { child, ended, family } = started;
         let pid = Pid::from_child(&child);
         let leader = Leader { child, pid, ended, family, group: group.clone() };
-        Self { pid, leader, printed, group }
+        Self { pid, leader, printed, group, kills }
     }
 
     /// Watches it until it is gone, with all of its group; calls `on_end` as soon as that is
@@ -178,12 +181,11 @@ impl Process {
         on_end: impl FnOnce(),
         end_orphans: impl FnOnce() + Send + 'static,
     ) -> ProcessEnd {
-        let mut kills = KernelKills::count();
         let excess = tokio::select! {
             biased;
             _ = &mut self.leader.ended => None,
             () = stop.kill.cancelled() => None,
-            excess = outgrows(self.pid, limits, self.group.as_ref(), &mut kills) => Some(excess),
+            excess = outgrows(self.pid, limits, self.group.as_ref(), &mut self.kills) => Some(excess),
         };
         on_end();
         // The task goes on by itself after the timeout.
@@ -212,7 +214,7 @@ impl Process {
             return ProcessEnd::Expected;
         }
         if status.signal() == Some(Signal::KILL.as_raw())
-            && let Some(death) = kills.death(self.group.as_deref())
+            && let Some(death) = self.kills.death(self.group.as_deref())
         {
             return death;
         }
@@ -222,17 +224,24 @@ impl Process {
 
 /// The kernel's count of out-of-memory kills some time before a process ended. The kernel counts a
 /// kill when it decides on it, which may be long before the process is gone.
-struct KernelKills {
+pub(super) struct KernelKills {
+    /// Reads the count; `None` if the kernel does not say.
+    count: fn() -> Option<u64>,
     before: Option<u64>,
     next: Option<u64>,
     looks: u32,
 }
 
 impl KernelKills {
-    /// The current count.
-    fn count() -> Self {
-        let now = cgroup::oom_kills();
-        Self { before: now, next: now, looks: 0 }
+    /// The current count. To be taken before a process is started: its worker may be so short of
+    /// memory or of time that the kernel kills the process before anybody watches it.
+    pub(super) fn count() -> Self {
+        Self::counted_by(cgroup::oom_kills)
+    }
+
+    fn counted_by(count: fn() -> Option<u64>) -> Self {
+        let now = count();
+        Self { count, before: now, next: now, looks: 0 }
     }
 
     /// To be called at each check of the process.
@@ -240,7 +249,7 @@ impl KernelKills {
         self.looks += 1;
         if self.looks.is_multiple_of(LOOKS_PER_COUNT) {
             self.before = self.next;
-            self.next = cgroup::oom_kills();
+            self.next = (self.count)();
         }
     }
 
@@ -250,7 +259,7 @@ impl KernelKills {
         match group.and_then(ProcessGroup::killed_for) {
             Some(KilledFor::ItsLimit(bytes)) => Some(ProcessEnd::Exceeded(Excess::Memory(bytes))),
             Some(KilledFor::Another) => Some(out_of_memory()),
-            None => (cgroup::oom_kills()? > self.before?).then(out_of_memory),
+            None => ((self.count)()? > self.before?).then(out_of_memory),
         }
     }
 }
@@ -292,11 +301,21 @@ async fn outgrows(
 
 #[cfg(test)]
 mod tests {
+    use std::cell::Cell;
     use std::os::unix::process::CommandExt;
     use std::process::{Command, Stdio};
 
     use super::*;
     use crate::executor::children::spawner::spawn;
+
+    thread_local! {
+        /// In place of the kernel's count.
+        static KILLS: Cell<u64> = const { Cell::new(7) };
+    }
+
+    fn simulated() -> KernelKills {
+        KernelKills::counted_by(|| Some(KILLS.get()))
+    }
 
     /// A sleeping process, and its folder.
     async fn sleeping() -> (Started, Printed, tempfile::TempDir) {
@@ -312,7 +331,7 @@ mod tests {
     async fn a_condemned_process_dies_and_a_stopped_one_does_not() {
         for is_expected in [false, true] {
             let (started, printed, _folder) = sleeping().await;
-            let process = Process::new(started, printed, None);
+            let process = Process::new(started, printed, None, simulated());
             let stop = Stop::default();
             if is_expected {
                 stop.kill();
@@ -328,12 +347,35 @@ mod tests {
         }
     }
 
+    #[tokio::test]
+    async fn a_kill_for_want_of_memory_counts_although_nobody_watches_yet() {
+        let kills = simulated();
+        let (started, printed, _folder) = sleeping().await;
+        let process = Process::new(started, printed, None, kills);
+        KILLS.set(KILLS.get() + 1);
+        kill_process(process.pid, Signal::KILL).unwrap();
+        let death = process.watch(&Stop::default(), JobLimits::default(), || {}, || {}).await;
+        assert!(matches!(death, ProcessEnd::OutOfMemory(..)), "{death:?}");
+    }
+
+    #[test]
+    fn only_a_recent_kill_explains_a_death() {
+        let mut kills = simulated();
+        assert!(kills.death(None).is_none());
+        KILLS.set(KILLS.get() + 1);
+        assert!(kills.death(None).is_some());
+        (0..LOOKS_PER_COUNT).for_each(|_| kills.look());
+        assert!(kills.death(None).is_some(), "the process may take its time to end");
+        (0..LOOKS_PER_COUNT).for_each(|_| kills.look());
+        assert!(kills.death(None).is_none(), "it has killed another process");
+    }
+
     /// Simulates uninterruptible sleep: the process is killed, and its end is never noticed.
     #[tokio::test(start_paused = true)]
     async fn a_process_that_does_not_end_is_given_up() {
         let (started, printed, _folder) = sleeping().await;
         let (never, ended) = oneshot::channel();
-        let process = Process::new(Started { ended, ..started }, printed, None);
+        let process = Process::new(Started { ended, ..started }, printed, None, simulated());
         let stop = Stop::default();
         stop.condemn();
         let mut has_ended = false;

@@ -24,7 +24,7 @@ use super::Children;
 use super::child::Child;
 use super::confinement::{self, Needs, Writable};
 use super::job::ChildrenOfJob;
-use super::life::{Process, ProcessEnd};
+use super::life::{KernelKills, Process, ProcessEnd};
 use super::log;
 use super::printed::{Printed, PrintedSoFar};
 use super::{spawner, users};
@@ -258,8 +258,9 @@ impl Children {
         let printed = Printed::record(pipe, folder.join(format!("printed-{serial}.log")))?;
         let so_far = printed.so_far();
         let is_scoped = self.settings.hidden.is_some();
+        let kills = KernelKills::count();
         let started = spawner::spawn(command, is_scoped).await?;
-        let process = Process::new(started, printed, group.clone());
+        let process = Process::new(started, printed, group.clone(), kills);
         group.iter().for_each(|group| group.expect(process.pid));
         // If the kernel refuses, nothing is worse than before.
         let score = format!("/proc/{}/oom_score_adj", process.pid.as_raw_nonzero());
