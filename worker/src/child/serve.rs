@@ -216,7 +216,7 @@ impl Serving {
                 return Err(senseless("the context of another job"));
             }
             Order::Context(_, context) => {
-                self.announced.take_context(*context).map_err(senseless)?
+                self.announced.take_context(*context).map_err(senseless)?;
             }
             Order::SplitPoints(_, points) => self.announced.take_split_points(points),
             Order::Outputs(told) => {
