@@ -144,7 +144,7 @@ fn advice(cause: &FailureCause, spec: Option<&JobSpec>) -> &'static str {
         FailureCause::OutOfMemory { limit: MemoryLimit::Machine, .. } => {
             "; give the workers of that machine less --memory, and run it again"
         }
-        FailureCause::OutOfMemory { limit: MemoryLimit::Process, .. } => {
+        FailureCause::OutOfMemory { .. } => {
             "; give the worker or the job more memory (--memory), or have the job's code use less, and run it again"
         }
         FailureCause::Timeout { .. } => "; raise the limit if the task is only slow",
@@ -186,8 +186,7 @@ mod tests {
 
     #[test]
     fn a_failed_task_is_explained_with_place_count_and_advice() {
-        let place =
-            RecordPlace { file: "/data/a".into(), offset: Some(12), ..RecordPlace::default() };
+        let place = RecordPlace::in_file("/data/a").at(12);
         let task = TaskId { job: JobId(1), stage: StageId::MAP, index: 3 };
         let cause = FailureCause::UserError { place, message: "bad\x1b[31m field\n".into() };
         let text = failure(&JobFailure::Task { task, attempts: 4, cause }, None);
@@ -201,7 +200,7 @@ mod tests {
 
     #[test]
     fn too_many_bad_records_are_explained_with_budget_and_example() {
-        let place = RecordPlace { file: "/a".into(), offset: Some(12), ..RecordPlace::default() };
+        let place = RecordPlace::in_file("/a").at(12);
         let example = Some(FailureCause::UserError { place, message: "odd".into() });
         let share = "0.01%".parse().unwrap();
         let bad = JobFailure::BadRecords { skipped: 4, of: Some(9), budget: share, example };

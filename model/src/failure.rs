@@ -14,6 +14,7 @@ const SHARED_BY_GROUP: &str = "; where coordinator and workers are different use
 
 /// Where something happened, as precisely as known.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct RecordPlace {
     /// The input file, or empty.
     pub file: String,
@@ -136,6 +137,7 @@ pub enum FailureCause {
 
 /// Which memory limit a process exceeded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub enum MemoryLimit {
     /// The limit of each process of a job (`--job-memory`).
     Process,
@@ -146,7 +148,12 @@ pub enum MemoryLimit {
     Machine,
 }
 
-/// How a process came to its end.
+impl MemoryLimit {
+    /// All limits.
+    pub const ALL: [Self; 3] = [Self::Process, Self::Group, Self::Machine];
+}
+
+/// How a process came to its end. The system knows no third way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Death {
     /// A signal, by its number on Linux.
@@ -271,6 +278,36 @@ impl fmt::Display for RecordPlace {
 }
 
 impl RecordPlace {
+    /// Somewhere in this file.
+    pub fn in_file(file: impl Into<String>) -> Self {
+        Self { file: file.into(), ..Self::default() }
+    }
+
+    /// The same place with this offset.
+    #[must_use]
+    pub fn at(self, offset: u64) -> Self {
+        Self { offset: Some(offset), ..self }
+    }
+
+    /// The group of this key, escaped for display.
+    pub fn of_key(key: String) -> Self {
+        Self { key: Some(key), ..Self::default() }
+    }
+
+    /// The file, the offset, the key and the source. With [`from_fields`](Self::from_fields), what
+    /// writes places down sees each new field.
+    pub fn into_fields(self) -> (String, Option<u64>, Option<String>, Option<String>) {
+        let Self { file, offset, key, source } = self;
+        (file, offset, key, source)
+    }
+
+    /// A place of these fields, in the order of [`into_fields`](Self::into_fields).
+    pub fn from_fields(
+        (file, offset, key, source): (String, Option<u64>, Option<String>, Option<String>),
+    ) -> Self {
+        Self { file, offset, key, source }
+    }
+
     /// Whether the place names a record or a key.
     pub fn names_record(&self) -> bool {
         !self.file.is_empty() && self.offset.is_some() || self.key.is_some()

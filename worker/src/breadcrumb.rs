@@ -134,7 +134,7 @@ mod tests {
     use super::*;
 
     fn place(key: &str) -> RecordPlace {
-        RecordPlace { file: "/in".into(), offset: Some(0), key: Some(key.into()), source: None }
+        RecordPlace::from_fields(("/in".into(), Some(0), Some(key.into()), None))
     }
 
     #[test]

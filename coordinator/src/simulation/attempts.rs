@@ -225,11 +225,7 @@ impl World {
         let is_deadly =
             self.faults.deadly > 0 && task.job.0.is_multiple_of(2) && task.index % 4 == 1;
         let deadly = is_deadly.then_some([10, 20]).into_iter().flatten();
-        let mut places = deadly.map(|offset| RecordPlace {
-            file: task.to_string(),
-            offset: Some(offset),
-            ..RecordPlace::default()
-        });
+        let mut places = deadly.map(|offset| RecordPlace::in_file(task.to_string()).at(offset));
         places.find(|place| !skip.iter().any(|bad| bad.place == *place))
     }
 

@@ -100,11 +100,9 @@ pub(super) fn located<R>(
     match outcome {
         Ok(Ok(done)) => Ok(done),
         Ok(Err(error)) => Err(error.into_failure(chunk.file)),
-        Err(caught) => Err(caught.into_failure(RecordPlace {
-            file: chunk.file.to_string(),
-            offset: Some(chunk.current()),
-            ..RecordPlace::default()
-        })),
+        Err(caught) => {
+            Err(caught.into_failure(RecordPlace::in_file(chunk.file).at(chunk.current())))
+        }
     }
 }
 
@@ -159,7 +157,7 @@ impl<S> StoreEmitter<'_, S> {
     /// Notes the failure of an earlier pair, which must not be blamed on the current record.
     #[cold]
     fn out_of_turn(&mut self, error: Error) -> Error {
-        let place = RecordPlace { file: self.chunk.file.to_string(), ..RecordPlace::default() };
+        let place = RecordPlace::in_file(self.chunk.file);
         let message = error.message().to_string();
         self.failure = Some(FailureCause::UserError { place, message });
         error

@@ -72,7 +72,7 @@ impl<M: Mapper, S: Store<M::Key, M::Value>> Collector for SkippingMapper<M, S> {
         let ChunkMapper { mapper, format, store, granted_bytes } = inner;
         let framing = format.framing();
         let out = StoreEmitter { store, chunk, memory, granted_bytes, failure: None };
-        let place = RecordPlace { file: chunk.file.to_string(), ..RecordPlace::default() };
+        let place = RecordPlace::in_file(chunk.file);
         let mut pieces = Pieces { mapper: &**mapper, format, policy, place, aside, out };
         let mut records = 0;
         for block in chunk.pieces(framing, BLOCK_BYTES) {

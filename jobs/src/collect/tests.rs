@@ -183,7 +183,7 @@ fn an_error_names_the_record() {
     let error = collector(&combining(), 1)
         .map_chunk(&chunk("fine\nerror\nfine"), &mut Unlimited)
         .unwrap_err();
-    let place = RecordPlace { file: "hay.txt".into(), offset: Some(105), ..RecordPlace::default() };
+    let place = RecordPlace::in_file("hay.txt").at(105);
     assert_eq!(error, FailureCause::UserError { place, message: "bad line".into() });
 }
 
@@ -383,7 +383,7 @@ fn a_record_with_too_many_pairs_to_keep_aside_cannot_be_skipped() {
     assert_eq!((pairs.len(), skipped.len()), (12, 1));
     assert_eq!(counters, Counters::from_iter([("lines", 3)]));
     let failed = map_skipping(&job, b"few\nmany bad\n", 1000).unwrap_err();
-    let place = RecordPlace { file: "hay.txt".into(), offset: Some(104), ..RecordPlace::default() };
+    let place = RecordPlace::in_file("hay.txt").at(104);
     assert_eq!(failed, FailureCause::UserError { place, message: "after all".into() });
 }
 
@@ -423,7 +423,7 @@ impl Breadcrumb for Steps {
 #[test]
 fn breadcrumbs_name_each_record_and_poison_is_not_tried() {
     let steps = Arc::new(Steps::default());
-    let place = RecordPlace { file: "hay.txt".into(), offset: Some(102), ..RecordPlace::default() };
+    let place = RecordPlace::in_file("hay.txt").at(102);
     let poison = BadRecord { place, message: "it kills".into(), record: None };
     let policy = BadRecordPolicy {
         skips_bad_records: true,
@@ -442,7 +442,7 @@ fn breadcrumbs_name_each_record_and_poison_is_not_tried() {
     assert_eq!(*steps.0.lock().unwrap(), (None, vec![100, 108, 110, 116]));
     let policy = BadRecordPolicy { skips_bad_records: false, poison: [].into(), ..policy };
     let failed = map_with_policy(&combining(), b"a\nerror\n", 1000, policy).unwrap_err();
-    let place = RecordPlace { file: "hay.txt".into(), offset: Some(102), ..RecordPlace::default() };
+    let place = RecordPlace::in_file("hay.txt").at(102);
     assert_eq!(failed, FailureCause::UserError { place, message: "bad line".into() });
 }
 

@@ -162,11 +162,7 @@ impl RecordError {
 
     /// The failure of an attempt at this place.
     pub fn into_failure(self, file: &str) -> FailureCause {
-        let place = RecordPlace {
-            file: file.to_string(),
-            offset: Some(self.offset),
-            ..RecordPlace::default()
-        };
+        let place = RecordPlace::in_file(file).at(self.offset);
         FailureCause::UserError { place, message: self.message }
     }
 }

@@ -96,8 +96,10 @@ impl<'s> Groups<'s> {
         &self,
         decode: impl Fn(&[u8]) -> Result<K::Decoded<'_>>,
     ) -> RecordPlace {
-        let key = (self.count > 0).then(|| text::shown(&self.key_text::<K>(decode)));
-        RecordPlace { key, ..RecordPlace::default() }
+        match self.count {
+            0 => RecordPlace::default(),
+            _ => RecordPlace::of_key(text::shown(&self.key_text::<K>(decode))),
+        }
     }
 
     /// The current group's place, unique among groups: a long key, truncated for display, gets a
@@ -113,7 +115,7 @@ impl<'s> Groups<'s> {
             audit.add(&self.group.key, &[]);
             key += &format!(" ({} bytes, digest {:016x})", text.len(), audit.digest);
         }
-        RecordPlace { key: Some(key), ..RecordPlace::default() }
+        RecordPlace::of_key(key)
     }
 
     fn key_text<K: Key + ?Sized>(

@@ -277,11 +277,11 @@ fn errors_and_panics_name_the_key() {
             .reduce(PART, &mut Batches::new(&pairs, 9), &mut Disk::new())
             .unwrap_err()
     };
-    let key = Some("b\\n\\u{1b}".to_string());
-    let place = RecordPlace { key: key.clone(), ..RecordPlace::default() };
+    let key = "b\\n\\u{1b}".to_string();
+    let place = RecordPlace::of_key(key.clone());
     assert_eq!(reduce(false), FailureCause::UserError { place, message: "bad key".into() });
     let FailureCause::UserPanic { place, message } = reduce(true) else { panic!("not a panic") };
-    assert_eq!((place.key, message.as_str()), (key, "no key like that"));
+    assert_eq!((place.key, message.as_str()), (Some(key), "no key like that"));
     assert!(place.source.is_some_and(|source| source.starts_with(file!())));
 }
 
@@ -481,7 +481,7 @@ fn breadcrumbs_name_each_group_and_poison_is_not_tried() {
     };
     let seen = std::mem::take(&mut keys.0.lock().unwrap().1);
     assert_eq!((seen.len(), &*seen[0]), (2, "a"));
-    let place = RecordPlace { key: Some(seen[1].clone()), ..RecordPlace::default() };
+    let place = RecordPlace::of_key(seen[1].clone());
     let poison = BadRecord { place, message: "it kills".into(), record: None };
     let policy =
         BadRecordPolicy { skips_bad_records: true, poison: [poison.clone()].into(), ..watching };

@@ -21,11 +21,9 @@ pub(crate) struct Caught {
 
 impl Caught {
     /// The panic as the failure of an attempt at `place`.
-    pub(crate) fn into_failure(self, place: RecordPlace) -> FailureCause {
-        FailureCause::UserPanic {
-            place: RecordPlace { source: self.source, ..place },
-            message: self.message,
-        }
+    pub(crate) fn into_failure(self, mut place: RecordPlace) -> FailureCause {
+        place.source = self.source;
+        FailureCause::UserPanic { place, message: self.message }
     }
 }
 

@@ -271,7 +271,7 @@ pub(super) fn from_child_seeds() -> Vec<Vec<u8>> {
         Report(v1::ChildReport { report, ..Default::default() })
     };
     let done = Finished { stats: Stats::default(), part: None, bad_records: None };
-    let place = RecordPlace { file: "/in".into(), ..RecordPlace::default() };
+    let place = RecordPlace::in_file("/in");
     let failed = FailureCause::UserError { place, message: "no".into() };
     let late = FailureCause::Timeout { after: Duration::from_secs(1) };
     let progress = Progress::of(1, 2, 3);

@@ -176,18 +176,20 @@ fn said_place_from(place: Option<v1::RecordPlace>) -> RecordPlace {
 pub(crate) fn place_from(
     v1::RecordPlace { file, offset, key, source }: v1::RecordPlace,
 ) -> RecordPlace {
-    RecordPlace { file, offset, key, source }
+    RecordPlace::from_fields((file, offset, key, source))
 }
 
-pub(crate) fn place_to(RecordPlace { file, offset, key, source }: RecordPlace) -> v1::RecordPlace {
+pub(crate) fn place_to(place: RecordPlace) -> v1::RecordPlace {
+    let (file, offset, key, source) = place.into_fields();
     v1::RecordPlace { file, offset, key, source }
 }
 
 fn memory_limit_to(limit: MemoryLimit) -> v1::MemoryLimit {
     match limit {
-        MemoryLimit::Process => v1::MemoryLimit::Process,
         MemoryLimit::Group => v1::MemoryLimit::Group,
         MemoryLimit::Machine => v1::MemoryLimit::Machine,
+        // A test sees to it that there is no other.
+        _ => v1::MemoryLimit::Process,
     }
 }
 

@@ -244,12 +244,8 @@ mod tests {
     #[test]
     fn every_cause_survives_the_round_trip() {
         let text = || "text".to_string();
-        let place = RecordPlace {
-            file: "/f".into(),
-            offset: Some(0),
-            key: Some(String::new()),
-            source: Some("a.rs:1:2".into()),
-        };
+        let source = Some("a.rs:1:2".into());
+        let place = RecordPlace::from_fields(("/f".into(), Some(0), Some(String::new()), source));
         for cause in [
             FailureCause::UserError { place: RecordPlace::default(), message: text() },
             FailureCause::UserPanic { place: place.clone(), message: text() },

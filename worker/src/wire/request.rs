@@ -129,7 +129,7 @@ mod tests {
             files: Vec::new(),
             writable: Vec::new(),
         };
-        let place = RecordPlace { file: "/in/a".into(), offset: Some(4), ..RecordPlace::default() };
+        let place = RecordPlace::in_file("/in/a").at(4);
         let skip = vec![BadRecord { place, message: "it kills".into(), record: None }];
         let attempt = AttemptId { task, number: 2 };
         RunRequest { attempt, context: context.into(), work, alone: true, skip }

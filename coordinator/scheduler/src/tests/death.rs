@@ -19,7 +19,7 @@ fn died_alone() -> FailureCause {
 }
 
 fn record(offset: u64) -> RecordPlace {
-    RecordPlace { file: "/in".into(), offset: Some(offset), ..RecordPlace::default() }
+    RecordPlace::in_file("/in").at(offset)
 }
 
 fn skipping(budget: &str, splits: usize) -> JobPlan {
@@ -109,7 +109,7 @@ fn a_group_is_left_out_by_its_key() {
     let mut f = Fixture::new(1);
     f.submit(JobPlan { partitions: 1, ..skipping("1", 1) });
     f.done(W1, map(0, 1));
-    let key = RecordPlace { key: Some("k".into()), ..RecordPlace::default() };
+    let key = RecordPlace::of_key("k".into());
     let again = f.fail(W1, reduce(0, 1), died(true, key.clone()));
     let Effect::Assign { alone: true, skip, outputs: Some(_), .. } = &again[0] else {
         panic!("not tried alone: {again:?}")

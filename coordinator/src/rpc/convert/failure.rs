@@ -142,7 +142,7 @@ fn death_to(death: Death) -> v1::failure::process_died::Death {
 fn place_from(place: Option<v1::RecordPlace>) -> RecordPlace {
     let v1::RecordPlace { file, offset, key, source } = place.unwrap_or_default();
     let key = key.map(capped);
-    RecordPlace { file: capped(file), offset, key, source: source.map(capped) }
+    RecordPlace::from_fields((capped(file), offset, key, source.map(capped)))
 }
 
 /// Longest stored text of a failure, in bytes. Workers cut theirs a little shorter.
@@ -153,7 +153,8 @@ fn capped(mut text: String) -> String {
     text
 }
 
-pub(super) fn place_to(RecordPlace { file, offset, key, source }: RecordPlace) -> v1::RecordPlace {
+pub(super) fn place_to(place: RecordPlace) -> v1::RecordPlace {
+    let (file, offset, key, source) = place.into_fields();
     v1::RecordPlace { file, offset, key, source }
 }
 
@@ -167,9 +168,10 @@ fn memory_limit_from(limit: v1::MemoryLimit) -> MemoryLimit {
 
 fn memory_limit_to(limit: MemoryLimit) -> v1::MemoryLimit {
     match limit {
-        MemoryLimit::Process => v1::MemoryLimit::Process,
         MemoryLimit::Group => v1::MemoryLimit::Group,
         MemoryLimit::Machine => v1::MemoryLimit::Machine,
+        // A test sees to it that there is no other.
+        _ => v1::MemoryLimit::Process,
     }
 }
 
@@ -178,13 +180,16 @@ mod tests {
     use super::*;
 
     #[test]
+    fn every_memory_limit_survives_the_round_trip() {
+        for limit in MemoryLimit::ALL {
+            assert_eq!(memory_limit_from(memory_limit_to(limit)), limit);
+        }
+    }
+
+    #[test]
     fn every_cause_survives_the_round_trip() {
-        let place = RecordPlace {
-            file: "/f".into(),
-            offset: Some(0),
-            key: Some(String::new()),
-            source: Some("a.rs:1:2".into()),
-        };
+        let source = Some("a.rs:1:2".into());
+        let place = RecordPlace::from_fields(("/f".into(), Some(0), Some(String::new()), source));
         let text = || "text".to_string();
         for cause in [
             FailureCause::UserError { place: RecordPlace::default(), message: text() },
@@ -229,8 +234,7 @@ mod tests {
     #[test]
     fn long_texts_are_cut() {
         let long = "é".repeat(1 << 20);
-        let place =
-            RecordPlace { file: long.clone(), key: Some(long.clone()), ..RecordPlace::default() };
+        let place = RecordPlace::from_fields((long.clone(), None, Some(long.clone()), None));
         let heard =
             failure_from(Some(failure_to(&FailureCause::UserError { place, message: long })));
         let Ok(FailureCause::UserError { place, message }) = heard else { panic!("{heard:?}") };

@@ -43,8 +43,7 @@ impl Source {
 
     #[cold]
     pub(super) fn too_long(&self, offset: u64, most: u64, hint: &str) -> FailureCause {
-        let place =
-            RecordPlace { file: self.name.clone(), offset: Some(offset), ..RecordPlace::default() };
+        let place = RecordPlace::in_file(self.name.clone()).at(offset);
         let message = format!(
             "the record is longer than {most} bytes, the largest that --max-record-size allows{hint}"
         );
