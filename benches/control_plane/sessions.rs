@@ -182,7 +182,7 @@ impl Session {
             attempt: Some(attempt),
             stats: Some(stats(self.task)),
             part: Some(part),
-            quarantine: None,
+            bad_records: None,
         })
     }
 }

@@ -39,12 +39,10 @@ fn brittle_types(file: &File, exported: &BTreeSet<&str>) -> Vec<String> {
             (Some(_), _) => true,
             (_, Some(_)) => has_public_fields_only(&file.text, at),
             _ => {
-                let continues = line.starts_with("#[") || line.starts_with("//");
-                if continues {
-                    attributes += line
-                } else {
-                    attributes.clear()
+                if !line.starts_with("#[") && !line.starts_with("//") {
+                    attributes.clear();
                 }
+                attributes += line;
                 continue;
             }
         };
