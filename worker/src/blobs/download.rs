@@ -9,7 +9,6 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::sync::mpsc;
-use tokio::task::spawn_blocking;
 use tokio::time::{sleep, timeout};
 use tonic::{Code, Status};
 use windrow_jobs::{Blob, Digest, FailureCause};
@@ -18,6 +17,7 @@ use windrow_proto::v1::blobs_client::BlobsClient;
 use windrow_security::files::private;
 
 use crate::connector::Connector;
+use crate::sync::blocking;
 
 /// Tries before the attempt fails.
 const TRIES: u32 = 6;
@@ -96,12 +96,6 @@ async fn attempt(source: &Source, blob: Blob, part: &Path) -> Result<(), Failed>
     // Any byte may be wrong, so the download starts over.
     fs::remove_file(part).map_err(failed)?;
     Err(Failed::There(Status::data_loss("its content does not have its digest")))
-}
-
-async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> io::Result<T> + Send + 'static,
-) -> io::Result<T> {
-    spawn_blocking(work).await.unwrap_or_else(|error| Err(io::Error::other(error)))
 }
 
 /// The downloaded prefix of a blob.

@@ -21,14 +21,13 @@ use std::sync::{Arc, Mutex, Weak};
 use std::time::SystemTime;
 
 use rustix::fs::Gid;
-use tokio::task::spawn_blocking;
 use windrow_jobs::{Blob, Digest, FailureCause};
 use windrow_security::files::make_private_folder;
 
 pub(crate) use download::Source;
 
 use crate::files::{PASSES, give_back_at, share};
-use crate::sync::lock;
+use crate::sync::{blocking, lock};
 
 /// Suffix of an incomplete file.
 const PART: &str = ".part";
@@ -138,7 +137,7 @@ impl BlobCache {
         let path = self.path(blob.digest);
         let (at, known, cache) = (path.clone(), *checked, Arc::clone(self));
         let look = move || cache.make_folder().and_then(|()| is_whole(&at, blob, known));
-        if !blocking(&path, look).await? {
+        if !blocking(look).await.map_err(|error| FailureCause::io(&path, &error))? {
             self.fetch(&path, blob).await?;
         }
         let failed = |error| FailureCause::io(&path, &error);
@@ -150,7 +149,8 @@ impl BlobCache {
 
     async fn fetch(self: &Arc<Self>, path: &Path, blob: Blob) -> Result<(), FailureCause> {
         let (cache, folder) = (Arc::clone(self), self.folder.clone());
-        blocking(&folder, move || cache.make_room(blob)).await?;
+        let made = blocking(move || cache.make_room(blob)).await;
+        made.map_err(|error| FailureCause::io(&folder, &error))?;
         let part = path.with_extension(PART.trim_start_matches('.'));
         let fetched = download::download(&self.source, blob, &part).await;
         let renamed = fetched
@@ -266,15 +266,6 @@ fn digest_of(file: &File) -> io::Result<Digest> {
     let mut hasher = blake3::Hasher::new();
     hasher.update_reader(file)?;
     Ok(Digest(*hasher.finalize().as_bytes()))
-}
-
-/// Runs what may block for a while.
-async fn blocking<T: Send + 'static>(
-    path: &Path,
-    work: impl FnOnce() -> io::Result<T> + Send + 'static,
-) -> Result<T, FailureCause> {
-    let done = spawn_blocking(work).await.unwrap_or_else(|error| Err(io::Error::other(error)));
-    done.map_err(|error| FailureCause::io(path, &error))
 }
 
 #[cfg(test)]

@@ -108,7 +108,7 @@ impl Executor {
         match self {
             Self::InProcess(executor, ..) => {
                 let executor = Arc::clone(executor);
-                blocking(move || executor.discard_output(attempt)).await;
+                removing(move || executor.discard_output(attempt)).await;
             }
             Self::Children(children) => children.discard_output(attempt).await,
         }
@@ -118,7 +118,7 @@ impl Executor {
     pub(crate) async fn free_partition(&self, reduce: TaskId) {
         if let Self::InProcess(executor, ..) = self {
             let executor = Arc::clone(executor);
-            blocking(move || executor.free_partition(reduce)).await;
+            removing(move || executor.free_partition(reduce)).await;
         }
     }
 
@@ -129,7 +129,7 @@ impl Executor {
             Self::InProcess(executor, ..) => {
                 on_end();
                 let executor = Arc::clone(executor);
-                blocking(move || executor.release(job)).await;
+                removing(move || executor.release(job)).await;
             }
             Self::Children(children) => children.release(job, on_end).await,
         }
@@ -140,7 +140,7 @@ impl Executor {
         match self {
             Self::InProcess(executor, ..) => {
                 let executor = Arc::clone(executor);
-                blocking(move || executor.release_all()).await;
+                removing(move || executor.release_all()).await;
             }
             Self::Children(children) => children.release_all().await,
         }
@@ -174,8 +174,8 @@ fn no_credentials(job: JobId, error: &SecurityError) -> FailureCause {
     FailureCause::Io { path, message: error.to_string(), disk_full: false }
 }
 
-/// Runs what may block for a moment, such as removing files.
-async fn blocking(work: impl FnOnce() + Send + 'static) {
+/// Runs what removes files, away from the threads of async code.
+async fn removing(work: impl FnOnce() + Send + 'static) {
     if tokio::task::spawn_blocking(work).await.is_err() {
         tracing::error!("a bug in the engine: removing files panicked");
     }

@@ -11,12 +11,10 @@ use std::time::{Duration, Instant};
 
 use tokio_util::sync::CancellationToken;
 
-use crate::sync::lock;
+use crate::sync::{lock, wait_while};
 
 /// Longest wait for a core. Behind user code that hangs, other attempts run without one.
 const WAIT_MAX: Duration = Duration::from_secs(5);
-/// How often a thread that waits looks whether it still should.
-const LOOK: Duration = Duration::from_millis(50);
 
 /// The cores of a worker. Clones share them.
 #[derive(Clone)]
@@ -57,15 +55,13 @@ impl Cores {
     /// Waits for a core; false if none was free in time.
     fn take(&self, cancel: &CancellationToken) -> bool {
         let deadline = Instant::now() + WAIT_MAX;
-        let mut free = lock(&self.shared.free);
-        while *free == 0 {
-            let left = deadline.saturating_duration_since(Instant::now());
-            if left.is_zero() || cancel.is_cancelled() {
-                return false;
-            }
-            let woken = self.shared.freed.wait_timeout(free, left.min(LOOK));
-            free = woken.unwrap_or_else(std::sync::PoisonError::into_inner).0;
-        }
+        let check = || match cancel.is_cancelled() || Instant::now() >= deadline {
+            true => Err(()),
+            false => Ok(()),
+        };
+        let free =
+            wait_while(&self.shared.freed, lock(&self.shared.free), |free| *free == 0, check);
+        let Ok(mut free) = free else { return false };
         *free -= 1;
         true
     }

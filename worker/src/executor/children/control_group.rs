@@ -4,11 +4,11 @@ use std::io;
 use std::process::Command;
 use std::sync::Arc;
 
-use tokio::task::spawn_blocking;
 use windrow_jobs::JobId;
 
 use super::Children;
 use crate::cgroup::{ProcessGroup, default_memory_bytes};
+use crate::sync::blocking;
 
 impl Children {
     /// Makes a group for the process of `command`, which enters it before anything else. `None` if
@@ -25,8 +25,8 @@ impl Children {
             let limits = limits.of_group(budget_bytes, default_memory_bytes());
             groups.of_process(job, serial, limits)
         };
-        let made = spawn_blocking(make).await.unwrap_or_else(|error| Err(io::Error::other(error)));
-        let entered = made.and_then(|group| group.bind(command).map(|()| Arc::new(group)));
+        let entered =
+            blocking(make).await.and_then(|group| group.bind(command).map(|()| Arc::new(group)));
         entered
             .inspect_err(|error| {
                 tracing::warn!(%job, %error, "cannot make a control group for a process of a job");

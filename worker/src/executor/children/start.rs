@@ -34,6 +34,7 @@ use crate::channel::{
 };
 use crate::executor::{no_credentials, ready_jobs_folder};
 use crate::identity::Leaseholder;
+use crate::sync::blocking;
 use crate::wire;
 
 /// How long it may take to be ready. The user's `main` runs first.
@@ -164,7 +165,7 @@ impl Children {
     ) -> Result<Option<RulesetCreated>, FailureCause> {
         let Some(hidden) = self.settings.hidden.clone() else { return Ok(None) };
         let (children, of) = (Arc::clone(self), Arc::clone(job));
-        let made = tokio::task::spawn_blocking(move || {
+        let made = blocking(move || {
             let files = of.files().ok_or_else(nothing_to_start)?;
             let writable = of.writable(|| {
                 Writable::open(&files.staging, &files.writable, &hidden).map(Arc::new)
@@ -177,8 +178,7 @@ impl Children {
             };
             confinement::rules(&hidden, &needs)
         });
-        let made = made.await.unwrap_or_else(|error| Err(io::Error::other(error).into()));
-        made.map(Some).map_err(|error| error.cause(job.id))
+        made.await.map(Some).map_err(|error| error.cause(job.id))
     }
 
     /// Creates the job's folder if it is missing, and checks that parts can be written: otherwise

@@ -52,7 +52,7 @@ use super::job::ChildrenOfJob;
 use super::start::TEMPORARY;
 use crate::files::{PASSES, share};
 use crate::model::Finished;
-use crate::sync::lock;
+use crate::sync::{blocking, lock};
 
 /// Permissions that a finished file may keep: neither other users, nor jobs through their group,
 /// may write to it.
@@ -126,8 +126,7 @@ impl Users {
         while !unwanted.is_cancelled() {
             let given_back = self.given_back.notified();
             let users = Arc::clone(self);
-            let claimed = spawn_blocking(move || users.claim_if_free()).await;
-            if let Some(user) = claimed.map_err(io::Error::other)?? {
+            if let Some(user) = blocking(move || users.claim_if_free()).await? {
                 return Ok(Some(user));
             }
             if !std::mem::replace(&mut is_said, true) {
@@ -304,13 +303,13 @@ pub(super) async fn give(
     let claimed = users.claim(&job.released).await.map_err(failed)?;
     let user = Arc::new(claimed.ok_or(FailureCause::Cancelled)?);
     let (made_for, path) = (Arc::clone(&user), folder.to_path_buf());
-    let made = spawn_blocking(move || {
+    let made = blocking(move || {
         let temporary = path.join(TEMPORARY);
         make_private_folder(&temporary)?;
         let mut folders = [&temporary, &path].into_iter();
         folders.try_for_each(|folder| made_for.own(File::open(folder)?))
     });
-    made.await.unwrap_or_else(|error| Err(io::Error::other(error))).map_err(failed)?;
+    made.await.map_err(failed)?;
     job.set_user(user);
     Ok(())
 }
