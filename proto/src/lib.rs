@@ -21,6 +21,12 @@ pub const PROTOCOL_VERSION: u32 = 5;
 /// unknown ones are ignored; a new number is for changes that the other side must know of.
 pub const PROTOCOL_MIN: u32 = 5;
 
+/// Most bytes of output in one `Printed` message.
+pub const PRINTED_BYTES_MAX: usize = 64 << 10;
+
+/// Most tasks in one `Printed` message.
+pub const PRINTED_TASKS_MAX: usize = 100_000;
+
 /// The compiled description of all services and messages, a `google.protobuf.FileDescriptorSet`:
 /// for tests that need every method.
 pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));

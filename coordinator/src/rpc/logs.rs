@@ -7,14 +7,10 @@ use tokio::sync::mpsc;
 use tokio::task::spawn_blocking;
 use tonic::Status;
 use windrow_jobs::{JobId, StageId, WorkerId};
-use windrow_proto::v1;
+use windrow_proto::{PRINTED_BYTES_MAX, PRINTED_TASKS_MAX, v1};
 
 use crate::driver::DriverHandle;
 use crate::logs::{LogStore, read};
-
-/// The most that is kept of one message.
-const TAIL_BYTES_MAX: usize = 64 << 10;
-const TASKS_MAX: usize = 100_000;
 
 /// Stores the output of one worker's processes.
 pub(super) struct WorkerLogs {
@@ -30,7 +26,8 @@ impl WorkerLogs {
     /// is logged and nothing fails.
     pub(super) async fn keep(&self, printed: v1::Printed) {
         let v1::Printed { job, tail, maps, reduces, .. } = &printed;
-        let is_small = tail.len() <= TAIL_BYTES_MAX && maps.len() + reduces.len() <= TASKS_MAX;
+        let tasks = maps.len() + reduces.len();
+        let is_small = tail.len() <= PRINTED_BYTES_MAX && tasks <= PRINTED_TASKS_MAX;
         if !is_small || !self.driver.knows(JobId(*job)).await.unwrap_or(false) {
             return;
         }

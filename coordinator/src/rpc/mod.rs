@@ -16,7 +16,7 @@ mod logs;
 mod pending_submissions;
 mod plannings;
 mod refusal;
-mod sessions;
+pub(crate) mod sessions;
 mod slow_reader;
 mod watch;
 

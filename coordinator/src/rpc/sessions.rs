@@ -43,9 +43,10 @@ use crate::logs::LogStore;
 
 /// How long a caller may take to say hello.
 const HELLO_TIMEOUT: Duration = Duration::from_secs(10);
-/// How long a worker whose folder is taken waits until the death of its predecessor is noticed.
-const PREDECESSOR_GRACE: Duration = Duration::from_secs(2);
-const PREDECESSOR_PAUSE: Duration = Duration::from_millis(50);
+/// How long a worker whose folder is taken waits until the death of its predecessor is noticed, and
+/// how often that is looked for.
+pub(crate) const PREDECESSOR_GRACE: Duration = Duration::from_secs(2);
+pub(crate) const PREDECESSOR_PAUSE: Duration = Duration::from_millis(50);
 
 /// Serves workers.
 pub(crate) struct SessionsService {

@@ -20,13 +20,10 @@ use crate::driver::{
     SessionEnd, SessionId, SharedContent, WorkerProfile,
 };
 use crate::output::AttemptFiles;
+use crate::rpc::sessions::{PREDECESSOR_GRACE, PREDECESSOR_PAUSE};
 use crate::simulation::happening::Happening;
 use crate::simulation::invariants::leases;
 use crate::simulation::world::World;
-
-/// How long a worker waits whose folder is taken, and how often it retries.
-const PREDECESSOR_GRACE: Duration = Duration::from_secs(2);
-const PREDECESSOR_PAUSE: Duration = Duration::from_millis(50);
 
 pub struct Connection {
     pub process: usize,

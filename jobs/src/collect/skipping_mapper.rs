@@ -18,15 +18,11 @@ use crate::failure::{FailureCause, RecordPlace};
 use crate::input::{Chunk, Format, Position, RecordError};
 use crate::key::Key;
 use crate::mapper::Mapper;
-use crate::user_code::{BadRecordPolicy, hidden, panic};
+use crate::user_code::{BadRecordPolicy, UNDONE_BYTES_MAX, hidden, panic};
 use crate::value::Value;
 
 /// Size of a block, which is mapped twice for a bad record.
 const BLOCK_BYTES: usize = 16 << 10;
-
-/// Most memory of pairs kept aside. A record with more is assumed good: its pairs go to the store
-/// at once, and if it fails later, the attempt fails.
-const ASIDE_BYTES_MAX: usize = 8 << 20;
 
 /// A [`ChunkMapper`] that skips bad records.
 pub(super) struct SkippingMapper<M: Mapper, S> {
@@ -274,7 +270,7 @@ impl<M: Mapper, S: Store<M::Key, M::Value>> Emit<M::Key, M::Value>
                 let pair = (M::Key::own(key), M::Value::own(value), salt);
                 aside.bytes += bytes + size_of_val(&pair);
                 aside.pairs.push(pair);
-                if aside.bytes > ASIDE_BYTES_MAX { self.overflow() } else { Ok(()) }
+                if aside.bytes > UNDONE_BYTES_MAX { self.overflow() } else { Ok(()) }
             }
             State::Kept => {
                 out.chunk.visit(salt);

@@ -7,14 +7,11 @@ use crate::error::Result;
 use crate::failure::{FailureCause, RecordPlace};
 use crate::key::Key;
 use crate::output::{Output, PartEncoder, PartInfo, Section, SectionEncoder};
-use crate::user_code::{hidden, panic};
+use crate::user_code::{UNDONE_BYTES_MAX, hidden, panic};
 use crate::value::Value;
 
 /// Encoded bytes are passed to the sink in chunks of about this size.
 const WRITE_BYTES: usize = 256 << 10;
-
-/// Most bytes that a group may write and still be undone.
-const GROUP_BYTES_MAX: usize = 8 << 20;
 
 /// The emitter of one reduce task.
 pub(super) struct PartEmitter<'s, K: Key + ?Sized, V: Value + ?Sized, O: Output<K, V>> {
@@ -75,7 +72,7 @@ impl<'s, K: Key + ?Sized, V: Value + ?Sized, O: Output<K, V>> PartEmitter<'s, K,
     /// Begins a group whose pairs and counts can be [undone](Self::take_back), until they exceed
     /// eight megabytes.
     pub(super) fn begin_group(&mut self) -> Result<(), FailureCause> {
-        self.write_bytes = self.bytes.len() + GROUP_BYTES_MAX;
+        self.write_bytes = self.bytes.len() + UNDONE_BYTES_MAX;
         let mark = panic::guard(|| Ok(self.section.mark()));
         let section = panic::settle(mark, RecordPlace::default)?;
         self.group = Some(Mark { bytes: self.bytes.len(), records: self.records, section });

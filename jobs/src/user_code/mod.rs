@@ -6,6 +6,8 @@ pub(crate) mod panic;
 
 pub use bad_record_policy::{BadRecordPolicy, Breadcrumb};
 
+pub(crate) use bad_record_policy::UNDONE_BYTES_MAX;
+
 use crate::error::Error;
 use crate::failure::FailureCause;
 

@@ -1,6 +1,5 @@
 //! The control group of a process that is about to be started, if the worker has a delegated one.
 
-use std::io;
 use std::process::Command;
 use std::sync::Arc;
 

@@ -10,10 +10,10 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::{MissedTickBehavior, interval};
 use windrow_jobs::{JobId, StageId};
-use windrow_proto::v1;
+use windrow_proto::{PRINTED_BYTES_MAX, PRINTED_TASKS_MAX, v1};
 
 use super::child::Child;
-use super::printed::{PrintedSoFar, TAIL_BYTES_MAX};
+use super::printed::PrintedSoFar;
 
 /// Receives the output of processes.
 pub(crate) type PrintedLogs = mpsc::Receiver<v1::Printed>;
@@ -22,8 +22,6 @@ pub(crate) type PrintedLogs = mpsc::Receiver<v1::Printed>;
 const LOOK: Duration = Duration::from_secs(1);
 /// Most bytes sent of a running process; when it is gone, everything kept in memory is sent.
 const RUNNING_BYTES_MAX: usize = 16 << 10;
-/// Most tasks listed for one process.
-const TASKS_MAX: usize = 100_000;
 /// Messages that wait for a session.
 pub(super) const WAITING_MAX: usize = 16;
 
@@ -40,7 +38,7 @@ pub(super) async fn follow(
     loop {
         let (is_gone, bytes_max) = tokio::select! {
             biased;
-            () = child.gone.cancelled() => (true, TAIL_BYTES_MAX),
+            () = child.gone.cancelled() => (true, PRINTED_BYTES_MAX),
             _ = looks.tick() => (false, RUNNING_BYTES_MAX),
         };
         if printed.bytes() > told_bytes || (is_gone && told_bytes > 0) {
@@ -61,7 +59,7 @@ fn message(job: JobId, child: &Child, printed: &PrintedSoFar, bytes_max: usize) 
     let tasks = child.tasks();
     let of = |stage| {
         let of_stage = tasks.iter().filter(move |task| task.stage == stage);
-        of_stage.map(|task| task.index).take(TASKS_MAX / 2).collect()
+        of_stage.map(|task| task.index).take(PRINTED_TASKS_MAX / 2).collect()
     };
     v1::Printed {
         job: job.0,

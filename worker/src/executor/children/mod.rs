@@ -210,7 +210,7 @@ impl Children {
             child.discard_output(attempt).await;
         }
         let file = TemporaryFile::new(self.segment_path(attempt));
-        super::blocking(move || drop(file)).await;
+        super::removing(move || drop(file)).await;
     }
 
     /// Ends the processes of a job and removes its files. Calls `on_end` in between, when all

@@ -8,14 +8,13 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
 use tokio::sync::oneshot;
+use windrow_proto::PRINTED_BYTES_MAX;
 use windrow_security::files::private;
 
 use crate::sync::lock;
 
 /// Most bytes kept of the beginning.
 const HEAD_BYTES_MAX: u64 = 1 << 20;
-/// Most bytes kept of the end.
-pub(super) const TAIL_BYTES_MAX: usize = 64 << 10;
 
 /// Most bytes shown in the message about a death.
 const SHOWN_BYTES_MAX: usize = 2 << 10;
@@ -136,8 +135,8 @@ impl Kept {
     fn add(&mut self, bytes: &[u8]) -> u64 {
         let before = self.bytes;
         self.bytes += bytes.len() as u64;
-        self.tail.extend(&bytes[bytes.len().saturating_sub(TAIL_BYTES_MAX)..]);
-        let surplus = self.tail.len().saturating_sub(TAIL_BYTES_MAX);
+        self.tail.extend(&bytes[bytes.len().saturating_sub(PRINTED_BYTES_MAX)..]);
+        let surplus = self.tail.len().saturating_sub(PRINTED_BYTES_MAX);
         self.tail.drain(..surplus);
         before
     }
@@ -170,11 +169,11 @@ mod tests {
         let text: String = (0..1_000_000).map(|line| format!("{line}\n")).collect();
         let (kept, last) = recorded(text.as_bytes()).await;
         let kept = String::from_utf8(kept).unwrap();
-        let left_out = text.len() - HEAD_BYTES_MAX as usize - TAIL_BYTES_MAX;
+        let left_out = text.len() - HEAD_BYTES_MAX as usize - PRINTED_BYTES_MAX;
         let (head, tail) =
             kept.split_once(&format!("\n[{left_out} bytes are left out]\n")).unwrap();
         assert!(text.starts_with(head) && head.len() as u64 == HEAD_BYTES_MAX);
-        assert!(text.ends_with(tail) && tail.len() == TAIL_BYTES_MAX);
+        assert!(text.ends_with(tail) && tail.len() == PRINTED_BYTES_MAX);
         let expected: Vec<String> = (999_990..1_000_000).map(|line| line.to_string()).collect();
         assert_eq!(last, expected.join("\n"));
     }
