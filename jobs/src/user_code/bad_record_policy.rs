@@ -14,8 +14,9 @@ use crate::bad_records::BadRecord;
 use crate::error::Result;
 use crate::failure::{FailureCause, RecordPlace};
 
-/// Most output of one record or group that is held back, so that it can be undone. A record or group
-/// with more is assumed good: its output goes on at once, and if it fails later, the attempt fails.
+/// Most output of one record or group that is held back, so that it can be undone. A record or
+/// group with more is assumed good: its output goes on at once, and if it fails later, the attempt
+/// fails.
 pub(crate) const UNDONE_BYTES_MAX: usize = 8 << 20;
 
 /// Notes the record or group that user code is about to process, where it survives the process.
