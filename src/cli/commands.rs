@@ -7,40 +7,24 @@ use clap::error::ErrorKind;
 use clap::{Arg, Args, Command, CommandFactory, FromArgMatches};
 use windrow_jobs::Registry;
 
-use super::args::{
-    Cli, ClusterArgs, Commands, CoordinatorArgs, InitArgs, JobArgs, JobsArgs, LoginArgs, LogsArgs,
-    OneJobArgs, RevokeArgs, SubmitArgs, TokenArgs, VerifyArgs, WaitArgs, WorkerArgs,
-};
+use super::args::{Cli, Commands, JobArgs, SubmitArgs};
 use super::bug::UserCode;
-use super::generate::GenArgs;
 use super::job_command::JobCommand;
 
 /// What the user wants.
 pub(crate) enum Invocation {
     Run(JobCommand),
     Submit(JobCommand, SubmitArgs),
-    Init(InitArgs),
-    Token(TokenArgs),
-    Login(LoginArgs),
-    Revoke(RevokeArgs),
-    Coordinator(CoordinatorArgs),
-    Worker(WorkerArgs),
-    Jobs(JobsArgs),
-    Status(OneJobArgs),
-    Wait(WaitArgs),
-    Cancel(OneJobArgs),
-    Logs(LogsArgs),
-    Workers(ClusterArgs),
-    Generate(GenArgs),
-    Verify(VerifyArgs),
+    /// A command that is the same in every program.
+    Fixed(Commands),
 }
 
 impl Invocation {
     /// What a process is that serves others until it is told to stop.
     pub(crate) fn role(&self) -> Option<&'static str> {
         match self {
-            Self::Coordinator(_) => Some("coordinator"),
-            Self::Worker(_) => Some("worker"),
+            Self::Fixed(Commands::Coordinator(_)) => Some("coordinator"),
+            Self::Fixed(Commands::Worker(_)) => Some("worker"),
             _ => None,
         }
     }
@@ -48,7 +32,7 @@ impl Invocation {
     /// Where code of jobs runs that this process has run.
     pub(crate) fn user_code(&self) -> UserCode {
         match self {
-            Self::Worker(args) if args.in_process => UserCode::OnTaskThreads,
+            Self::Fixed(Commands::Worker(args)) if args.in_process => UserCode::OnTaskThreads,
             _ => UserCode::Elsewhere,
         }
     }
@@ -70,22 +54,7 @@ pub(crate) fn parse(
             let (job, of_job) = JobCommand::from_matches(registry, of_submit, &mut command)?;
             Invocation::Submit(job, SubmitArgs::from_arg_matches(of_job)?)
         }
-        _ => match Cli::from_arg_matches(&matches)?.command {
-            Commands::Init(args) => Invocation::Init(args),
-            Commands::Token(args) => Invocation::Token(args),
-            Commands::Login(args) => Invocation::Login(args),
-            Commands::Revoke(args) => Invocation::Revoke(args),
-            Commands::Coordinator(args) => Invocation::Coordinator(args),
-            Commands::Worker(args) => Invocation::Worker(args),
-            Commands::Jobs(args) => Invocation::Jobs(args),
-            Commands::Status(args) => Invocation::Status(args),
-            Commands::Wait(args) => Invocation::Wait(args),
-            Commands::Cancel(args) => Invocation::Cancel(args),
-            Commands::Logs(args) => Invocation::Logs(args),
-            Commands::Workers(args) => Invocation::Workers(args),
-            Commands::Gen(args) => Invocation::Generate(args),
-            Commands::Verify(args) => Invocation::Verify(args),
-        },
+        _ => Invocation::Fixed(Cli::from_arg_matches(&matches)?.command),
     };
     Ok(invocation)
 }

@@ -51,6 +51,7 @@ pub(crate) use values::check_texts;
 
 use crate::job_process;
 
+use args::Commands;
 use commands::Invocation;
 use error::CliError;
 
@@ -111,25 +112,35 @@ fn dispatch(
         match invocation {
             Invocation::Run(job) => run::run(registry, job).await,
             Invocation::Submit(job, submit) => submit::submit(registry, job, submit, prefix).await,
-            Invocation::Init(args) => security::init(args),
-            Invocation::Token(args) => security::token(args),
-            Invocation::Login(args) => security::login(args).await,
-            Invocation::Revoke(args) => security::revoke(args),
-            Invocation::Coordinator(args) => cluster::coordinator(args).await,
-            Invocation::Worker(args) => cluster::worker(registry, args, prefix).await,
-            Invocation::Jobs(args) => observe::jobs(args).await,
-            Invocation::Status(args) => observe::status(args).await,
-            Invocation::Wait(args) => wait::wait(args).await,
-            Invocation::Cancel(args) => observe::cancel(args).await,
-            Invocation::Logs(args) => logs::logs(args).await,
-            Invocation::Workers(args) => observe::workers(args).await,
-            Invocation::Generate(args) => generate::generate(args).await,
-            Invocation::Verify(args) => verify::verify(&args),
+            Invocation::Fixed(command) => run_fixed(registry, command, prefix).await,
         }
     });
     // A user function that hangs must not keep the process from ending.
     runtime.shutdown_background();
     result
+}
+
+async fn run_fixed(
+    registry: Arc<Registry>,
+    command: Commands,
+    prefix: Vec<OsString>,
+) -> Result<Exit, CliError> {
+    match command {
+        Commands::Init(args) => security::init(args),
+        Commands::Token(args) => security::token(args),
+        Commands::Login(args) => security::login(args).await,
+        Commands::Revoke(args) => security::revoke(args),
+        Commands::Coordinator(args) => cluster::coordinator(args).await,
+        Commands::Worker(args) => cluster::worker(registry, args, prefix).await,
+        Commands::Jobs(args) => observe::jobs(args).await,
+        Commands::Status(args) => observe::status(args).await,
+        Commands::Wait(args) => wait::wait(args).await,
+        Commands::Cancel(args) => observe::cancel(args).await,
+        Commands::Logs(args) => logs::logs(args).await,
+        Commands::Workers(args) => observe::workers(args).await,
+        Commands::Gen(args) => generate::generate(args).await,
+        Commands::Verify(args) => verify::verify(&args),
+    }
 }
 
 /// The runtime ends idle threads for blocking work after ten seconds. If the system then refuses

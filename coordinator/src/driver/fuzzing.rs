@@ -7,7 +7,7 @@ use std::time::{Duration, UNIX_EPOCH};
 use windrow_jobs::fuzzing::{HeapBound, Target};
 use windrow_jobs::{
     AttemptId, FailureCause, JobExecutable, JobId, JobIdentity, JobInput, JobOptions, JobSpec,
-    Location, Platform, PlatformNeeds, RecordPlace, StageId, TaskId, WorkerId,
+    Location, PlatformNeeds, RecordPlace, StageId, TaskId, WorkerId,
 };
 use windrow_scheduler::journal::{AttachmentId, Body, Epoch, Nonce, Recovered, Slot};
 use windrow_scheduler::{
@@ -67,17 +67,7 @@ fn records() -> Vec<Record<Note>> {
     let profile = WorkerProfile {
         identity: Some("barn".into()),
         name: "barn:1".into(),
-        shuffle_address: "127.0.0.1:1".into(),
-        host: "barn".into(),
-        directory: "/work".into(),
-        instance: "i".into(),
-        map_slots: 2,
-        reduce_slots: 2,
-        threads: 2,
-        memory_bytes: 1 << 30,
-        platform: Platform::default(),
-        isolation: None,
-        says_released: true,
+        ..WorkerProfile::for_test()
     };
     let plan = JobPlan {
         splits: [SplitPlan { bytes: 9, affinity: 1 }].into(),

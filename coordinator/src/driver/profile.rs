@@ -38,7 +38,7 @@ pub(crate) struct WorkerProfile {
 
 impl WorkerProfile {
     /// The profile of some worker.
-    #[cfg(test)]
+    #[cfg(any(test, feature = "fuzzing"))]
     pub(crate) fn for_test() -> Self {
         Self {
             identity: None,
