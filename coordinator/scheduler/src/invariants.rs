@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use windrow_model::{AttemptId, PlatformNeeds, StageId, WorkerId};
 
-use crate::job::stage::{Queue, TaskState, Tasks, Totals};
-use crate::job::{Job, Phase};
+use crate::job::Job;
+use crate::job::stage::{Outputs, Queue, Stage, TaskState, Tasks, Totals};
 use crate::placement::could_place;
 use crate::scheduler::Scheduler;
 use crate::time::Timer;
@@ -31,14 +31,15 @@ impl Scheduler {
                 running.entry(worker).or_default().insert(attempt);
             }
             timers += self.check_timers(job);
-            check_tasks(&job.map, job.phase);
-            check_tasks(&job.reduce, job.phase);
+            for stage in job.stages().iter() {
+                check_tasks(stage.tasks(), job.phase().is_running());
+            }
             check_outputs(job, &self.workers);
             check_counters(job);
         }
         let mut submitters = BTreeMap::new();
         for job in self.jobs.running() {
-            *submitters.entry(job.plan.submitter).or_default() += 1;
+            *submitters.entry(job.plan().submitter).or_default() += 1;
         }
         assert_eq!(self.jobs.submitters().jobs(), submitters, "jobs by submitter");
         for (id, worker) in self.workers.iter() {
@@ -61,10 +62,11 @@ impl Scheduler {
 
     fn check_timers(&self, job: &Job) -> usize {
         let mut timers = 0;
-        for tasks in [&job.map, &job.reduce] {
+        let is_running = job.phase().is_running();
+        for tasks in job.stages().iter().map(Stage::tasks) {
             for (index, task) in (0..).zip(tasks.iter()) {
                 let id = tasks.id(index);
-                if matches!(task.state, TaskState::Waiting) && job.phase == Phase::Running {
+                if matches!(task.state(), TaskState::Waiting) && is_running {
                     assert!(self.deadlines.get(Timer::Retry(id)).is_some(), "{id} waits for ever");
                     timers += 1;
                 }
@@ -74,20 +76,21 @@ impl Scheduler {
                 timers += 1;
             }
         }
-        for &worker in job.avoidance.avoided() {
-            if job.phase == Phase::Running {
-                let clock = self.deadlines.get(Timer::Avoided(job.id, worker));
-                assert!(clock.is_some(), "{} avoids {worker} for ever", job.id);
+        let id = job.id();
+        for &worker in job.avoided() {
+            if is_running {
+                let clock = self.deadlines.get(Timer::Avoided(id, worker));
+                assert!(clock.is_some(), "{id} avoids {worker} for ever");
                 timers += 1;
             }
         }
-        let publishes_again = self.deadlines.get(Timer::Publish(job.id)).is_some();
-        let failed = job.phase == Phase::Publishing && job.publication.is_some();
-        assert!(failed || !publishes_again, "{} waits to be published for no reason", job.id);
+        let publishes_again = self.deadlines.get(Timer::Publish(id)).is_some();
+        let failed = job.phase().has_failed();
+        assert!(failed || !publishes_again, "{id} waits to be published for no reason");
         timers += usize::from(publishes_again);
-        let waits = job.phase == Phase::Running && !job.has_workers(&self.workers);
-        let clock = self.deadlines.get(Timer::NoWorkers(job.id)).is_some();
-        assert_eq!(clock, waits, "{} waits for workers", job.id);
+        let waits = is_running && !job.has_workers(&self.workers);
+        let clock = self.deadlines.get(Timer::NoWorkers(id)).is_some();
+        assert_eq!(clock, waits, "{id} waits for workers");
         timers + usize::from(waits)
     }
 
@@ -96,7 +99,7 @@ impl Scheduler {
             let free = job
                 .placeable()
                 .is_some_and(|stage| could_place(job, stage, SlotDepth::One, &self.workers));
-            assert!(!free, "{} has a task queued while a slot is free", job.id);
+            assert!(!free, "{} has a task queued while a slot is free", job.id());
         }
         for worker in self.workers.idle_draining() {
             let needed = self.jobs.running().any(|job| job.needs_worker(worker));
@@ -108,68 +111,69 @@ impl Scheduler {
 }
 
 fn running_attempts(job: &Job) -> impl Iterator<Item = (WorkerId, AttemptId)> {
-    let attempts = [&job.map, &job.reduce].into_iter().flat_map(Tasks::running_attempts);
+    let attempts = job.stages().iter().flat_map(|stage| stage.tasks().running_attempts());
     attempts.map(|(attempt, running)| (running.worker, attempt))
 }
 
-fn check_tasks(tasks: &Tasks, phase: Phase) {
+fn check_tasks(tasks: &Tasks, is_running: bool) {
     let (mut running, mut done, mut attempts) = (0, 0, 0);
     let mut queue = Queue::default();
-    let mut totals = Totals::default();
+    let mut totals = Totals::new(tasks.totals().unit());
     for (index, task) in (0..).zip(tasks.iter()) {
-        attempts += task.attempts;
-        match &task.state {
+        attempts += task.attempts();
+        match task.state() {
             TaskState::Waiting => {}
-            TaskState::Queued => queue.insert(index, task.charges().suspect),
+            TaskState::Queued => queue.insert(index, task.charges().is_suspect()),
             TaskState::Running(race) => {
                 running += race.iter().count() as u32;
                 totals.count(&race.first);
             }
             TaskState::Done(winner) => {
                 done += 1;
-                totals.add(&winner.counted, tasks.id(index).stage);
+                totals.add(&winner.counted);
             }
         }
     }
     assert_eq!(&queue, tasks.queue());
-    assert_eq!((running, done), (tasks.running, tasks.done));
-    assert_eq!(attempts, tasks.attempts);
-    assert_eq!(totals, tasks.totals);
-    if phase == Phase::Running {
+    let counts = tasks.counts();
+    assert_eq!((running, done), (counts.running, counts.done));
+    assert_eq!(attempts, counts.attempts);
+    assert_eq!(&totals, tasks.totals());
+    if is_running {
         // When publishing begins, running attempts are cancelled: they count neither as failed nor
         // as lost.
         assert_eq!(
             attempts,
-            running + done + tasks.failed + tasks.lost + tasks.overtaken,
+            running + done + counts.failed + counts.lost + counts.overtaken,
             "each attempt has one end"
         );
     }
 }
 
 fn check_outputs(job: &Job, workers: &Workers) {
-    let mut held = BTreeMap::<WorkerId, BTreeSet<u32>>::new();
-    if job.needs_map_outputs() {
-        for (attempt, winner) in job.map.winners() {
+    for &worker in job.workers() {
+        assert!(workers.get(worker).is_some(), "{worker} holds data without a session");
+    }
+    for stage in job.stages().iter().filter(|stage| job.needs_outputs(stage)) {
+        let mut held = BTreeMap::<WorkerId, BTreeSet<u32>>::new();
+        for (attempt, winner) in stage.tasks().winners() {
             held.entry(winner.worker).or_default().insert(attempt.task.index);
         }
+        let holders = stage.outputs().into_iter().flat_map(Outputs::holders);
+        let listed: BTreeMap<_, _> = holders.map(|(worker, held)| (worker, held.clone())).collect();
+        assert_eq!(listed, held, "outputs of {}", stage.id());
+        let all: BTreeSet<_> = held.into_keys().collect();
+        assert!(all.is_subset(job.workers()), "a holder has data of the job");
     }
-    for (&worker, holder) in &job.holders {
-        assert!(workers.get(worker).is_some(), "{worker} holds outputs without a session");
-        if job.needs_map_outputs() {
-            let outputs = held.remove(&worker).unwrap_or_default();
-            assert_eq!(&outputs, holder.outputs(), "outputs on {worker}");
-        }
-    }
-    assert!(held.is_empty(), "outputs on workers without a session: {held:?}");
-    if job.phase == Phase::Publishing {
-        assert!(job.output_tasks().all_done() && job.running() == 0);
+    if !job.phase().is_running() {
+        assert!(job.stages().output_tasks().all_done() && job.running() == 0);
     }
 }
 
 fn check_counters(job: &Job) {
-    let mut rest = job.counters.clone();
-    for (_, winner) in job.map.winners().chain(job.reduce.winners()) {
+    let mut rest = job.counters().clone();
+    for (_, winner) in job.stages().iter().flat_map(|stage| stage.tasks().winners()) {
         rest.subtract(&winner.counted.counters);
     }
-    assert!(rest.counters().iter().all(|(_, n)| n == 0), "{}: {rest:?} is nobody's", job.id);
+    assert!(rest.counters().iter().all(|(_, n)| n == 0), "{}: {rest:?} is nobody's", job.id());
 }

@@ -160,8 +160,8 @@ impl Scheduler {
 
     /// Tasks of all jobs that have not ended.
     pub(crate) fn tasks(&self) -> u32 {
-        let of_job = |job: &Job| job.map.len().saturating_add(job.reduce.len());
-        self.jobs.running().map(of_job).fold(0, u32::saturating_add)
+        let stages = self.jobs.running().flat_map(|job| job.stages().iter());
+        stages.map(|stage| stage.tasks().len()).fold(0, u32::saturating_add)
     }
 
     /// The view of a worker, as long as it has a session.
@@ -276,7 +276,7 @@ fn time_out(jobs: &mut Jobs, timer: Timer, transition: &mut Transition<'_>) {
         }
         Timer::Retry(task) => {
             if let Some(job) = jobs.get_mut(task.job) {
-                job.tasks_mut(task.stage).enqueue(task.index);
+                job.enqueue(task);
             }
         }
         Timer::Quarantine(identity) => quarantine::quarantine_over(identity, transition),
@@ -284,7 +284,7 @@ fn time_out(jobs: &mut Jobs, timer: Timer, transition: &mut Transition<'_>) {
         Timer::Publish(job) => publication::again(jobs, job, transition),
         Timer::Avoided(job, worker) => {
             if let Some(job) = jobs.get_mut(job) {
-                job.avoidance.give_a_chance(worker);
+                job.give_a_chance(worker);
             }
         }
     }

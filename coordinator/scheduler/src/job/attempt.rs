@@ -5,12 +5,9 @@ use windrow_model::{AttemptId, FailureCause, FailureClass, StageId, TaskId, Work
 
 use crate::effect::{Effect, JobFailure};
 use crate::event::{AttemptProgress, AttemptStats};
-use crate::job::audit::ShuffleDigest;
-use crate::job::blame::FailedOn;
-use crate::job::death::Blame;
-use crate::job::retry::charge;
-use crate::job::stage::{Counted, TaskState};
-use crate::job::{Job, JobResult, Phase};
+use crate::job::blame::Blame;
+use crate::job::stage::{AttemptEnd, Counted, ShuffleDigest, Task, TaskState, Won};
+use crate::job::{Job, JobResult};
 use crate::quarantine;
 use crate::time::Timer;
 use crate::time::backoff::backoff;
@@ -35,21 +32,29 @@ impl Job {
         worker: WorkerId,
         transition: &mut Transition<'_>,
     ) {
-        debug_assert_eq!(self.placeable(), Some(stage), "reduces start when all maps are done");
-        let attempt = self.tasks_mut(stage).start(index, worker, transition.now);
+        debug_assert_eq!(self.placeable(), Some(stage), "its inputs are complete");
+        let tasks = self.stages[stage].tasks_mut();
+        let attempt = tasks.start(index, worker, transition.now);
+        self.begin(attempt, worker, transition);
+    }
+
+    /// Starts a backup of the task's running attempt.
+    pub(crate) fn back_up(
+        &mut self,
+        task: TaskId,
+        worker: WorkerId,
+        transition: &mut Transition<'_>,
+    ) {
+        let tasks = self.stages[task.stage].tasks_mut();
+        let attempt = tasks.back_up(task.index, worker, transition.now);
         self.begin(attempt, worker, transition);
     }
 
     /// Begins an attempt whose number is drawn.
-    pub(crate) fn begin(
-        &mut self,
-        attempt: AttemptId,
-        worker: WorkerId,
-        transition: &mut Transition<'_>,
-    ) {
-        debug_assert_eq!(self.phase, Phase::Running, "nothing starts once parts are final");
+    fn begin(&mut self, attempt: AttemptId, worker: WorkerId, transition: &mut Transition<'_>) {
+        debug_assert!(self.phase.is_running(), "nothing starts once parts are final");
         debug_assert!(self.is_running(attempt, worker), "its number was drawn for this worker");
-        self.holders.entry(worker).or_default();
+        self.workers.insert(worker);
         transition.workers.start(worker, attempt);
         self.assign(attempt, worker, transition);
         debug_assert!(
@@ -59,14 +64,14 @@ impl Job {
     }
 
     /// Tells a worker to run an attempt. May be repeated.
-    pub(crate) fn assign(
+    pub(super) fn assign(
         &mut self,
         attempt: AttemptId,
         worker: WorkerId,
         transition: &mut Transition<'_>,
     ) {
         debug_assert_eq!(attempt.task.job, self.id, "a job assigns its own attempts");
-        debug_assert_eq!(self.phase, Phase::Running, "a late assignment would write a part again");
+        debug_assert!(self.phase.is_running(), "a late assignment would write a part again");
         debug_assert!(
             transition.workers.get(worker).is_some_and(|it| !it.is_away()),
             "a worker that is away does not get the assignment"
@@ -75,20 +80,15 @@ impl Job {
             transition.workers.get(worker).is_some_and(|it| it.running.contains(&attempt)),
             "each attempt has a slot"
         );
-        let outputs = (attempt.task.stage == StageId::REDUCE).then(|| self.map_outputs());
-        debug_assert!(
-            outputs.as_ref().is_none_or(|outputs| outputs.version == self.outputs_version),
-            "a reducer reads the current map outputs"
-        );
-        if let Some(outputs) = &outputs
-            && let Some(task) = self.reduce.get_mut(attempt.task.index)
-            && let Some(running) = task.running_mut(attempt.number, worker)
-        {
-            running.outputs_version = outputs.version;
+        let TaskId { stage, index, .. } = attempt.task;
+        let outputs = self.inputs_of(stage);
+        let tasks = self.stages[stage].tasks_mut();
+        if let Some(outputs) = &outputs {
+            tasks.reads_version(index, attempt.number, worker, outputs.version);
         }
         transition.deadlines.set(Timer::Stalled(attempt), transition.now + self.plan.task_timeout);
-        let task = self.tasks(attempt.task.stage).task(attempt.task.index);
-        let (alone, skip) = (task.charges().suspect, task.charges().poison.clone());
+        let charges = tasks.task(index).charges();
+        let (alone, skip) = (charges.is_suspect(), charges.poison().to_vec());
         transition.effects.push(Effect::Assign { worker, attempt, outputs, alone, skip });
     }
 
@@ -102,8 +102,8 @@ impl Job {
     ) -> bool {
         let attempt = progress.attempt;
         let stalls_at = transition.now + self.plan.task_timeout;
-        let tasks = self.tasks_mut(attempt.task.stage);
-        if tasks.progress(worker, progress, transition.now) {
+        let Some(stage) = self.stages.get_mut(attempt.task.stage) else { return false };
+        if stage.tasks_mut().progress(worker, progress, transition.now) {
             transition.deadlines.set(Timer::Stalled(attempt), stalls_at);
             return true;
         }
@@ -123,12 +123,12 @@ impl Job {
         if !self.is_running(attempt, worker) {
             return Ok(());
         }
-        debug_assert_eq!(self.phase, Phase::Running, "nothing runs once parts are final");
+        debug_assert!(self.phase.is_running(), "nothing runs once parts are final");
         transition.deadlines.clear(Timer::Stalled(attempt));
         transition.workers.finish(worker, attempt);
         transition.workers.count_done(worker);
         quarantine::succeeded(worker, transition);
-        self.forgive(worker, transition);
+        self.avoidance.forgive(worker, self.id, transition);
         let stage = attempt.task.stage;
         self.count_winner(worker, attempt, stats, transition);
         self.check_bad_records(stage, stats.skipped_example.as_deref())?;
@@ -148,30 +148,28 @@ impl Job {
         if self.slowest.is_none_or(|slowest| slowest.elapsed < candidate.elapsed) {
             self.slowest = Some(candidate);
         }
-        let winners = self.map.len().saturating_add(self.reduce.len());
+        let winners = self.stages.iter().map(|stage| stage.tasks().len());
+        let winners = winners.fold(0, u32::saturating_add);
         let counted = Counted::of(stats, self.counters.add(&stats.counters, winners));
-        let is_for_reducers = stage == StageId::MAP && !self.is_map_only();
-        if is_for_reducers {
-            self.holders.entry(worker).or_default().keep(index);
-        }
-        let tasks = self.tasks_mut(stage);
-        if let Some((other, its_worker)) = tasks.win(index, attempt.number, counted) {
+        let written = ShuffleDigest::of(stats);
+        let won = self.stages[stage].win(attempt, worker, counted, written, transition.config);
+        debug_assert!(won.is_some(), "the attempt runs");
+        let Some(Won { loser, former }) = won else { return };
+        if let Some((other, its_worker)) = loser {
             debug_assert_ne!(other, attempt, "the winner is not the loser");
             transition.deadlines.clear(Timer::Stalled(other));
             transition.workers.finish(its_worker, other);
             transition.effects.push(Effect::CancelAttempt { worker: its_worker, attempt: other });
         }
-        let former = tasks.task_mut(index).written.replace(ShuffleDigest::of(stats));
         debug_assert!(
             transition.deadlines.get(Timer::Retry(attempt.task)).is_none(),
             "a task that is done has no retry timer"
         );
-        self.set_slot_depth(stage, transition.config);
-        if is_for_reducers {
-            self.compare_with_former(index, former, ShuffleDigest::of(stats), transition);
+        if let Some(former) = former {
+            self.compare_with_former(stage, index, former, written, transition);
         }
         if let Some(example) = &stats.skipped_example {
-            self.tasks_mut(stage).skipped_example.get_or_insert_with(|| example.clone());
+            self.stages[stage].tasks_mut().note_skipped(example);
         }
     }
 
@@ -186,7 +184,7 @@ impl Job {
         if !self.is_running(attempt, worker) {
             return Ok(());
         }
-        let stopped_on = self.stop(attempt, transition);
+        let stopped_on = self.stop(attempt, AttemptEnd::Failed, transition);
         debug_assert_eq!(
             stopped_on,
             Some(worker),
@@ -196,35 +194,28 @@ impl Job {
             transition.workers.get(worker).is_some(),
             "evidence is dropped with the worker, so none is added after it"
         );
-        self.tasks_mut(attempt.task.stage).failed += 1;
         transition.workers.count_failed(worker);
         quarantine::failed(worker, self.id, &cause, transition);
         if cause.class() == FailureClass::Attempt {
-            self.hold_against(worker, attempt.task, transition);
+            self.avoidance.hold_against(worker, self.id, attempt.task, transition);
         }
         self.check_attempt_alone(&cause)?;
         if self.note_death(attempt, &cause, transition)? == Blame::Record {
             self.try_without(attempt.task, transition);
             return Ok(());
         }
-        let (again, avoid) = match (&cause, attempt.task.stage) {
-            (FailureCause::FetchFailed { .. }, StageId::REDUCE) => {
-                match self.fetch_failed(worker, &cause, transition)? {
-                    // The output was at fault, not the reader.
-                    Again::Now => {
-                        let charges = self.reduce.task_mut(attempt.task.index).charges_mut();
-                        charges.failed_on = FailedOn::nowhere();
-                        charges.could_not_fetch_on = FailedOn::nowhere();
-                        (Again::Now, None)
-                    }
+        let TaskId { stage, index, .. } = attempt.task;
+        let (again, avoid) = match (&cause, self.stages[stage].waits_for()) {
+            (FailureCause::FetchFailed { .. }, Some(before)) => {
+                let again = self.fetch_failed(before, worker, &cause, transition)?;
+                let charges = self.stages[stage].tasks_mut().charges_mut(index);
+                match again {
+                    Again::Now => charges.inputs_were_at_fault(),
                     // Either the holder or the reader is at fault: another reader is better, but
                     // not worth waiting for.
-                    Again::AfterPause => {
-                        let charges = self.reduce.task_mut(attempt.task.index).charges_mut();
-                        charges.could_not_fetch_on.add(worker);
-                        (Again::AfterPause, None)
-                    }
+                    Again::AfterPause => charges.did_not_fetch_on(worker),
                 }
+                (again, None)
             }
             // Neither the task nor the machine is known to be at fault.
             _ if cause.died_alone() == Some(false) => (Again::Now, None),
@@ -240,21 +231,23 @@ impl Job {
         attempt: AttemptId,
         transition: &mut Transition<'_>,
     ) -> JobResult {
-        let Some(worker) = self.give_up(attempt, transition) else { return Ok(()) };
-        self.tasks_mut(attempt.task.stage).failed += 1;
+        let Some(worker) = self.give_up(attempt, AttemptEnd::Failed, transition) else {
+            return Ok(());
+        };
         transition.workers.count_failed(worker);
-        self.hold_against(worker, attempt.task, transition);
+        self.avoidance.hold_against(worker, self.id, attempt.task, transition);
         let cause = FailureCause::Timeout { after: self.plan.task_timeout };
         self.retry(attempt, cause, Some(worker), Again::AfterPause, transition)
     }
 
     /// Cancels a running attempt on a worker that still has a session.
-    pub(crate) fn give_up(
+    pub(super) fn give_up(
         &mut self,
         attempt: AttemptId,
+        end: AttemptEnd,
         transition: &mut Transition<'_>,
     ) -> Option<WorkerId> {
-        let worker = self.stop(attempt, transition)?;
+        let worker = self.stop(attempt, end, transition)?;
         debug_assert!(transition.workers.get(worker).is_some(), "a lost worker is told nothing");
         transition.effects.push(Effect::CancelAttempt { worker, attempt });
         Some(worker)
@@ -262,16 +255,18 @@ impl Job {
 
     /// Ends a running attempt without success: its slot and its timer are freed, and its task waits
     /// unless another attempt of it runs.
-    pub(crate) fn stop(
+    pub(super) fn stop(
         &mut self,
         attempt: AttemptId,
+        end: AttemptEnd,
         transition: &mut Transition<'_>,
     ) -> Option<WorkerId> {
         debug_assert!(
             transition.deadlines.get(Timer::Retry(attempt.task)).is_none(),
             "a task that runs has no retry timer"
         );
-        let worker = self.tasks_mut(attempt.task.stage).stop(attempt.task.index, attempt.number)?;
+        let tasks = self.stages[attempt.task.stage].tasks_mut();
+        let worker = tasks.stop(attempt.task.index, attempt.number, end)?;
         transition.deadlines.clear(Timer::Stalled(attempt));
         transition.workers.finish(worker, attempt);
         debug_assert!(
@@ -283,7 +278,7 @@ impl Job {
 
     /// Schedules the retry of a task that waits, or fails the job if the task has failed too often.
     /// `last` is the attempt that has ended.
-    pub(crate) fn retry(
+    pub(super) fn retry(
         &mut self,
         last: AttemptId,
         cause: FailureCause,
@@ -293,29 +288,27 @@ impl Job {
     ) -> JobResult {
         let id = last.task;
         let (max_attempts, progress) = (self.plan.max_attempts, self.progress_made());
-        let tasks = self.tasks_mut(id.stage);
-        let task = tasks.task_mut(id.index);
-        debug_assert!(!matches!(task.state, TaskState::Done(_)), "a winner needs no retry");
-        debug_assert!(
-            last.number <= task.attempts,
-            "only an attempt that was started can have ended"
-        );
-        avoid.into_iter().for_each(|worker| task.charges_mut().failed_on.add(worker));
-        let Some(nth) = charge(task, &cause, max_attempts, progress, transition.config) else {
-            let failure = JobFailure::Task { task: id, attempts: task.attempts, cause };
-            return Err(Box::new(failure));
+        let tasks = self.stages[id.stage].tasks_mut();
+        let attempts = tasks.task(id.index).attempts();
+        debug_assert!(last.number <= attempts, "only an attempt that was started can have ended");
+        let charges = tasks.charges_mut(id.index);
+        avoid.into_iter().for_each(|worker| charges.failed_on(worker));
+        let Some(nth) = charges.charge(&cause, max_attempts, progress, transition.config) else {
+            return Err(Box::new(JobFailure::Task { task: id, attempts, cause }));
         };
+        let state = tasks.task(id.index).state();
+        debug_assert!(!matches!(state, TaskState::Done(_)), "a winner needs no retry");
         match again {
             Again::Now => tasks.enqueue_if_waiting(id.index),
             // Else another attempt of it runs.
-            Again::AfterPause if matches!(task.state, TaskState::Waiting) => {
+            Again::AfterPause if matches!(state, TaskState::Waiting) => {
                 let at = transition.now + backoff(nth, last, transition.config);
                 transition.deadlines.set(Timer::Retry(id), at);
             }
             Again::AfterPause => {}
         }
         debug_assert!(
-            !matches!(self.tasks(id.stage).task(id.index).state, TaskState::Waiting)
+            !matches!(self.stages[id.stage].tasks().task(id.index).state(), TaskState::Waiting)
                 || transition.deadlines.get(Timer::Retry(id)).is_some(),
             "a task that waits has a timer"
         );
@@ -323,17 +316,17 @@ impl Job {
     }
 
     /// Whether the attempt would win if it reported success now, or has won already.
-    pub(crate) fn wins(&mut self, attempt: AttemptId, worker: WorkerId) -> bool {
-        let task = self.tasks_mut(attempt.task.stage).get_mut(attempt.task.index);
-        task.is_some_and(|task| {
-            task.running_mut(attempt.number, worker).is_some()
-                || task.winner_mut(attempt.number, worker).is_some()
-        })
+    pub(crate) fn wins(&self, attempt: AttemptId, worker: WorkerId) -> bool {
+        let has_won = |task: &Task| task.was_won_by(attempt.number, worker);
+        self.is_running(attempt, worker) || self.task(attempt.task).is_some_and(has_won)
     }
 
-    fn is_running(&mut self, attempt: AttemptId, worker: WorkerId) -> bool {
-        self.tasks_mut(attempt.task.stage)
-            .get_mut(attempt.task.index)
-            .is_some_and(|task| task.running_mut(attempt.number, worker).is_some())
+    fn is_running(&self, attempt: AttemptId, worker: WorkerId) -> bool {
+        self.task(attempt.task).is_some_and(|task| task.runs(attempt.number, worker))
+    }
+
+    /// A task that a message names, if it exists.
+    fn task(&self, id: TaskId) -> Option<&Task> {
+        self.stages.get(id.stage)?.tasks().get(id.index)
     }
 }

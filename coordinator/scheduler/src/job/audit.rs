@@ -13,131 +13,103 @@
 //! At the end, what all winning reducers have read must equal what all winning maps wrote, pair for
 //! pair.
 
-use serde::{Deserialize, Serialize};
-use windrow_model::{AttemptId, Audit, Emitted};
+use std::collections::BTreeSet;
+
+use windrow_model::{AttemptId, Audit, StageId, TaskId};
 
 use crate::effect::JobFailure;
-use crate::event::AttemptStats;
-use crate::job::stage::{Task, TaskState};
+use crate::job::stage::{AttemptEnd, Outputs, ShuffleDigest, Stage, Task, TaskState};
 use crate::job::{Job, JobResult};
 use crate::transition::Transition;
 
-/// What a map attempt has written for the shuffle, or what a reduce attempt has read of it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct ShuffleDigest {
-    audit: Audit,
-    emitted: Option<Emitted>,
-}
-
-impl ShuffleDigest {
-    /// The digest that the attempt reports.
-    pub(crate) fn of(stats: &AttemptStats) -> Self {
-        Self { audit: stats.audit, emitted: stats.emitted }
-    }
-
-    /// Whether another attempt at the task has written the same.
-    fn means_the_same(self, other: Self) -> bool {
-        match (self.emitted, other.emitted) {
-            (Some(ours), Some(theirs)) if ours.is_partial || theirs.is_partial => {
-                ours.keys == theirs.keys
-            }
-            _ => self.audit == other.audit,
-        }
-    }
-}
-
 impl Job {
-    /// Compares a map's new output with its former one. If they differ, reducers that may have read
+    /// Compares a task's new output with its former one. If they differ, tasks that may have read
     /// the former one run again.
-    pub(crate) fn compare_with_former(
+    pub(super) fn compare_with_former(
         &mut self,
-        map: u32,
-        former: Option<ShuffleDigest>,
+        stage: StageId,
+        index: u32,
+        former: ShuffleDigest,
         written: ShuffleDigest,
         transition: &mut Transition<'_>,
     ) {
-        let Some(former) = former else { return };
+        let Some(reader) = self.stages[stage].consumer() else { return };
+        let Some(outputs) = self.stages[stage].outputs_mut() else { return };
+        let version = outputs.version();
         if !former.means_the_same(written) {
-            self.nondeterministic.get_or_insert(map);
-            self.mixed_outputs = false;
-            for index in 0..self.reduce.len() {
-                self.redo_if_older(index, transition);
+            outputs.differ(index);
+            for index in 0..self.stages[reader].tasks().len() {
+                let task = self.stages[reader].tasks().id(index);
+                self.redo_if_older(task, version, transition);
             }
-        } else if former.audit != written.audit {
-            self.mixed_outputs |= self.reduce.iter().any(|task| self.has_read_older(task));
+        } else if former.audit() != written.audit() {
+            let has_read_older = |task| has_read_older(task, version);
+            if self.stages[reader].tasks().iter().any(has_read_older) {
+                self.stages[stage].outputs_mut().into_iter().for_each(Outputs::mix);
+            }
         }
     }
 
-    /// Whether a reducer has read, or may have read, an outdated version of the map outputs.
-    fn has_read_older(&self, reduce: &Task) -> bool {
-        let newest = match &reduce.state {
-            TaskState::Running(race) => race.iter().map(|running| running.outputs_version).max(),
-            TaskState::Done(winner) => Some(winner.outputs_version),
-            TaskState::Queued | TaskState::Waiting => None,
-        };
-        debug_assert!(
-            newest.is_none_or(|newest| newest <= self.outputs_version),
-            "no reducer is ahead of the current version"
-        );
-        match &reduce.state {
-            TaskState::Running(race) => {
-                race.iter().any(|running| running.outputs_version < self.outputs_version)
-            }
-            TaskState::Done(winner) => winner.outputs_version < self.outputs_version,
-            TaskState::Queued | TaskState::Waiting => false,
-        }
-    }
-
-    /// Runs a reduce again that has read, or may have read, an outdated version of the map outputs.
-    /// The task is charged with nothing.
-    fn redo_if_older(&mut self, index: u32, transition: &mut Transition<'_>) {
-        debug_assert!(
-            self.nondeterministic.is_some(),
-            "a reduce runs again only after a map has differed"
-        );
-        let task = self.reduce.id(index);
-        let version = self.outputs_version;
-        match &self.reduce.task(index).state {
+    /// Runs a task again that has read, or may have read, its inputs in an older version than this.
+    /// It is charged with nothing.
+    fn redo_if_older(&mut self, task: TaskId, version: u64, transition: &mut Transition<'_>) {
+        let TaskId { stage, index, .. } = task;
+        match self.stages[stage].tasks().task(index).state() {
             TaskState::Running(race) => {
                 let older: Vec<_> = race
                     .iter()
-                    .filter(|running| running.outputs_version < version)
+                    .filter(|running| running.inputs_version < version)
                     .map(|running| AttemptId { task, number: running.number })
                     .collect();
                 for attempt in older {
-                    self.give_up(attempt, transition);
-                    self.reduce.overtaken += 1;
+                    self.give_up(attempt, AttemptEnd::Overtaken, transition);
                 }
-                self.reduce.enqueue_if_waiting(index);
+                self.stages[stage].tasks_mut().enqueue_if_waiting(index);
             }
-            TaskState::Done(winner) if winner.outputs_version < version => {
-                if let Some(winner) = self.reduce.lose(index) {
+            TaskState::Done(winner) if winner.inputs_version < version => {
+                for winner in self.stages[stage].lose(&BTreeSet::from([index])) {
                     self.counters.subtract(&winner.counted.counters);
                 }
-                self.reduce.enqueue(index);
+                self.stages[stage].tasks_mut().enqueue(index);
             }
             TaskState::Done(_) | TaskState::Queued | TaskState::Waiting => {}
         }
     }
 
-    /// Fails the job if the winning reducers have not read what the winning maps wrote. If reducers
-    /// have read different outputs of one map (`mixed_outputs`), the sums differ although nothing
-    /// was lost, so they are not compared: each reducer has checked what it read against the output
-    /// it came from.
-    pub(crate) fn check_conservation(&self) -> JobResult {
-        if self.is_map_only() || self.mixed_outputs {
-            return Ok(());
+    /// Fails the job if the winners of a stage have not read what those of the stage before it
+    /// wrote. If they have read different outputs of one task (`are_mixed`), the sums differ
+    /// although nothing was lost, so they are not compared: each reader has checked what it read
+    /// against the output it came from.
+    pub(super) fn check_conservation(&self) -> JobResult {
+        for stage in self.stages.iter() {
+            let Some(reader) = self.stages.consumer_of(stage.id()) else { continue };
+            if stage.outputs().is_some_and(|outputs| outputs.are_mixed()) {
+                continue;
+            }
+            debug_assert!(reader.tasks().all_done(), "the sum is known when all readers are done");
+            let (written, read) = (sum(stage), sum(reader));
+            if read != written {
+                return Err(Box::new(JobFailure::Audit { written, read }));
+            }
         }
-        let sum = |audits: &mut dyn Iterator<Item = Audit>| {
-            let mut sum = Audit::default();
-            audits.for_each(|audit| sum.merge(audit));
-            sum
-        };
-        // Sums over the tasks, not over their winners: the output of a map that is running again
-        // may have been read before it was lost.
-        let written = sum(&mut self.map.iter().filter_map(|task| Some(task.written?.audit)));
-        debug_assert!(self.reduce.all_done(), "the sum is known when all reducers are done");
-        let read = sum(&mut self.reduce.iter().filter_map(|task| Some(task.written?.audit)));
-        if read == written { Ok(()) } else { Err(Box::new(JobFailure::Audit { written, read })) }
+        Ok(())
     }
+}
+
+/// Whether a task has read, or may have read, its inputs in an older version than this.
+fn has_read_older(task: &Task, version: u64) -> bool {
+    match task.state() {
+        TaskState::Running(race) => race.iter().any(|running| running.inputs_version < version),
+        TaskState::Done(winner) => winner.inputs_version < version,
+        TaskState::Queued | TaskState::Waiting => false,
+    }
+}
+
+/// What the tasks of a stage have written, or read. Of the tasks, not of their winners: the output
+/// of a task that is running again may have been read before it was lost.
+fn sum(stage: &Stage) -> Audit {
+    let mut sum = Audit::default();
+    let written = stage.tasks().iter().filter_map(Task::written);
+    written.for_each(|written| sum.merge(written.audit()));
+    sum
 }

@@ -1,9 +1,9 @@
 //! The deadlines of one job: when they start, restart and stop.
 
-use windrow_model::{AttemptId, StageId};
+use windrow_model::AttemptId;
 
-use super::stage::TaskState;
-use super::{Job, Phase};
+use crate::job::Job;
+use crate::job::stage::{AttemptEnd, TaskState};
 use crate::time::Timer;
 use crate::transition::Transition;
 use crate::worker::Workers;
@@ -26,7 +26,7 @@ impl Job {
 
     /// Restarts the job's wait for a worker, if none can run it.
     pub(crate) fn start_worker_clock_anew(&self, transition: &mut Transition<'_>) {
-        if self.phase == Phase::Running && !self.has_workers(transition.workers) {
+        if self.phase.is_running() && !self.has_workers(transition.workers) {
             transition
                 .deadlines
                 .set(Timer::NoWorkers(self.id), transition.now + self.plan.worker_wait);
@@ -36,8 +36,8 @@ impl Job {
     /// Restarts all clocks of the job after a takeover.
     pub(crate) fn start_clocks_anew(&mut self, transition: &mut Transition<'_>) {
         let stalls_at = transition.now + self.plan.task_timeout;
-        for stage in StageId::ALL {
-            let tasks = self.tasks_mut(stage);
+        for stage in self.stages.iter_mut() {
+            let tasks = stage.tasks_mut();
             tasks.forget_progress(transition.now);
             for (attempt, _) in tasks.running_attempts() {
                 transition.deadlines.set(Timer::Stalled(attempt), stalls_at);
@@ -50,18 +50,17 @@ impl Job {
     pub(crate) fn stop_all(&mut self, transition: &mut Transition<'_>) {
         transition.deadlines.clear(Timer::NoWorkers(self.id));
         transition.deadlines.clear(Timer::Publish(self.id));
-        for &worker in self.avoidance.avoided() {
-            transition.deadlines.clear(Timer::Avoided(self.id, worker));
-        }
-        for stage in StageId::ALL {
-            for index in 0..self.tasks(stage).len() {
-                let task = self.tasks(stage).task(index);
-                let task_id = self.tasks(stage).id(index);
-                match &task.state {
+        self.avoidance.stop_timers(self.id, transition);
+        for stage in self.stages.ids() {
+            for index in 0..self.stages[stage].tasks().len() {
+                let tasks = self.stages[stage].tasks();
+                let task_id = tasks.id(index);
+                match tasks.task(index).state() {
                     TaskState::Running(race) => {
                         let numbers: Vec<_> = race.iter().map(|running| running.number).collect();
                         for number in numbers {
-                            self.give_up(AttemptId { task: task_id, number }, transition);
+                            let attempt = AttemptId { task: task_id, number };
+                            self.give_up(attempt, AttemptEnd::WithJob, transition);
                         }
                     }
                     TaskState::Waiting => transition.deadlines.clear(Timer::Retry(task_id)),

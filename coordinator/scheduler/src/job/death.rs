@@ -21,41 +21,17 @@
 //! Poison is not counted as skipped here: the attempt that leaves it out counts it, as with every
 //! bad record.
 
-use windrow_model::{AttemptId, BadRecord, BadRecordBudget, FailureCause, RecordPlace, TaskId};
+use windrow_model::{AttemptId, BadRecord, BadRecordBudget, FailureCause, TaskId};
 
 use crate::effect::JobFailure;
-use crate::job::blame::Charges;
-use crate::job::stage::TaskState;
+use crate::job::blame::Blame;
+use crate::job::stage::{AttemptEnd, TaskState};
 use crate::job::{Job, JobResult};
 use crate::transition::Transition;
 
-/// What a failure is charged to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Blame {
-    /// One record or group, which the next attempt leaves out.
-    Record,
-    /// The task or the machine, as the cause says.
-    Cause,
-}
-
-impl Charges {
-    /// Suspects this record and charges the task, or, if it was suspected already, takes that
-    /// charge back. Returns whether the suspicion is confirmed.
-    fn suspect_place(&mut self, place: &RecordPlace) -> bool {
-        let is_confirmed = self.suspected_place.as_ref() == Some(place);
-        debug_assert!(self.suspect, "a record is suspected after its task's process has died");
-        if is_confirmed {
-            self.failures = self.failures.saturating_sub(1);
-        } else {
-            self.suspected_place = Some(place.clone());
-        }
-        is_confirmed
-    }
-}
-
 impl Job {
     /// Draws the conclusions from a death of the attempt's process, if the cause is one.
-    pub(crate) fn note_death(
+    pub(super) fn note_death(
         &mut self,
         attempt: AttemptId,
         cause: &FailureCause,
@@ -64,38 +40,28 @@ impl Job {
         let Some(alone) = cause.died_alone() else { return Ok(Blame::Cause) };
         let may_skip = alone && self.plan.skip_bad_records.is_some();
         let poison = may_skip.then(|| BadRecord::of_death(cause)).flatten();
-        let task = self.tasks_mut(attempt.task.stage).task_mut(attempt.task.index);
-        let charges = task.charges_mut();
-        charges.suspect = true;
         debug_assert!(
             poison.is_none() || alone,
             "in a shared process, the record at fault is unknown"
         );
-        match poison {
-            // A record that it was told to leave out is not at fault again.
-            Some(poison) if !charges.poison.iter().any(|known| known.place == poison.place) => {
-                if !cause.is_own_doing() && !charges.suspect_place(&poison.place) {
-                    return Ok(Blame::Cause);
-                }
-                charges.poison.push(poison);
-                self.check_poison(attempt, cause, transition)?;
-                Ok(Blame::Record)
-            }
-            _ => Ok(Blame::Cause),
+        let charges = self.stages[attempt.task.stage].tasks_mut().charges_mut(attempt.task.index);
+        let blame = charges.process_died(poison, cause.is_own_doing());
+        if blame == Blame::Record {
+            self.check_poison(attempt, cause, transition)?;
         }
+        Ok(blame)
     }
 
     /// Retries a task without its poison. Its other attempt, if there is one, is stopped: it would
     /// die of the same record.
-    pub(crate) fn try_without(&mut self, task: TaskId, transition: &mut Transition<'_>) {
-        let tasks = self.tasks_mut(task.stage);
-        if let TaskState::Running(race) = &tasks.task(task.index).state {
+    pub(super) fn try_without(&mut self, task: TaskId, transition: &mut Transition<'_>) {
+        let tasks = self.stages[task.stage].tasks();
+        if let TaskState::Running(race) = tasks.task(task.index).state() {
             debug_assert!(race.backup.is_none(), "one of the two attempts has just died");
-            let number = race.first.number;
-            tasks.overtaken += 1;
-            self.give_up(AttemptId { task, number }, transition);
+            let attempt = AttemptId { task, number: race.first.number };
+            self.give_up(attempt, AttemptEnd::Overtaken, transition);
         }
-        self.tasks_mut(task.stage).enqueue(task.index);
+        self.stages[task.stage].tasks_mut().enqueue(task.index);
     }
 
     /// Fails the job if this task alone has more poison than the job may skip, or than is worth a
@@ -106,8 +72,8 @@ impl Job {
         cause: &FailureCause,
         transition: &Transition<'_>,
     ) -> JobResult {
-        let records =
-            self.tasks(attempt.task.stage).task(attempt.task.index).charges().poison.len() as u32;
+        let task = self.stages[attempt.task.stage].tasks().task(attempt.task.index);
+        let records = task.charges().poison().len() as u32;
         debug_assert!(records > 0, "a poison record was just found");
         debug_assert!(
             self.plan.skip_bad_records.is_some(),

@@ -2,12 +2,12 @@
 
 use std::collections::BTreeSet;
 
-use windrow_model::{AttemptId, FailureCause, StageId, WorkerId};
+use windrow_model::{AttemptId, FailureCause, WorkerId};
 
-use super::attempt::Again;
-use super::stage::TaskState;
-use super::{Job, JobResult};
 use crate::event::Inventory;
+use crate::job::attempt::Again;
+use crate::job::stage::{AttemptEnd, Stage, TaskState};
+use crate::job::{Job, JobResult};
 use crate::transition::Transition;
 
 impl Job {
@@ -23,41 +23,22 @@ impl Job {
             worker,
             reason: "it came back without its outputs or attempts".to_string(),
         };
-        let missing = self.missing_outputs(worker, inventory);
-        if let Some(holder) = self.holders.get_mut(&worker) {
-            holder.lose(&missing);
-        }
-        if self.needs_map_outputs() {
-            self.outputs_lost(&missing, &cause, None, transition)?;
+        for id in self.stages.ids() {
+            let stage = &self.stages[id];
+            if self.needs_outputs(stage) {
+                let missing = missing_outputs(stage, worker, inventory);
+                self.outputs_lost(id, &missing, &cause, None, transition)?;
+            }
         }
         for attempt in self.unknown_to(worker, inventory, transition) {
-            if attempt.task.stage == StageId::REDUCE && !self.map.all_done() {
-                // The map outputs that it would read are not complete.
-                self.stop(attempt, transition);
-                self.tasks_mut(attempt.task.stage).lost += 1;
+            if !self.stages.are_inputs_ready(attempt.task.stage) {
+                self.stop(attempt, AttemptEnd::Lost, transition);
                 self.retry(attempt, cause.clone(), None, Again::Now, transition)?;
             } else {
                 self.assign(attempt, worker, transition);
             }
         }
         Ok(())
-    }
-
-    /// Maps whose winner's output is missing on the worker.
-    fn missing_outputs(&self, worker: WorkerId, inventory: &Inventory) -> BTreeSet<u32> {
-        let Some(holder) = self.holders.get(&worker) else { return BTreeSet::new() };
-        let has = |&index: &u32| match &self.map.task(index).state {
-            TaskState::Done(winner) => {
-                debug_assert_eq!(winner.worker, worker, "a winner's output has one holder");
-                let attempt = AttemptId { task: self.map.id(index), number: winner.number };
-                inventory.outputs.contains(&attempt)
-            }
-            _ => {
-                debug_assert!(false, "a holder lists winners' outputs");
-                false
-            }
-        };
-        holder.outputs().iter().copied().filter(|index| !has(index)).collect()
     }
 
     /// Attempts that should run on the worker and are unknown to it.
@@ -74,4 +55,23 @@ impl Job {
         let of_job = there.running.iter().filter(|attempt| attempt.task.job == self.id);
         of_job.copied().filter(|attempt| !known(attempt)).collect()
     }
+}
+
+/// Tasks whose winner's output is missing on the worker.
+fn missing_outputs(stage: &Stage, worker: WorkerId, inventory: &Inventory) -> BTreeSet<u32> {
+    let Some(held) = stage.outputs().and_then(|outputs| outputs.held_by(worker)) else {
+        return BTreeSet::new();
+    };
+    let has = |&index: &u32| match stage.tasks().task(index).state() {
+        TaskState::Done(winner) => {
+            debug_assert_eq!(winner.worker, worker, "a winner's output has one holder");
+            let attempt = AttemptId { task: stage.tasks().id(index), number: winner.number };
+            inventory.outputs.contains(&attempt)
+        }
+        _ => {
+            debug_assert!(false, "a holder lists winners' outputs");
+            false
+        }
+    };
+    held.iter().copied().filter(|index| !has(index)).collect()
 }

@@ -124,12 +124,12 @@ impl Jobs {
     pub(crate) fn shares(&self) -> Shares {
         let several = if self.submitters.are_several() { usize::MAX } else { 0 };
         let jobs = self.running.values().take(several);
-        Shares::of(jobs.map(|job| (job.plan.submitter, job.running())))
+        Shares::of(jobs.map(|job| (job.plan().submitter, job.running())))
     }
 
     /// When the submitter of a job was last given a slot.
     pub(crate) fn turn_of(&self, job: &Job) -> u64 {
-        self.submitters.turn(job.plan.submitter)
+        self.submitters.turn(job.plan().submitter)
     }
 
     /// Notes that a job of this submitter was given a slot.

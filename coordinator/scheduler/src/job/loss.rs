@@ -1,27 +1,27 @@
-//! Losses: a worker with its attempts and outputs, map outputs of a process that died, or a map
-//! output that cannot be fetched any more.
+//! Losses: a worker with its attempts and outputs, outputs of a process that died, or an output that
+//! cannot be fetched any more.
 //!
 //! ```text
 //!  worker left -----+                  +--> its running attempts: tasks queued again
-//!                   +--> lose_worker --+--> its map outputs, where a reducer may still need them:
-//!  lease ran out ---+                  |    map tasks queued again;
-//!                                      |    reducers wait until all maps are done
+//!                   +--> lose_worker --+--> its outputs, where a reader may still need them:
+//!  lease ran out ---+                  |    the tasks that made them are queued again;
+//!                                      |    tasks that read them wait until all are done
 //!                                      +--> the last of its platform: the clocks of jobs
 //!                                           start that no other worker can run
 //!  a process died with them -> outputs_died --> the current ones are lost
-//!  reducer could not fetch --> fetch_failed --> transient fault, stale report,
+//!  a reader could not fetch -> fetch_failed --> transient fault, stale report,
 //!                                               or: that output is lost
 //! ```
 //!
-//! Running reducers go on: they may have read the lost output already. If not, their fetch fails.
+//! Running readers go on: they may have read the lost output already. If not, their fetch fails.
 
 use std::collections::BTreeSet;
 
-use windrow_model::{AttemptId, FailureCause, StageId, TaskId, WorkerId};
+use windrow_model::{AttemptId, FailureCause, StageId, WorkerId};
 
 use crate::effect::JobFailure;
 use crate::job::attempt::Again;
-use crate::job::retry::charge_output;
+use crate::job::stage::{AttemptEnd, Complaint};
 use crate::job::{Job, JobResult};
 use crate::quarantine;
 use crate::transition::Transition;
@@ -37,22 +37,25 @@ impl Job {
     ) -> JobResult {
         // Everything is removed before any loss is judged: if one of them ends the job, nothing may
         // be sent to the lost worker any more.
-        let holder = self.holders.remove(&worker).unwrap_or_default();
-        self.forgive(worker, transition);
+        self.workers.remove(&worker);
+        self.avoidance.forgive(worker, self.id, transition);
         for &attempt in attempts {
-            let stopped_on = self.stop(attempt, transition);
+            let stopped_on = self.stop(attempt, AttemptEnd::Lost, transition);
             debug_assert_eq!(stopped_on, Some(worker), "the attempt ran on the lost worker");
-            self.tasks_mut(attempt.task.stage).lost += 1;
         }
         for &attempt in attempts {
             self.retry(attempt, cause.clone(), None, Again::Now, transition)?;
         }
         debug_assert!(
-            !self.holders.contains_key(&worker) && !self.avoidance.avoided().contains(&worker),
+            !self.workers.contains(&worker) && self.avoidance.is_clear_of(worker),
             "a job keeps nothing about a lost worker"
         );
-        if self.needs_map_outputs() {
-            self.outputs_lost(holder.outputs(), cause, None, transition)?;
+        for stage in self.stages.ids() {
+            let held = self.stages[stage].outputs().and_then(|outputs| outputs.held_by(worker));
+            let lost = held.cloned().unwrap_or_default();
+            if self.needs_outputs(&self.stages[stage]) {
+                self.outputs_lost(stage, &lost, cause, None, transition)?;
+            }
         }
         Ok(())
     }
@@ -65,31 +68,31 @@ impl Job {
         outputs: &[AttemptId],
         transition: &mut Transition<'_>,
     ) -> JobResult {
-        if !self.needs_map_outputs() {
-            return Ok(());
-        }
-        let mut lost = BTreeSet::new();
-        for &AttemptId { task: TaskId { job, stage, index }, number } in outputs {
-            let task = self.map.get_mut(index).filter(|_| job == self.id && stage == StageId::MAP);
-            if task.is_some_and(|task| task.winner_mut(number, worker).is_some()) {
-                lost.insert(index);
+        for id in self.stages.ids() {
+            let stage = &self.stages[id];
+            if !self.needs_outputs(stage) {
+                continue;
             }
+            let of_stage =
+                |output: &&AttemptId| (output.task.job, output.task.stage) == (self.id, id);
+            let is_current = |output: &&AttemptId| {
+                let task = stage.tasks().get(output.task.index);
+                task.is_some_and(|task| task.was_won_by(output.number, worker))
+            };
+            let lost = outputs.iter().filter(of_stage).filter(is_current);
+            let lost: BTreeSet<_> = lost.map(|output| output.task.index).collect();
+            let reason = "the process that held the output died".to_string();
+            let cause = FailureCause::WorkerLost { worker, reason };
+            self.outputs_lost(id, &lost, &cause, None, transition)?;
         }
-        if let Some(holder) = self.holders.get_mut(&worker) {
-            debug_assert!(
-                lost.is_subset(holder.outputs()),
-                "a winner's output is listed at its holder"
-            );
-            holder.lose(&lost);
-        }
-        let reason = "the process that held the output died".to_string();
-        self.outputs_lost(&lost, &FailureCause::WorkerLost { worker, reason }, None, transition)
+        Ok(())
     }
 
-    /// Handles a failed fetch of a map output. The current output is given up when reports add up;
-    /// the first may be a transient fault.
-    pub(crate) fn fetch_failed(
+    /// Handles a failed fetch of an output of a stage. The current output is given up when reports
+    /// add up; the first may be a transient fault.
+    pub(super) fn fetch_failed(
         &mut self,
+        stage: StageId,
         reader: WorkerId,
         cause: &FailureCause,
         transition: &mut Transition<'_>,
@@ -97,42 +100,33 @@ impl Job {
         let &FailureCause::FetchFailed { map_task, map_attempt, worker, .. } = cause else {
             return Ok(Again::AfterPause);
         };
-        let output = self.map.get_mut(map_task).and_then(|t| t.winner_mut(map_attempt, worker));
-        let Some(output) = output else {
+        let readers_won = self.stages.consumer_of(stage).map_or(0, |it| it.tasks().counts().won);
+        let reports = self.stages[stage].tasks_mut().not_fetched(map_task, map_attempt, worker);
+        let Some(reports) = reports else {
             // Stale: the output was lost in the meantime, and the next attempt reads its successor.
             return Ok(Again::Now);
         };
-        output.fetch_reports += 1;
-        let output_reports = output.fetch_reports;
         debug_assert!(
             transition.workers.get(worker).is_some(),
             "a report about a lost holder is stale"
         );
-
-        let holder = self.holders.entry(worker).or_default();
-        holder.complain(reader, self.reduce.won);
-        let is_sure = holder.is_surely_at_fault();
-        let lost = if holder.complaints() >= transition.config.holder_reports_max {
-            holder.lose_all()
-        } else if output_reports >= transition.config.output_reports_max {
-            let lost = BTreeSet::from([map_task]);
-            holder.lose(&lost);
-            lost
-        } else {
-            return Ok(Again::AfterPause);
-        };
-        debug_assert!(lost.contains(&map_task), "a winner's output is listed at its holder");
+        let complaint = Complaint { output: map_task, reports, reader, readers_won };
+        let outputs = self.stages[stage].outputs_mut();
+        let given_up = outputs.and_then(|it| it.complain(worker, &complaint, transition.config));
+        let Some(given_up) = given_up else { return Ok(Again::AfterPause) };
         quarantine::unreadable(worker, self.id, transition);
-        for &index in lost.iter().filter(|_| is_sure) {
-            self.hold_against(worker, self.map.id(index), transition);
+        for &index in given_up.outputs.iter().filter(|_| given_up.is_surely_at_fault) {
+            let task = self.stages[stage].tasks().id(index);
+            self.avoidance.hold_against(worker, self.id, task, transition);
         }
-        self.outputs_lost(&lost, cause, Some(worker), transition)?;
+        self.outputs_lost(stage, &given_up.outputs, cause, Some(worker), transition)?;
         Ok(Again::Now)
     }
 
-    /// Runs map tasks again whose outputs cannot be read any more.
-    pub(crate) fn outputs_lost(
+    /// Runs tasks again whose outputs cannot be read any more.
+    pub(super) fn outputs_lost(
         &mut self,
+        stage: StageId,
         lost: &BTreeSet<u32>,
         cause: &FailureCause,
         avoid: Option<WorkerId>,
@@ -141,39 +135,38 @@ impl Job {
         if lost.is_empty() {
             return Ok(());
         }
-        debug_assert!(self.needs_map_outputs(), "map outputs are made again only for reducers");
-        let version = self.outputs_version;
-        for &index in lost {
-            if let Some(winner) = self.map.lose(index) {
-                self.counters.subtract(&winner.counted.counters);
-            }
+        debug_assert!(
+            self.needs_outputs(&self.stages[stage]),
+            "outputs are made again only for their readers"
+        );
+        for winner in self.stages[stage].lose(lost) {
+            self.counters.subtract(&winner.counted.counters);
         }
-        self.forget_map_outputs();
-        debug_assert!(version < self.outputs_version, "a new version tells running reducers");
         for &index in lost {
-            self.redo(index, cause, avoid, transition)?;
+            self.redo(stage, index, cause, avoid, transition)?;
         }
-        debug_assert!(!self.map.all_done(), "reducers wait for the lost outputs");
+        debug_assert!(!self.stages[stage].tasks().all_done(), "readers wait for the lost outputs");
         Ok(())
     }
 
-    /// Runs one map task again whose output is lost, or fails the job if that has happened too
-    /// often.
+    /// Runs one task again whose output is lost, or fails the job if that has happened too often.
     fn redo(
         &mut self,
+        stage: StageId,
         index: u32,
         cause: &FailureCause,
         avoid: Option<WorkerId>,
         transition: &mut Transition<'_>,
     ) -> JobResult {
-        let (id, progress) = (self.map.id(index), self.progress_made());
-        let task = self.map.task_mut(index);
-        avoid.into_iter().for_each(|worker| task.charges_mut().failed_on.add(worker));
-        if !charge_output(task, cause, progress, transition.config) {
-            let (attempts, cause) = (task.attempts, cause.clone());
-            return Err(Box::new(JobFailure::Task { task: id, attempts, cause }));
+        let progress = self.progress_made();
+        let tasks = self.stages[stage].tasks_mut();
+        let charges = tasks.charges_mut(index);
+        avoid.into_iter().for_each(|worker| charges.failed_on(worker));
+        if !charges.charge_output(cause, progress, transition.config) {
+            let (task, attempts) = (tasks.id(index), tasks.task(index).attempts());
+            return Err(Box::new(JobFailure::Task { task, attempts, cause: cause.clone() }));
         }
-        self.map.enqueue(index);
+        tasks.enqueue(index);
         Ok(())
     }
 }

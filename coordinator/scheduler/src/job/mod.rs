@@ -1,17 +1,24 @@
-//! One job that has not ended: its tasks, its phase, and which workers hold outputs of it.
+//! One job that has not ended: its stages, its phase, and what it holds against workers.
+//!
+//! ```text
+//!  Job -> Stages -> Stage -> Tasks -> Task -> Charges      each part has private fields, and keeps
+//!   |                 +----> Outputs -> Holder             the invariants that its struct names
+//!   +---> Avoidance, Tally, Served, Phase
+//! ```
+//!
+//! What concerns several parts is here: the life of an attempt, losses, deaths, clocks, the budget
+//! of bad records, the audit and the publication, a file each.
 
-pub(crate) mod attempt;
+mod attempt;
 mod audit;
 mod bad_records;
-pub(crate) mod blame;
+mod blame;
 mod clocks;
 mod death;
 mod inventory;
 mod jobs;
 mod loss;
-pub(crate) mod outputs;
 pub(crate) mod publication;
-mod retry;
 pub(crate) mod stage;
 mod submitters;
 mod tally;
@@ -20,19 +27,18 @@ mod view;
 pub(crate) use jobs::Jobs;
 pub(crate) use submitters::Shares;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
-use windrow_model::{JobId, StageId, WorkerId};
+use windrow_model::{JobId, StageId, TaskId, WorkerId};
 
-use crate::config::Config;
 use crate::effect::{Effect, JobFailure, MapOutputs};
-use crate::event::{JobPlan, SplitPlan, SubmissionId};
+use crate::event::{JobPlan, SubmissionId};
 use crate::job::blame::{Avoidance, Progress};
-use crate::job::outputs::Holder;
-use crate::job::publication::FailedPublication;
-use crate::job::stage::{CowBlock, CowList, Tasks, slot_depth_of};
+use crate::job::publication::Phase;
+use crate::job::stage::{CowBlock, CowList, Stage, Stages};
+use crate::job::submitters::Served;
 use crate::job::tally::Tally;
 use crate::journal::AttachmentId;
 use crate::time::Time;
@@ -41,63 +47,30 @@ use crate::view::SlowestTask;
 use crate::worker::SlotDepth;
 
 /// A job that runs or is being published.
+///
+/// Invariants: attempts run only while it has not begun to publish, and only on workers that may
+/// hold data of it; the counters are the sums of those of all winners.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Job {
-    /// Its id.
-    pub(crate) id: JobId,
+    id: JobId,
     /// The submitter's name for it.
-    pub(crate) submission: SubmissionId,
+    submission: SubmissionId,
     /// The plan, without the splits.
-    pub(crate) plan: JobPlan,
-    /// One for each map task.
-    pub(crate) splits: CowList<SplitPlan>,
-    /// Size of all splits.
-    pub(crate) input_bytes: u64,
-    /// Where the job stands.
-    pub(crate) phase: Phase,
-    /// One task per split.
-    pub(crate) map: Tasks,
-    /// One task per partition; none in a map-only job.
-    pub(crate) reduce: Tasks,
+    plan: JobPlan,
+    submitted: Time,
+    phase: Phase,
+    stages: Stages,
     /// Every worker with a session that was ever assigned an attempt, and so may hold data of the
     /// job.
-    pub(crate) holders: BTreeMap<WorkerId, Holder>,
+    workers: BTreeSet<WorkerId>,
     /// Workers on which its tasks fail.
-    pub(crate) avoidance: Avoidance,
-    /// By stage, how many tasks a slot is given at once.
-    pub(crate) slot_depths: [SlotDepth; 2],
-    /// When the job was last given a slot, counted in slots given to all jobs.
-    pub(crate) turn: u64,
-    /// When it was last given a slot, or was submitted.
-    pub(crate) served: Time,
-    /// When it was submitted.
-    pub(crate) submitted: Time,
+    avoidance: Avoidance,
+    /// When it was last given a slot.
+    served: Served,
     /// Sums of the winners' user counters.
-    pub(crate) counters: Tally,
-    /// The first map task whose second run wrote something else.
-    pub(crate) nondeterministic: Option<u32>,
-    /// Whether reducers may have read different outputs of one map, all of them combined from the
-    /// same pairs.
-    pub(crate) mixed_outputs: bool,
+    counters: Tally,
     /// The winner that has taken longest so far.
-    pub(crate) slowest: Option<SlowestTask>,
-    /// The failed attempts to publish it, if there are any.
-    pub(crate) publication: Option<Box<FailedPublication>>,
-    /// Where the map outputs lie, collected when the first reducer needs it.
-    #[serde(skip)]
-    outputs: Option<Arc<MapOutputs>>,
-    /// Incremented when that changes.
-    pub(crate) outputs_version: u64,
-}
-
-/// The phases of a job that has not ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) enum Phase {
-    /// Tasks wait or run.
-    Running,
-    /// All tasks are done, and the output is being made visible, or waits to be. The job never
-    /// returns to its tasks, and needs no worker any more. It can be cancelled only while it waits.
-    Publishing,
+    slowest: Option<SlowestTask>,
 }
 
 /// `Err`: the job has failed, and the caller ends it. Boxed, because failures are rare and large.
@@ -105,7 +78,7 @@ pub(crate) type JobResult<T = ()> = Result<T, Box<JobFailure>>;
 
 impl Job {
     /// A job of which nothing has run yet.
-    pub(crate) fn new(
+    fn new(
         id: JobId,
         submission: SubmissionId,
         mut plan: JobPlan,
@@ -115,169 +88,167 @@ impl Job {
         let (now, block_len) = (transition.now, transition.config.tasks_per_block);
         let splits = std::mem::take(&mut plan.splits);
         let splits = CowList::new(splits.iter().copied(), block_len);
+        // A map-only job has no shuffle.
+        let shuffles = if plan.partitions == 0 { &[][..] } else { &[plan.partitions] };
         Self {
             id,
             submission,
-            input_bytes: splits.iter().fold(0, |sum, split| split.bytes.saturating_add(sum)),
-            phase: Phase::Running,
-            map: Tasks::new(id, StageId::MAP, splits.len(), block_len),
-            reduce: Tasks::new(id, StageId::REDUCE, plan.partitions, block_len),
+            stages: Stages::chain(id, splits, shuffles, block_len),
             plan,
-            splits,
-            holders: BTreeMap::new(),
-            avoidance: Avoidance::default(),
-            slot_depths: [SlotDepth::default(); 2],
-            turn: 0,
-            served: now,
             submitted: now,
+            phase: Phase::Running,
+            workers: BTreeSet::new(),
+            avoidance: Avoidance::default(),
+            served: Served::at_submission(now),
             counters: Tally::default(),
-            nondeterministic: None,
-            mixed_outputs: false,
             slowest: None,
-            publication: None,
-            outputs: None,
-            outputs_version: 1,
         }
+    }
+
+    /// Its id.
+    pub(crate) fn id(&self) -> JobId {
+        self.id
+    }
+
+    /// The plan, without the splits.
+    pub(crate) fn plan(&self) -> &JobPlan {
+        &self.plan
+    }
+
+    /// Its stages.
+    pub(crate) fn stages(&self) -> &Stages {
+        &self.stages
+    }
+
+    /// A stage that it has.
+    pub(crate) fn stage(&self, id: StageId) -> &Stage {
+        &self.stages[id]
+    }
+
+    /// Where it stands.
+    pub(crate) fn phase(&self) -> &Phase {
+        &self.phase
+    }
+
+    /// The workers that may hold data of it.
+    pub(crate) fn workers(&self) -> &BTreeSet<WorkerId> {
+        &self.workers
+    }
+
+    /// The workers that it avoids.
+    pub(crate) fn avoided(&self) -> &BTreeSet<WorkerId> {
+        self.avoidance.avoided()
+    }
+
+    /// When it was last given a slot.
+    pub(crate) fn served(&self) -> Served {
+        self.served
+    }
+
+    /// Sums of the winners' user counters.
+    pub(crate) fn counters(&self) -> &Tally {
+        &self.counters
+    }
+
+    /// Notes that it is given a slot, the `turn`th of all jobs.
+    pub(crate) fn serve(&mut self, turn: u64, now: Time) {
+        self.served.serve(turn, now);
+    }
+
+    /// Queues a task that has paused after a failure.
+    pub(crate) fn enqueue(&mut self, task: TaskId) {
+        self.stages[task.stage].tasks_mut().enqueue(task.index);
+    }
+
+    /// Ends the avoidance of a worker, on trial.
+    pub(crate) fn give_a_chance(&mut self, worker: WorkerId) {
+        self.avoidance.give_a_chance(worker);
     }
 
     /// Writes the blocks of its splits and tasks that have changed; `write` names each block.
     pub(crate) fn write_blocks(&mut self, write: &mut dyn FnMut(CowBlock) -> AttachmentId) {
-        self.splits.write(write);
-        self.map.blocks_mut().write(write);
-        self.reduce.blocks_mut().write(write);
+        self.stages.iter_mut().for_each(|stage| stage.write_blocks(write));
     }
 
     /// Calls `name` with each attachment that holds splits or tasks.
     pub(crate) fn name_attachments(&self, name: &mut dyn FnMut(AttachmentId)) {
-        self.splits.name_attachments(name);
-        self.map.blocks().name_attachments(name);
-        self.reduce.blocks().name_attachments(name);
+        self.stages.iter().for_each(|stage| stage.name_attachments(name));
     }
 
     /// Takes splits and tasks from the attachments that were read with the job.
     pub(crate) fn take_blocks(&mut self, attachments: &BTreeMap<AttachmentId, CowBlock>) {
-        self.splits.take(attachments);
-        self.map.blocks_mut().take(attachments);
-        self.reduce.blocks_mut().take(attachments);
-    }
-
-    /// Whether the maps write the job's output.
-    pub(crate) fn is_map_only(&self) -> bool {
-        self.plan.partitions == 0
-    }
-
-    /// The tasks of a stage.
-    pub(crate) fn tasks(&self, stage: StageId) -> &Tasks {
-        match stage {
-            StageId::MAP => &self.map,
-            _ => &self.reduce,
-        }
-    }
-
-    /// The tasks of a stage, to be changed.
-    pub(crate) fn tasks_mut(&mut self, stage: StageId) -> &mut Tasks {
-        match stage {
-            StageId::MAP => &mut self.map,
-            _ => &mut self.reduce,
-        }
-    }
-
-    /// How many tasks of a stage a slot is given at once.
-    pub(crate) fn slot_depth(&self, stage: StageId) -> SlotDepth {
-        self.slot_depths[stage.index()]
+        self.stages.iter_mut().for_each(|stage| stage.take_blocks(attachments));
     }
 
     /// Whether it may be given more tasks than there are slots.
     pub(crate) fn is_quick(&self) -> bool {
-        self.slot_depths.contains(&SlotDepth::Several)
+        self.stages.iter().any(|stage| stage.slot_depth() == SlotDepth::Several)
     }
 
-    /// Sets the slot depth of a stage after another of its tasks is done.
-    fn set_slot_depth(&mut self, stage: StageId, config: &Config) {
-        self.slot_depths[stage.index()] = slot_depth_of(self.tasks(stage), config);
-    }
-
-    /// The tasks of the last stage, whose winners write the parts.
-    pub(crate) fn output_tasks(&self) -> &Tasks {
-        if self.is_map_only() { &self.map } else { &self.reduce }
-    }
-
-    /// The stage that has a task to place now. Reduce tasks wait until every map is done.
+    /// The stage that has a task to place now.
     pub(crate) fn placeable(&self) -> Option<StageId> {
-        let reduces_may_run = self.map.all_done() && !self.reduce.queue().is_empty();
-        match self.phase {
-            Phase::Publishing => None,
-            Phase::Running if !self.map.queue().is_empty() => Some(StageId::MAP),
-            Phase::Running => reduces_may_run.then_some(StageId::REDUCE),
-        }
+        if self.phase.is_running() { self.stages.placeable() } else { None }
     }
 
     /// The progress of the job, which never decreases.
-    pub(crate) fn progress_made(&self) -> Progress {
-        Progress(u64::from(self.map.most_done).saturating_add(self.reduce.won))
+    fn progress_made(&self) -> Progress {
+        let of_stage = |stage: &Stage| {
+            let counts = stage.tasks().counts();
+            // A lost output that is made again is no progress.
+            if stage.consumer().is_some() { u64::from(counts.most_done) } else { counts.won }
+        };
+        Progress(self.stages.iter().map(of_stage).fold(0, u64::saturating_add))
     }
 
     /// How many attempts run.
     pub(crate) fn running(&self) -> u32 {
-        self.map.running + self.reduce.running
+        self.stages.iter().map(|stage| stage.tasks().counts().running).sum()
     }
 
-    /// Whether an unfinished reduce task may still read map outputs.
-    pub(crate) fn needs_map_outputs(&self) -> bool {
-        self.phase == Phase::Running && !self.is_map_only()
+    /// Whether an unfinished task of another stage may still read the outputs of this one.
+    pub(crate) fn needs_outputs(&self, stage: &Stage) -> bool {
+        self.phase.is_running() && stage.consumer().is_some()
     }
 
     /// Whether it needs something that this worker holds.
     pub(crate) fn needs_worker(&self, worker: WorkerId) -> bool {
-        self.needs_map_outputs()
-            && self.holders.get(&worker).is_some_and(|holder| !holder.outputs().is_empty())
+        let holds_of = |stage: &Stage| {
+            stage.outputs().is_some_and(|outputs| outputs.held_by(worker).is_some())
+        };
+        self.stages.iter().any(|stage| self.needs_outputs(stage) && holds_of(stage))
     }
 
-    /// Where the map outputs lie, once all maps are done. O(M) for the first reducer after a
-    /// change.
-    pub(crate) fn map_outputs(&mut self) -> Arc<MapOutputs> {
-        debug_assert!(self.map.all_done(), "a table with gaps would lose pairs");
-        let outputs = self.outputs.get_or_insert_with(|| {
-            let outputs = self.map.winners().map(|(attempt, winner)| (attempt, winner.worker));
-            Arc::new(MapOutputs { version: self.outputs_version, outputs: outputs.collect() })
-        });
-        debug_assert_eq!(outputs.outputs.len() as u32, self.map.len(), "each map has its winner");
-        debug_assert_eq!(outputs.version, self.outputs_version, "a change forgets the table");
-        Arc::clone(outputs)
+    /// Where the outputs lie that the tasks of a stage read, once they are complete; `None` if it
+    /// reads splits.
+    fn inputs_of(&mut self, stage: StageId) -> Option<Arc<MapOutputs>> {
+        let before = self.stages[stage].waits_for()?;
+        self.stages[before].table()
     }
 
-    /// Drops the table of map outputs, after a change; the next one has a later version.
-    pub(crate) fn forget_map_outputs(&mut self) {
-        debug_assert!(self.needs_map_outputs(), "map outputs change only while reducers need them");
-        self.outputs = None;
-        self.outputs_version += 1;
-    }
-
-    /// Begins to publish once the output stage is done. Maps that run again are not needed any
-    /// more.
-    pub(crate) fn publish_if_done(&mut self, transition: &mut Transition<'_>) -> JobResult {
-        debug_assert_eq!(self.phase, Phase::Running, "a job is published once");
-        if !self.output_tasks().all_done() {
+    /// Begins to publish once the last stage is done. Tasks of earlier ones that run again are not
+    /// needed any more.
+    fn publish_if_done(&mut self, transition: &mut Transition<'_>) -> JobResult {
+        debug_assert!(self.phase.is_running(), "a job is published once");
+        if !self.stages.output_tasks().all_done() {
             return Ok(());
         }
         self.check_conservation()?;
-        self.phase = Phase::Publishing;
+        self.phase = Phase::publishing();
         self.stop_all(transition);
         debug_assert_eq!(self.running(), 0, "no attempt writes while parts become visible");
         debug_assert_eq!(self.placeable(), None, "no attempt starts while parts become visible");
-        debug_assert!(self.publication.is_none(), "nothing was published before");
         transition.effects.push(self.publish());
         Ok(())
     }
 
     /// Tells every worker that may hold data of the job to delete it.
-    pub(crate) fn release(&self, transition: &mut Transition<'_>) {
+    fn release(&self, transition: &mut Transition<'_>) {
         debug_assert_eq!(self.running(), 0, "a running attempt needs its inputs");
         debug_assert!(
-            self.holders.keys().all(|&worker| transition.workers.get(worker).is_some()),
-            "a holder has a session"
+            self.workers.iter().all(|&worker| transition.workers.get(worker).is_some()),
+            "a worker with its data has a session"
         );
         let release = |&worker| Effect::Release { worker, job: self.id };
-        transition.effects.extend(self.holders.keys().map(release));
+        transition.effects.extend(self.workers.iter().map(release));
     }
 }

@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::time::Time;
+
 /// All submitters with jobs that have not ended.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Submitters(BTreeMap<u64, Submitter>);
@@ -55,6 +57,37 @@ impl Submitters {
     /// How many jobs each submitter has.
     pub(crate) fn jobs(&self) -> BTreeMap<u64, u32> {
         self.0.iter().map(|(submitter, known)| (*submitter, known.jobs)).collect()
+    }
+}
+
+/// When a job was last given a slot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Served {
+    turn: u64,
+    at: Time,
+}
+
+impl Served {
+    /// A job that was never given a slot counts from its submission.
+    pub(super) fn at_submission(now: Time) -> Self {
+        Self { turn: 0, at: now }
+    }
+
+    /// Counted in slots given to all jobs.
+    pub(crate) fn turn(self) -> u64 {
+        self.turn
+    }
+
+    /// The moment, or that of its submission.
+    pub(crate) fn at(self) -> Time {
+        self.at
+    }
+
+    /// It is given a slot, the `turn`th of all jobs.
+    pub(super) fn serve(&mut self, turn: u64, now: Time) {
+        debug_assert!(self.turn < turn, "slots are numbered in the order in which they are given");
+        debug_assert!(self.at <= now, "a job is not served in the future");
+        *self = Self { turn, at: now };
     }
 }
 

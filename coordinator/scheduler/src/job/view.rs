@@ -3,8 +3,10 @@
 
 use std::time::Duration;
 
-use crate::job::stage::Tasks;
-use crate::job::{Job, Phase};
+use windrow_model::StageId;
+
+use crate::job::Job;
+use crate::job::stage::{Stage, Tasks};
 use crate::time::{Deadlines, Time, Timer};
 use crate::view::{JobState, JobView, StageView, Waiting};
 use crate::worker::{Leaving, Workers};
@@ -15,18 +17,20 @@ const SILENCE: Duration = Duration::from_secs(10);
 impl Job {
     /// The job at this moment.
     pub(crate) fn view(&self, workers: &Workers, deadlines: &Deadlines, now: Time) -> JobView {
-        let output = self.output_tasks().totals;
-        let shuffle_bytes = if self.is_map_only() { 0 } else { self.map.totals.output_bytes };
+        let output = self.stages.output_tasks().totals();
+        let outputs = self.stages.iter().filter(|stage| stage.consumer().is_some());
+        let shuffle_bytes = outputs.map(written_bytes).fold(0, u64::saturating_add);
+        let nondeterministic = |stage: &Stage| stage.outputs()?.nondeterministic();
         JobView {
             job: self.id,
-            state: match self.phase {
-                Phase::Running => JobState::Running,
-                Phase::Publishing => JobState::Publishing,
+            state: match self.phase.is_running() {
+                true => JobState::Running,
+                false => JobState::Publishing,
             },
-            map: stage_view(&self.map, self.input_bytes),
-            reduce: stage_view(&self.reduce, shuffle_bytes),
+            map: self.stage_view(StageId::MAP),
+            reduce: self.stage_view(StageId::REDUCE),
             counters: self.counters.counters(),
-            nondeterministic: self.nondeterministic,
+            nondeterministic: self.stages.iter().find_map(nondeterministic),
             avoided: self.avoidance.avoided().iter().copied().collect(),
             waiting: self.waiting(workers, deadlines, now),
             submitted: self.submitted,
@@ -39,8 +43,16 @@ impl Job {
         }
     }
 
+    /// One of its stages; without tasks, if it has no such stage.
+    fn stage_view(&self, id: StageId) -> StageView {
+        let Some(stage) = self.stages.get(id) else { return StageView::default() };
+        let before = || stage.waits_for().map(|before| written_bytes(&self.stages[before]));
+        let total_bytes = stage.split_bytes().or_else(before).unwrap_or_default();
+        stage_view(stage.tasks(), total_bytes)
+    }
+
     fn waiting(&self, workers: &Workers, deadlines: &Deadlines, now: Time) -> Option<Waiting> {
-        if self.phase == Phase::Publishing {
+        if !self.phase.is_running() {
             return self.waits_to_publish(deadlines);
         }
         if self.running() > 0 {
@@ -75,7 +87,7 @@ impl Job {
     /// Reports that all running attempts are silent. O(1) mostly: the first attempt that is not
     /// ends the search.
     fn hangs(&self, now: Time) -> Option<Waiting> {
-        let mut running = self.map.running_attempts().chain(self.reduce.running_attempts());
+        let mut running = self.stages.iter().flat_map(|stage| stage.tasks().running_attempts());
         let silent = |moved: Time| now.since(moved) >= SILENCE;
         let (attempt, first) = running.next().filter(|(_, running)| silent(running.moved))?;
         let (mut attempts, mut since) = (1, first.moved);
@@ -90,18 +102,23 @@ impl Job {
     }
 }
 
+fn written_bytes(stage: &Stage) -> u64 {
+    stage.tasks().totals().output_bytes
+}
+
 fn stage_view(tasks: &Tasks, total_bytes: u64) -> StageView {
+    let (counts, totals) = (tasks.counts(), tasks.totals());
     StageView {
         tasks: tasks.len(),
-        running: tasks.running,
-        done: tasks.done,
-        attempts: tasks.attempts,
-        failed: tasks.failed,
-        lost: tasks.lost,
-        backups: tasks.backups,
-        backups_won: tasks.backups_won,
-        records: tasks.totals.input_records,
-        bytes: tasks.totals.input_bytes,
+        running: counts.running,
+        done: counts.done,
+        attempts: counts.attempts,
+        failed: counts.failed,
+        lost: counts.lost,
+        backups: counts.backups,
+        backups_won: counts.backups_won,
+        records: totals.input_records,
+        bytes: totals.input_bytes,
         total_bytes,
     }
 }

@@ -20,7 +20,7 @@ pub(crate) fn lose_worker(
     );
     transition.deadlines.clear(Timer::Lease(id));
     jobs.try_each(transition, |job, transition| {
-        let job_id = job.id;
+        let job_id = job.id();
         let attempts: Vec<_> =
             worker.running.iter().copied().filter(|attempt| attempt.task.job == job_id).collect();
         let cause = FailureCause::WorkerLost { worker: id, reason: reason.to_string() };

@@ -14,12 +14,12 @@
 
 use std::time::Duration;
 
-use windrow_model::{AttemptId, StageId, WorkerId};
+use windrow_model::{AttemptId, StageId, TaskId, WorkerId};
 
 use super::{could_place, worker_for_backup};
 use crate::config::Config;
 use crate::job::stage::{Running, TaskState, Tasks, Totals};
-use crate::job::{Job, Jobs, Phase};
+use crate::job::{Job, Jobs};
 use crate::time::Time;
 use crate::transition::Transition;
 use crate::worker::{SlotDepth, Workers};
@@ -38,8 +38,8 @@ pub(crate) fn slow_attempts(
     now: Time,
 ) -> Vec<AttemptId> {
     let mut slow = Vec::new();
-    for job in jobs.running().filter(|job| job.phase == Phase::Running) {
-        for stage in StageId::ALL {
+    for job in jobs.running().filter(|job| job.phase().is_running()) {
+        for stage in job.stages().ids() {
             // One at a time: the next search is soon, and takes this backup into account. Queued
             // tasks may avoid the free workers while they wait for one that hangs.
             let may = workers.any_free(stage, SlotDepth::One)
@@ -54,59 +54,58 @@ pub(crate) fn slow_attempts(
 /// free.
 pub(crate) fn begin(jobs: &mut Jobs, attempt: AttemptId, transition: &mut Transition<'_>) {
     let Some(job) = jobs.get_mut(attempt.task.job) else { return };
-    let Some(worker) = job.runs_alone_on(attempt) else { return };
+    let Some(worker) = runs_alone_on(job, attempt) else { return };
     let Some(other) = worker_for_backup(job, attempt.task, worker, transition.workers) else {
         return;
     };
     debug_assert_ne!(other, worker, "a backup runs on another worker");
-    let tasks = job.tasks_mut(attempt.task.stage);
-    let backup = tasks.back_up(attempt.task.index, other, transition.now);
-    job.begin(backup, other, transition);
+    job.back_up(attempt.task, other, transition);
 }
 
-impl Job {
-    /// The worker of an attempt that has no backup and could use one.
-    fn runs_alone_on(&self, attempt: AttemptId) -> Option<WorkerId> {
-        let stage = attempt.task.stage;
-        // The backup of a reducer needs the complete map outputs.
-        if self.phase != Phase::Running || stage == StageId::REDUCE && !self.map.all_done() {
-            return None;
+/// The worker of an attempt that has no backup and could use one.
+fn runs_alone_on(job: &Job, attempt: AttemptId) -> Option<WorkerId> {
+    let TaskId { stage, index, .. } = attempt.task;
+    // What a backup reads must be complete.
+    if !job.phase().is_running() || !job.stages().are_inputs_ready(stage) {
+        return None;
+    }
+    match job.stage(stage).tasks().get(index)?.state() {
+        TaskState::Running(race)
+            if race.backup.is_none() && race.first.number == attempt.number =>
+        {
+            Some(race.first.worker)
         }
-        match &self.tasks(stage).get(attempt.task.index)?.state {
-            TaskState::Running(race)
-                if race.backup.is_none() && race.first.number == attempt.number =>
-            {
-                Some(race.first.worker)
-            }
-            _ => None,
-        }
+        _ => None,
     }
 }
 
 /// The slow attempt of a stage with the longest remaining time.
 fn slowest(job: &Job, stage: StageId, config: &Config, now: Time) -> Option<AttemptId> {
-    let tasks = job.tasks(stage);
-    debug_assert!(tasks.backups_running <= tasks.running / 2, "a backup runs beside its original");
-    if tasks.backups_running >= (tasks.running / ATTEMPTS_PER_BACKUP).max(1) {
+    let stage = job.stage(stage);
+    let (tasks, counts) = (stage.tasks(), stage.tasks().counts());
+    debug_assert!(
+        counts.backups_running <= counts.running / 2,
+        "a backup runs beside its original"
+    );
+    if counts.backups_running >= (counts.running / ATTEMPTS_PER_BACKUP).max(1) {
         return None;
     }
     let backup_after = config.backup_after?;
-    let usual = Usual::of(tasks, stage, now)?;
+    let usual = Usual::of(tasks, now)?;
     let remaining = |(attempt, running): (AttemptId, &Running)| {
         let age = now.since(running.since);
-        if age < backup_after || job.runs_alone_on(attempt).is_none() {
+        if age < backup_after || runs_alone_on(job, attempt).is_none() {
             return None;
         }
         if now.since(running.moved) > backup_after.max(usual.time()) {
             // It may hang: then it never ends, however close to its end it is.
             return Some((f64::INFINITY, attempt));
         }
-        let rate = work(running, stage) / age.as_secs_f64();
-        let size = match stage {
-            StageId::MAP => job.splits.get(attempt.task.index)?.bytes as f64,
-            _ => usual.work,
-        };
-        let remaining = (size - work(running, stage)).max(0.0) / rate.max(f64::MIN_POSITIVE);
+        let done = work(running, tasks);
+        let rate = done / age.as_secs_f64();
+        let split = stage.split(attempt.task.index);
+        let size = split.map_or(usual.work, |split| split.bytes as f64);
+        let remaining = (size - done).max(0.0) / rate.max(f64::MIN_POSITIVE);
         let slow = rate * SLOW_PART < usual.rate && remaining > size / usual.rate;
         slow.then_some((remaining, attempt))
     };
@@ -116,7 +115,7 @@ fn slowest(job: &Job, stage: StageId, config: &Config, now: Time) -> Option<Atte
 
 /// The usual speed and size of a stage's tasks.
 struct Usual {
-    /// Work per second: bytes for maps, records for reduces.
+    /// Work per second.
     rate: f64,
     /// Work of one task.
     work: f64,
@@ -131,29 +130,26 @@ impl Usual {
 
     /// Computed from the tasks that are done; until there is one, from the fastest running attempt.
     /// `None` if there is neither.
-    fn of(tasks: &Tasks, stage: StageId, now: Time) -> Option<Self> {
-        let Totals { work_done, elapsed_us, .. } = tasks.totals;
+    fn of(tasks: &Tasks, now: Time) -> Option<Self> {
+        let &Totals { work_done, elapsed_us, .. } = tasks.totals();
         if work_done > 0 && elapsed_us > 0 {
-            debug_assert!(tasks.done > 0, "work was done by winners");
+            debug_assert!(tasks.counts().done > 0, "work was done by winners");
             return Some(Self {
                 rate: work_done as f64 / Duration::from_micros(elapsed_us).as_secs_f64(),
-                work: work_done as f64 / f64::from(tasks.done),
+                work: work_done as f64 / f64::from(tasks.counts().done),
             });
         }
         let rate = |(_, running): (AttemptId, &Running)| {
-            work(running, stage) / now.since(running.since).as_secs_f64().max(0.1)
+            work(running, tasks) / now.since(running.since).as_secs_f64().max(0.1)
         };
         let fastest = tasks.running_attempts().map(rate).max_by(f64::total_cmp)?;
-        let most = tasks.running_attempts().map(|(_, running)| work(running, stage));
+        let most = tasks.running_attempts().map(|(_, running)| work(running, tasks));
         let work = most.max_by(f64::total_cmp)?;
         (fastest > 0.0).then_some(Self { rate: fastest, work })
     }
 }
 
 /// The work that a running attempt has done so far.
-fn work(running: &Running, stage: StageId) -> f64 {
-    match stage {
-        StageId::MAP => running.bytes as f64,
-        _ => running.records as f64,
-    }
+fn work(running: &Running, tasks: &Tasks) -> f64 {
+    tasks.totals().unit().of(running.bytes, running.records) as f64
 }

@@ -28,6 +28,7 @@ use std::cmp::Reverse;
 
 use windrow_model::{JobId, StageId, TaskId, WorkerId};
 
+use self::suitable::{avoids, shuns};
 use crate::hash::mix;
 use crate::job::{Job, Jobs, Shares};
 use crate::transition::Transition;
@@ -61,23 +62,20 @@ pub(crate) fn fill_slots(jobs: &mut Jobs, turn: &mut u64, transition: &mut Trans
     while let Some((id, stage)) = next_job(jobs, &mut shares, *turn, transition) {
         let Some(job) = jobs.get_mut(id) else { return };
         let Some((index, worker)) = choose(job, stage, transition.workers) else {
-            debug_assert!(false, "{} was chosen for a slot, but has no task for it", job.id);
+            debug_assert!(false, "{} was chosen for a slot, but has no task for it", job.id());
             return;
         };
         debug_assert!(
             transition
                 .workers
                 .get(worker)
-                .is_some_and(|worker| worker.takes(stage, job.slot_depth(stage))),
+                .is_some_and(|worker| worker.takes(stage, job.stage(stage).slot_depth())),
             "the index of free slots is correct"
         );
         *turn += 1;
-        debug_assert!(job.turn < *turn, "slots are numbered in the order in which they are given");
-        debug_assert!(job.served <= transition.now, "a job is not served in the future");
-        job.turn = *turn;
-        job.served = transition.now;
+        job.serve(*turn, transition.now);
         job.start(stage, index, worker, transition);
-        let submitter = job.plan.submitter;
+        let submitter = job.plan().submitter;
         jobs.serve(submitter, *turn);
         if let Some(shares) = &mut shares {
             shares.add(submitter);
@@ -100,18 +98,20 @@ fn next_job(
     }
     let shares = &*shares.get_or_insert_with(|| jobs.shares());
     let order = |job: &Job, stage| {
-        order(job, stage, (shares.running(job.plan.submitter), jobs.turn_of(job)), turn, transition)
+        let submitter = (shares.running(job.plan().submitter), jobs.turn_of(job));
+        order(job, stage, submitter, turn, transition)
     };
     let first = StageId::ALL.iter().filter_map(|&stage| {
         let slot_is_free = free[SlotDepth::One as usize][stage.index()];
         let candidate = |job: &Job| {
             let workers = &*transition.workers;
-            let is_free = free[job.slot_depth(stage) as usize][stage.index()];
-            let could = is_free && could_place(job, stage, job.slot_depth(stage), workers);
+            let depth = job.stage(stage).slot_depth();
+            let is_free = free[depth as usize][stage.index()];
+            let could = is_free && could_place(job, stage, depth, workers);
             // No job is given more than one task per slot while a job that precedes it waits for a
             // slot.
             let waits = !slot_is_free && job.has_workers(workers);
-            (could || waits).then(|| (order(job, stage), job.id, could))
+            (could || waits).then(|| (order(job, stage), job.id(), could))
         };
         let wanting = jobs.running().filter(|job| job.placeable() == Some(stage));
         let (order, id, could) = wanting.filter_map(candidate).min()?;
@@ -128,11 +128,14 @@ fn order(
     turn: u64,
     transition: &Transition<'_>,
 ) -> Order {
-    let waiting = if stage == StageId::MAP { job.reduce.running } else { 0 };
+    // These hold slots until all that they read is there.
+    let readers = job.stages().consumer_of(stage);
+    let waiting = readers.map_or(0, |readers| readers.tasks().counts().running);
     let starving_turn = turn % SLOTS_PER_STARVING == SLOTS_PER_STARVING - 1;
-    let urgency = if waiting > 0 && waiting as usize >= job.map.queue().len() {
+    let urgency = if waiting > 0 && waiting as usize >= job.stage(stage).tasks().queue().len() {
         Urgency::FreesSlots
-    } else if starving_turn && transition.now.since(job.served) >= transition.config.starving_after
+    } else if starving_turn
+        && transition.now.since(job.served().at()) >= transition.config.starving_after
     {
         Urgency::Starves
     } else {
@@ -140,10 +143,10 @@ fn order(
     };
     (
         urgency,
-        Reverse(job.plan.priority),
+        Reverse(job.plan().priority),
         Reverse(waiting > 0),
         submitter,
-        (job.running(), job.turn),
+        (job.running(), job.served().turn()),
     )
 }
 
@@ -153,7 +156,7 @@ pub(crate) fn could_place(job: &Job, stage: StageId, depth: SlotDepth, workers: 
 }
 
 fn choose(job: &Job, stage: StageId, workers: &Workers) -> Option<(u32, WorkerId)> {
-    fit(job, stage, job.slot_depth(stage), workers).find_map(|(id, worker)| {
+    fit(job, stage, job.stage(stage).slot_depth(), workers).find_map(|(id, worker)| {
         let welcome = welcome(job, stage, id, workers);
         Some((best_task(job, stage, worker, welcome)?, id))
     })
@@ -166,8 +169,8 @@ fn fit<'a>(
     depth: SlotDepth,
     workers: &'a Workers,
 ) -> impl Iterator<Item = (WorkerId, &'a Worker)> {
-    let avoids = job.avoids(stage, workers);
-    workers.free(stage, depth, &job.plan.needs).filter(move |&(id, _)| !avoids(id))
+    let avoids = avoids(job, stage, workers);
+    workers.free(stage, depth, &job.plan().needs).filter(move |&(id, _)| !avoids(id))
 }
 
 /// The first queued tasks that may go to this worker.
@@ -177,8 +180,8 @@ fn welcome<'a>(
     id: WorkerId,
     workers: &'a Workers,
 ) -> impl Iterator<Item = u32> + 'a {
-    let queue = job.tasks(stage).queue().iter();
-    queue.filter(move |&index| !job.shuns(stage, index, id, workers)).take(QUEUE_WINDOW)
+    let queue = job.stage(stage).tasks().queue().iter();
+    queue.filter(move |&index| !shuns(job, stage, index, id, workers)).take(QUEUE_WINDOW)
 }
 
 /// The task with the highest affinity to the worker.
@@ -188,17 +191,16 @@ fn best_task(
     worker: &Worker,
     mut welcome: impl Iterator<Item = u32>,
 ) -> Option<u32> {
-    let tasks = job.tasks(stage);
-    match stage {
-        StageId::MAP => welcome.max_by_key(|&index| {
-            debug_assert!(job.splits.get(index).is_some(), "each map has its split");
-            let affinity = job.splits.get(index).map_or(0, |split| split.affinity);
-            let fit = rendezvous(affinity, worker.offer.identity);
-            (tasks.task(index).charges().suspect, fit, Reverse(index))
-        }),
-        // A reducer has no affinity: its input is spread over all workers.
-        _ => welcome.next(),
+    let stage = job.stage(stage);
+    if stage.waits_for().is_some() {
+        // Its input is spread over all workers.
+        return welcome.next();
     }
+    welcome.max_by_key(|&index| {
+        let affinity = stage.split(index).map_or(0, |split| split.affinity);
+        let fit = rendezvous(affinity, worker.offer.identity);
+        (stage.tasks().task(index).charges().is_suspect(), fit, Reverse(index))
+    })
 }
 
 /// The best worker for a backup of a task that runs on `slow`. A worker on which the task could not
@@ -209,11 +211,11 @@ pub(crate) fn worker_for_backup(
     slow: WorkerId,
     workers: &Workers,
 ) -> Option<WorkerId> {
-    let charges = job.tasks(task.stage).task(task.index).charges();
+    let charges = job.stage(task.stage).tasks().task(task.index).charges();
     debug_assert!(workers.get(slow).is_some(), "the slow attempt's worker has a session");
-    let suits = |id: &WorkerId| *id != slow && !charges.failed_on.contains(*id);
+    let suits = |id: &WorkerId| *id != slow && !charges.has_failed_on(*id);
     let free = || fit(job, task.stage, SlotDepth::One, workers).map(|(id, _)| id).filter(suits);
-    free().find(|id| !charges.could_not_fetch_on.contains(*id)).or_else(|| free().next())
+    free().find(|id| !charges.could_not_fetch_on(*id)).or_else(|| free().next())
 }
 
 fn rendezvous(affinity: u64, identity: u64) -> u64 {

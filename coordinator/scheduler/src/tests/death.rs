@@ -1,6 +1,8 @@
 //! Processes that die: which tasks are suspects, and which records are left out.
 
-use windrow_model::{AttemptId, BadRecordBudget, Death, FailureCause, MemoryLimit, RecordPlace};
+use windrow_model::{
+    AttemptId, BadRecordBudget, Death, FailureCause, MemoryLimit, RecordPlace, StageId,
+};
 
 use super::fixture::*;
 use crate::*;
@@ -85,7 +87,8 @@ fn a_suspect_precedes_tasks_with_more_affinity() {
     f.submit(JobPlan { splits, ..plan(0, 0) });
     f.join(1, 1);
     let job = f.scheduler.jobs.get(J1).expect("it runs");
-    let (first, _) = job.map.running_attempts().next().expect("one attempt");
+    let (first, _) =
+        job.stage(StageId::MAP).tasks().running_attempts().next().expect("one attempt");
     let again = AttemptId { number: 2, ..first };
     assert_eq!(f.fail(W1, first, died_in_company()), [assign_alone(W1, again, &[])]);
 }

@@ -1,11 +1,8 @@
 //! Map outputs that can't be fetched.
 
-use std::collections::BTreeSet;
-
 use windrow_model::WorkerId;
 
 use super::fixture::*;
-use crate::job::outputs::Holder;
 use crate::*;
 
 /// Two workers; maps 0 and 2 are done on W1, map 1 on W2; `reduces` reduce tasks run.
@@ -81,24 +78,6 @@ fn a_task_does_not_wait_for_a_busy_worker_after_a_failed_fetch() {
     assert_eq!(running, Some(1), "the lost map is made again, and not by W1: {:?}", f.view(J1));
     f.done(W2, map(0, 2));
     assert_eq!(f.worker(W2).running, 1, "and its own reducers go on");
-}
-
-#[test]
-fn complaints_are_dropped_with_their_outputs() {
-    let mut holder = Holder::default();
-    holder.keep(0);
-    holder.keep(1);
-    for (reader, sure) in [(W2, false), (W2, false), (W3, true)] {
-        holder.complain(reader, 0);
-        assert_eq!(holder.is_surely_at_fault(), sure);
-    }
-    assert_eq!(holder.lose_all().len(), 2);
-    // Made again on the same worker: the next complaint is the first one.
-    holder.keep(0);
-    holder.complain(W2, 0);
-    assert_eq!((holder.complaints(), holder.is_surely_at_fault()), (1, false));
-    holder.lose(&BTreeSet::from([0]));
-    assert_eq!(holder.complaints(), 0);
 }
 
 #[test]

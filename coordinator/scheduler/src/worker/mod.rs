@@ -39,7 +39,8 @@ pub(crate) struct Worker {
     pub(crate) lease_ends: Time,
     /// Its attempts, as far as is known.
     pub(crate) running: BTreeSet<AttemptId>,
-    reduces_running: u32,
+    /// How many of them there are of each stage.
+    running_of: [u32; StageId::ALL.len()],
     pub(crate) done: u64,
     pub(crate) failed: u64,
 }
@@ -73,7 +74,7 @@ impl Worker {
             heard: now,
             lease_ends: now,
             running: BTreeSet::new(),
-            reduces_running: 0,
+            running_of: [0; StageId::ALL.len()],
             done: 0,
             failed: 0,
         }
@@ -87,7 +88,7 @@ impl Worker {
         );
         let started = self.running.insert(attempt);
         debug_assert!(started, "an attempt starts once");
-        self.reduces_running += u32::from(attempt.task.stage == StageId::REDUCE);
+        self.running_of[attempt.task.stage.index()] += u32::from(started);
         let slots = u64::from(self.offer.map_slots) + u64::from(self.offer.reduce_slots);
         let room = slots * u64::from(SlotDepth::Several.tasks_per_slot());
         debug_assert!(self.running.len() as u64 <= room, "attempts fit into the slots");
@@ -98,7 +99,7 @@ impl Worker {
         let ran = self.running.remove(&attempt);
         debug_assert!(ran, "only an attempt that was started can finish");
         if ran {
-            self.reduces_running -= u32::from(attempt.task.stage == StageId::REDUCE);
+            self.running_of[attempt.task.stage.index()] -= 1;
         }
     }
 
@@ -108,14 +109,13 @@ impl Worker {
 
     /// How many more tasks of a stage it would take at this slot depth.
     fn room(&self, stage: StageId, depth: SlotDepth) -> u32 {
-        debug_assert!(
-            self.reduces_running as usize <= self.running.len(),
-            "running reduces are running attempts"
+        debug_assert_eq!(
+            self.running_of.iter().sum::<u32>() as usize,
+            self.running.len(),
+            "each running attempt is of one stage"
         );
-        let maps_running = self.running.len() as u32 - self.reduces_running;
-        let room = |slots: u32| slots.saturating_mul(depth.tasks_per_slot());
-        let running = [maps_running, self.reduces_running][stage.index()];
-        room(self.slots(stage)).saturating_sub(running)
+        let room = self.slots(stage).saturating_mul(depth.tasks_per_slot());
+        room.saturating_sub(self.running_of[stage.index()])
     }
 
     /// Whether it would take an attempt of this stage at this slot depth.

@@ -336,8 +336,7 @@ impl Workers {
         let mut staying = self.workers.values().filter(|worker| worker.leaving == Leaving::No);
         let all = staying.all(|worker| worker.health.standing == Standing::Quarantined);
         debug_assert!(
-            !all || !self.any_free(StageId::MAP, SlotDepth::Several)
-                && !self.any_free(StageId::REDUCE, SlotDepth::Several),
+            !all || StageId::ALL.iter().all(|&stage| !self.any_free(stage, SlotDepth::Several)),
             "a quarantined worker is not listed as free"
         );
         all.then(|| {

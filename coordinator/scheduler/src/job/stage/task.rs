@@ -1,11 +1,12 @@
-//! One task: its state, and the charges against it.
+//! One task: its state, and the charges against it. Only [`Tasks`](super::Tasks) changes a task, so
+//! that its queue and its sums agree with the states; others read it.
 
 use serde::{Deserialize, Serialize};
 use windrow_model::WorkerId;
 
 use crate::event::AttemptStats;
-use crate::job::audit::ShuffleDigest;
 use crate::job::blame::Charges;
+use crate::job::stage::ShuffleDigest;
 use crate::job::tally::Share;
 use crate::time::Time;
 
@@ -13,11 +14,11 @@ use crate::time::Time;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Task {
     /// Where it stands.
-    pub(crate) state: TaskState,
+    pub(super) state: TaskState,
     /// Attempts started so far, and so the number of the last one.
-    pub(crate) attempts: u32,
-    /// Of a map: what its latest winner wrote for the shuffle. Of a reduce: what it read.
-    pub(crate) written: Option<ShuffleDigest>,
+    pub(super) attempts: u32,
+    /// What its latest winner wrote for the shuffle, or read of it.
+    pub(super) written: Option<ShuffleDigest>,
     /// The charges against it, if it was ever charged.
     charges: Option<Box<Charges>>,
 }
@@ -41,9 +42,9 @@ static NO_CHARGES: Charges = Charges::none();
 /// A task runs as long as one of its attempts does: with a backup, the first of the two to succeed
 /// wins.
 ///
-/// Loss is a transition, not a state: a lost task waits or is queued again. Reduce tasks are queued
-/// from the start, but placed only while every map task is done; so the loss of a map output need
-/// not move every reduce task.
+/// Loss is a transition, not a state: a lost task waits or is queued again. Tasks that read outputs
+/// are queued from the start, but placed only while all these outputs are there; so the loss of one
+/// need not move every task that reads it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) enum TaskState {
     /// It pauses between a failure and its retry, until its timer fires.
@@ -74,8 +75,8 @@ pub(crate) struct Running {
     pub(crate) since: Time,
     /// The worker that runs it.
     pub(crate) worker: WorkerId,
-    /// Of a reduce: the version of the map outputs that it was told to read.
-    pub(crate) outputs_version: u64,
+    /// The version of the outputs that it was told to read, if its stage reads outputs.
+    pub(crate) inputs_version: u64,
     /// Records read so far.
     pub(crate) records: u64,
     /// Bytes read so far.
@@ -93,12 +94,12 @@ pub(crate) struct Winner {
     pub(crate) number: u32,
     /// The worker that ran it and holds its output.
     pub(crate) worker: WorkerId,
-    /// Of a reduce: the version of the map outputs that it has read.
-    pub(crate) outputs_version: u64,
+    /// The version of the outputs that it has read, if its stage reads outputs.
+    pub(crate) inputs_version: u64,
     /// What it counted.
     pub(crate) counted: Counted,
-    /// Reducers that could not fetch its output.
-    pub(crate) fetch_reports: u32,
+    /// Readers that could not fetch its output.
+    pub(super) fetch_reports: u32,
 }
 
 /// What is kept of a winner's [`AttemptStats`], to be subtracted if the winner is lost.
@@ -130,13 +131,13 @@ impl Counted {
 
 impl Running {
     /// An attempt that begins.
-    pub(crate) fn new(number: u32, worker: WorkerId, since: Time) -> Self {
+    pub(super) fn new(number: u32, worker: WorkerId, since: Time) -> Self {
         debug_assert!(number > 0, "attempts are numbered from 1: 0 attempts were never started");
         Self {
             number,
             since,
             worker,
-            outputs_version: 0,
+            inputs_version: 0,
             records: 0,
             bytes: 0,
             steps: 0,
@@ -152,7 +153,7 @@ impl Race {
     }
 
     /// The attempt of this number, which must be one of the two, and the other one.
-    pub(crate) fn split(self, number: u32) -> (Running, Option<Running>) {
+    pub(super) fn split(self, number: u32) -> (Running, Option<Running>) {
         let Self { first, backup } = self;
         debug_assert!(
             backup.as_ref().is_none_or(|backup| backup.worker != first.worker),
@@ -170,15 +171,30 @@ impl Race {
         (chosen, other)
     }
 
-    pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Running> {
+    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Running> {
         std::iter::once(&mut self.first).chain(&mut self.backup)
     }
 }
 
 impl Task {
     /// A task that was never tried.
-    pub(crate) fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self { state: TaskState::Queued, attempts: 0, written: None, charges: None }
+    }
+
+    /// Where it stands.
+    pub(crate) fn state(&self) -> &TaskState {
+        &self.state
+    }
+
+    /// Attempts started so far, and so the number of the last one.
+    pub(crate) fn attempts(&self) -> u32 {
+        self.attempts
+    }
+
+    /// What its latest winner wrote for the shuffle, or read of it. Kept when that is lost.
+    pub(crate) fn written(&self) -> Option<ShuffleDigest> {
+        self.written
     }
 
     /// The charges against it.
@@ -187,38 +203,38 @@ impl Task {
     }
 
     /// The charges against it, to be changed.
-    pub(crate) fn charges_mut(&mut self) -> &mut Charges {
+    pub(super) fn charges_mut(&mut self) -> &mut Charges {
         self.charges.get_or_insert_default()
     }
 
     /// Drops the charges that its success refutes.
-    pub(crate) fn forgive(&mut self) {
+    pub(super) fn forgive(&mut self) {
         if let Some(charges) = &mut self.charges {
             charges.forgive();
             if **charges == NO_CHARGES {
                 self.charges = None;
             }
         }
-        debug_assert!(!self.charges().suspect, "a task that has succeeded is no suspect");
+        debug_assert!(!self.charges().is_suspect(), "a task that has succeeded is no suspect");
     }
 
-    /// The running attempt of this number on this worker. This check is the fence: a message about
-    /// any other attempt is late, duplicated or wrong.
-    pub(crate) fn running_mut(&mut self, number: u32, worker: WorkerId) -> Option<&mut Running> {
+    /// Whether the attempt of this number runs on this worker. This check is the fence: a message
+    /// about any other attempt is late, duplicated or wrong.
+    pub(crate) fn runs(&self, number: u32, worker: WorkerId) -> bool {
+        let TaskState::Running(race) = &self.state else { return false };
+        race.iter().any(|running| running.number == number && running.worker == worker)
+    }
+
+    /// Whether the winner is attempt `number` on `worker`.
+    pub(crate) fn was_won_by(&self, number: u32, worker: WorkerId) -> bool {
+        let TaskState::Done(winner) = &self.state else { return false };
+        winner.number == number && winner.worker == worker
+    }
+
+    /// The running attempt of this number on this worker.
+    pub(super) fn running_mut(&mut self, number: u32, worker: WorkerId) -> Option<&mut Running> {
         let TaskState::Running(race) = &mut self.state else { return None };
         race.iter_mut().find(|running| running.number == number && running.worker == worker)
-    }
-
-    /// The winner, if it is attempt `number` on `worker`.
-    pub(crate) fn winner_mut(&mut self, number: u32, worker: WorkerId) -> Option<&mut Winner> {
-        let attempts = self.attempts;
-        match &mut self.state {
-            TaskState::Done(winner) if winner.number == number && winner.worker == worker => {
-                debug_assert!(number <= attempts, "only what was started has won");
-                Some(winner)
-            }
-            _ => None,
-        }
     }
 }
 

@@ -1,5 +1,5 @@
 //! The tasks of one stage: their transitions, the queue, and running sums over all. Independent of
-//! workers, time and the other stage.
+//! workers, time and other stages.
 
 use std::collections::BTreeSet;
 use std::num::NonZeroU32;
@@ -8,10 +8,17 @@ use serde::{Deserialize, Serialize};
 use windrow_model::{AttemptId, FailureCause, JobId, StageId, TaskId, WorkerId};
 
 use crate::event::AttemptProgress;
-use crate::job::stage::{Counted, CowList, Queue, Race, Running, Task, TaskState, Winner};
+use crate::job::blame::Charges;
+use crate::job::stage::{
+    AttemptEnd, Counted, Counts, CowList, Queue, Race, Running, ShuffleDigest, Task, TaskState,
+    Totals, Winner, WorkUnit,
+};
 use crate::time::Time;
 
 /// All tasks of one stage of one job.
+///
+/// Invariants: a task is in the queue if it is queued, and among the active ones if it runs; counts
+/// and totals are those of the tasks' states. `Scheduler::check_invariants` checks it from scratch.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Tasks {
     job: JobId,
@@ -20,76 +27,59 @@ pub(crate) struct Tasks {
     queue: Queue,
     /// Tasks with a running attempt.
     active: BTreeSet<u32>,
-    /// Attempts that run.
-    pub(crate) running: u32,
-    /// Tasks that are done.
-    pub(crate) done: u32,
-    /// The highest number of done tasks so far.
-    pub(crate) most_done: u32,
-    /// Attempts that ever won, including those that were lost later.
-    pub(crate) won: u64,
-    /// Attempts that were started.
-    pub(crate) attempts: u32,
-    /// Attempts that failed.
-    pub(crate) failed: u32,
-    /// Attempts, running or done, that were lost.
-    pub(crate) lost: u32,
-    /// Attempts that were started as backups.
-    pub(crate) backups: u32,
-    /// Backups that run.
-    pub(crate) backups_running: u32,
-    /// Backups that won.
-    pub(crate) backups_won: u32,
-    /// Attempts that lost the race against their backup or their original.
-    pub(crate) overtaken: u32,
-    /// Sums over winners and running attempts, backups excepted.
-    pub(crate) totals: Totals,
+    counts: Counts,
+    totals: Totals,
     /// A failure that the first winner with skipped records has met.
-    pub(crate) skipped_example: Option<Box<FailureCause>>,
+    skipped_example: Option<Box<FailureCause>>,
 }
 
-/// Sums that are kept up to date, so that a view needs no pass over the tasks.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Totals {
-    /// Records read by winners and running attempts.
-    pub(crate) input_records: u64,
-    /// Bytes read by winners and running attempts.
-    pub(crate) input_bytes: u64,
-    /// Bad records that winners have skipped.
-    pub(crate) skipped_records: u64,
-    /// Records written by winners.
-    pub(crate) output_records: u64,
-    /// Bytes written by winners.
-    pub(crate) output_bytes: u64,
-    /// Work of winners: bytes of maps, records of reduces.
-    pub(crate) work_done: u64,
-    /// Time of winners.
-    pub(crate) elapsed_us: u64,
+/// What the success of an attempt changes besides its task.
+pub(crate) struct Won {
+    /// The other attempt of the race and its worker, if there was one.
+    pub(crate) loser: Option<(AttemptId, WorkerId)>,
+    /// What the task's former winner wrote or read, if the task was done before.
+    pub(crate) former: Option<ShuffleDigest>,
 }
 
 impl Tasks {
-    /// `count` tasks, all queued, in blocks of `block_len`.
-    pub(crate) fn new(job: JobId, stage: StageId, count: u32, block_len: NonZeroU32) -> Self {
+    /// `count` tasks, all queued, in blocks of `block_len`, whose speed is measured in `unit`.
+    pub(super) fn new(
+        job: JobId,
+        stage: StageId,
+        count: u32,
+        unit: WorkUnit,
+        block_len: NonZeroU32,
+    ) -> Self {
         Self {
             job,
             stage,
             tasks: CowList::new((0..count).map(|_| Task::new()), block_len),
             queue: Queue::of(count),
             active: BTreeSet::new(),
-            running: 0,
-            done: 0,
-            most_done: 0,
-            won: 0,
-            attempts: 0,
-            failed: 0,
-            lost: 0,
-            backups: 0,
-            backups_running: 0,
-            backups_won: 0,
-            overtaken: 0,
-            totals: Totals::default(),
+            counts: Counts::default(),
+            totals: Totals::new(unit),
             skipped_example: None,
         }
+    }
+
+    /// The stage whose tasks these are.
+    pub(crate) fn stage(&self) -> StageId {
+        self.stage
+    }
+
+    /// The tasks and attempts by state.
+    pub(crate) fn counts(&self) -> &Counts {
+        &self.counts
+    }
+
+    /// Sums over winners and running attempts, backups excepted.
+    pub(crate) fn totals(&self) -> &Totals {
+        &self.totals
+    }
+
+    /// A failure that the first winner with skipped records has met.
+    pub(crate) fn skipped_example(&self) -> Option<&FailureCause> {
+        self.skipped_example.as_deref()
     }
 
     /// Number of tasks.
@@ -99,7 +89,7 @@ impl Tasks {
 
     /// Whether every task is done.
     pub(crate) fn all_done(&self) -> bool {
-        let all_done = self.done == self.len();
+        let all_done = self.counts.done == self.len();
         debug_assert!(
             !all_done || self.queue.is_empty() && self.active.is_empty(),
             "a task that is done is neither queued nor running"
@@ -109,32 +99,19 @@ impl Tasks {
 
     /// Checks after each transition that the counts agree with the lists.
     fn check_counts(&self) {
-        let active = self.active.len() as u32;
+        let (counts, active) = (&self.counts, self.active.len() as u32);
         debug_assert_eq!(
-            self.running,
-            active + self.backups_running,
+            counts.running,
+            active + counts.backups_running,
             "a task that runs has one attempt, or two with its backup"
         );
-        debug_assert!(self.backups_running <= active, "a task has one backup at a time");
+        debug_assert!(counts.backups_running <= active, "a task has one backup at a time");
         debug_assert!(
-            self.done + active + self.queue.len() as u32 <= self.len(),
+            counts.done + active + self.queue.len() as u32 <= self.len(),
             "no task is in two states; the remaining ones wait"
         );
-        debug_assert!(self.done <= self.most_done, "the maximum is never exceeded");
-        debug_assert!(self.most_done <= self.len(), "a task is done once at a time");
-        debug_assert!(
-            u64::from(self.most_done) <= self.won && self.won <= u64::from(self.attempts),
-            "a task that is done has won, and a winner was started"
-        );
-        debug_assert!(
-            self.backups_won + self.backups_running <= self.backups,
-            "only backups that were started run or win"
-        );
-        debug_assert!(self.backups <= self.attempts, "a backup is an attempt");
-        debug_assert!(
-            self.running + self.done + self.failed + self.lost + self.overtaken <= self.attempts,
-            "an attempt ends once; ends with the job are not counted"
-        );
+        debug_assert!(counts.most_done <= self.len(), "a task is done once at a time");
+        counts.check();
     }
 
     /// The id of a task.
@@ -154,12 +131,12 @@ impl Tasks {
     }
 
     /// The tasks as the journal has them.
-    pub(crate) fn blocks(&self) -> &CowList<Task> {
+    pub(super) fn blocks(&self) -> &CowList<Task> {
         &self.tasks
     }
 
     /// The tasks as the journal has them, to be written or read.
-    pub(crate) fn blocks_mut(&mut self) -> &mut CowList<Task> {
+    pub(super) fn blocks_mut(&mut self) -> &mut CowList<Task> {
         &mut self.tasks
     }
 
@@ -169,7 +146,7 @@ impl Tasks {
     }
 
     /// A task that a message names, if it exists, to be changed.
-    pub(crate) fn get_mut(&mut self, index: u32) -> Option<&mut Task> {
+    fn get_mut(&mut self, index: u32) -> Option<&mut Task> {
         self.tasks.get_mut(index)
     }
 
@@ -179,8 +156,13 @@ impl Tasks {
     }
 
     /// A task that is known to exist, to be changed.
-    pub(crate) fn task_mut(&mut self, index: u32) -> &mut Task {
+    fn task_mut(&mut self, index: u32) -> &mut Task {
         &mut self.tasks[index]
+    }
+
+    /// The charges against a task, to be changed.
+    pub(crate) fn charges_mut(&mut self, index: u32) -> &mut Charges {
+        self.task_mut(index).charges_mut()
     }
 
     /// The winning attempts, in order of tasks.
@@ -209,7 +191,7 @@ impl Tasks {
         let task = self.task_mut(index);
         debug_assert!(matches!(task.state, TaskState::Waiting), "only a waiting task is queued");
         task.state = TaskState::Queued;
-        let suspect = task.charges().suspect;
+        let suspect = task.charges().is_suspect();
         self.queue.insert(index, suspect);
         debug_assert!(!self.active.contains(&index), "a queued task does not run");
         self.check_counts();
@@ -243,8 +225,7 @@ impl Tasks {
     pub(crate) fn back_up(&mut self, index: u32, worker: WorkerId, now: Time) -> AttemptId {
         let backup = self.next_attempt(index, worker, now);
         let number = backup.number;
-        self.backups += 1;
-        self.backups_running += 1;
+        self.counts.back_up();
         debug_assert!(self.active.contains(&index), "only a running task gets a backup");
         if let TaskState::Running(race) = &mut self.task_mut(index).state {
             debug_assert!(race.backup.is_none(), "one backup at a time");
@@ -257,12 +238,11 @@ impl Tasks {
     }
 
     fn next_attempt(&mut self, index: u32, worker: WorkerId, now: Time) -> Running {
-        self.running += 1;
-        self.attempts += 1;
+        self.counts.start();
         let task = self.task_mut(index);
         task.attempts += 1;
         let number = task.attempts;
-        debug_assert!(number <= self.attempts, "the stage counts all tasks' attempts");
+        debug_assert!(number <= self.counts.attempts, "the stage counts all tasks' attempts");
         Running::new(number, worker, now)
     }
 
@@ -290,8 +270,7 @@ impl Tasks {
         let is_first =
             matches!(&task.state, TaskState::Running(race) if race.first.number == attempt.number);
         if is_first {
-            self.totals.input_records = self.totals.input_records.saturating_add(more_records);
-            self.totals.input_bytes = self.totals.input_bytes.saturating_add(more_bytes);
+            self.totals.count_more(more_records, more_bytes);
         }
         moves
     }
@@ -302,57 +281,87 @@ impl Tasks {
             if let TaskState::Running(race) = &mut self.tasks[index].state {
                 self.totals.uncount(&race.first);
                 for running in race.iter_mut() {
-                    let outputs_version = running.outputs_version;
+                    let inputs_version = running.inputs_version;
                     *running = Running::new(running.number, running.worker, now);
-                    running.outputs_version = outputs_version;
+                    running.inputs_version = inputs_version;
                 }
             }
         }
     }
 
+    /// Notes which version of its inputs a running attempt was told to read.
+    pub(crate) fn reads_version(
+        &mut self,
+        index: u32,
+        number: u32,
+        worker: WorkerId,
+        version: u64,
+    ) {
+        if let Some(running) = self.get_mut(index).and_then(|task| task.running_mut(number, worker))
+        {
+            running.inputs_version = version;
+        }
+    }
+
+    /// Notes that a reader could not fetch the output of the winner. Returns how many could not by
+    /// now; `None` if this attempt is not the winner.
+    pub(crate) fn not_fetched(&mut self, index: u32, number: u32, worker: WorkerId) -> Option<u32> {
+        let task = self.get_mut(index).filter(|task| task.was_won_by(number, worker))?;
+        debug_assert!(number <= task.attempts, "only what was started has won");
+        let TaskState::Done(winner) = &mut task.state else { return None };
+        winner.fetch_reports += 1;
+        Some(winner.fetch_reports)
+    }
+
     /// Ends an attempt without success and returns its worker. The task waits unless another
     /// attempt runs.
-    pub(crate) fn stop(&mut self, index: u32, number: u32) -> Option<WorkerId> {
+    pub(crate) fn stop(&mut self, index: u32, number: u32, end: AttemptEnd) -> Option<WorkerId> {
         let (stopped, other) = self.end_race(index)?.split(number);
         if let Some(other) = other {
-            self.running += 1;
+            self.counts.go_on();
             self.totals.count(&other);
             self.active.insert(index);
             let race = Box::new(Race { first: other, backup: None });
             self.task_mut(index).state = TaskState::Running(race);
         }
+        self.counts.end(end);
         self.check_counts();
         Some(stopped.worker)
     }
 
-    /// Running to done. Returns the losing attempt of the race and its worker, if there is one.
-    pub(crate) fn win(
+    /// Running to done. `None` if the attempt does not run.
+    pub(super) fn win(
         &mut self,
         index: u32,
         number: u32,
         counted: Counted,
-    ) -> Option<(AttemptId, WorkerId)> {
+        written: ShuffleDigest,
+    ) -> Option<Won> {
         let race = self.end_race(index)?;
         let backup_won = race.backup.as_ref().is_some_and(|backup| backup.number == number);
-        self.backups_won += u32::from(backup_won);
         let (winner, other) = race.split(number);
-        self.totals.add(&counted, self.stage);
-        self.done += 1;
-        self.most_done = self.most_done.max(self.done);
-        self.won += 1;
-        self.overtaken += u32::from(other.is_some());
-        let Running { worker, outputs_version, .. } = winner;
-        let winner = Winner { number, worker, outputs_version, counted, fetch_reports: 0 };
+        self.totals.add(&counted);
+        self.counts.win(backup_won, other.is_some());
+        let Running { worker, inputs_version, .. } = winner;
+        let winner = Winner { number, worker, inputs_version, counted, fetch_reports: 0 };
         let task = self.task_mut(index);
         task.state = TaskState::Done(winner);
         task.forgive();
         debug_assert!(number <= task.attempts, "the winner was started");
+        let former = task.written.replace(written);
         self.check_counts();
-        other.map(|other| (AttemptId { task: self.id(index), number: other.number }, other.worker))
+        let id = self.id(index);
+        let loser = other.map(|other| (AttemptId { task: id, number: other.number }, other.worker));
+        Some(Won { loser, former })
+    }
+
+    /// Keeps a failure that a winner has met at a record that it skipped, if it is the first.
+    pub(crate) fn note_skipped(&mut self, example: &FailureCause) {
+        self.skipped_example.get_or_insert_with(|| Box::new(example.clone()));
     }
 
     /// Done to waiting: the winner's output cannot be read any more. Returns the former winner.
-    pub(crate) fn lose(&mut self, index: u32) -> Option<Winner> {
+    pub(super) fn lose(&mut self, index: u32) -> Option<Winner> {
         let task = self.task_mut(index);
         let state = std::mem::replace(&mut task.state, TaskState::Waiting);
         let TaskState::Done(winner) = state else {
@@ -360,11 +369,8 @@ impl Tasks {
             task.state = state;
             return None;
         };
-        self.totals.subtract(&winner.counted, self.stage);
-        debug_assert!(self.done > 0, "the task was counted when it won");
-        self.done -= 1;
-        debug_assert!(self.done < self.most_done, "the task was done");
-        self.lost += 1;
+        self.totals.subtract(&winner.counted);
+        self.counts.lose();
         debug_assert!(!self.active.contains(&index), "a task that was done does not run");
         self.check_counts();
         Some(winner)
@@ -381,53 +387,8 @@ impl Tasks {
         };
         let removed = self.active.remove(&index);
         debug_assert!(removed, "a running task is listed");
-        debug_assert!(self.running > u32::from(race.backup.is_some()), "each attempt was counted");
-        self.running -= 1 + u32::from(race.backup.is_some());
-        self.backups_running -= u32::from(race.backup.is_some());
+        self.counts.end_race(race.backup.is_some());
         self.totals.uncount(&race.first);
         Some(*race)
-    }
-}
-
-impl Totals {
-    // Counts come from workers: they saturate, so that wrong ones cannot panic.
-    pub(crate) fn add(&mut self, counted: &Counted, stage: StageId) {
-        self.input_records = self.input_records.saturating_add(counted.input_records);
-        self.input_bytes = self.input_bytes.saturating_add(counted.input_bytes);
-        self.skipped_records = self.skipped_records.saturating_add(counted.skipped_records);
-        self.output_records = self.output_records.saturating_add(counted.output_records);
-        self.output_bytes = self.output_bytes.saturating_add(counted.output_bytes);
-        self.work_done = self.work_done.saturating_add(work(counted, stage));
-        self.elapsed_us = self.elapsed_us.saturating_add(counted.elapsed_us);
-    }
-
-    /// Adds what a running attempt has read.
-    pub(crate) fn count(&mut self, running: &Running) {
-        self.input_records = self.input_records.saturating_add(running.records);
-        self.input_bytes = self.input_bytes.saturating_add(running.bytes);
-    }
-
-    fn uncount(&mut self, running: &Running) {
-        self.input_records = self.input_records.saturating_sub(running.records);
-        self.input_bytes = self.input_bytes.saturating_sub(running.bytes);
-    }
-
-    fn subtract(&mut self, counted: &Counted, stage: StageId) {
-        self.input_records = self.input_records.saturating_sub(counted.input_records);
-        self.input_bytes = self.input_bytes.saturating_sub(counted.input_bytes);
-        self.skipped_records = self.skipped_records.saturating_sub(counted.skipped_records);
-        self.output_records = self.output_records.saturating_sub(counted.output_records);
-        self.output_bytes = self.output_bytes.saturating_sub(counted.output_bytes);
-        self.work_done = self.work_done.saturating_sub(work(counted, stage));
-        self.elapsed_us = self.elapsed_us.saturating_sub(counted.elapsed_us);
-    }
-}
-
-/// The measure of a stage's speed: bytes for maps, whose splits have a size, and records for
-/// reduces.
-fn work(counted: &Counted, stage: StageId) -> u64 {
-    match stage {
-        StageId::MAP => counted.input_bytes,
-        _ => counted.input_records,
     }
 }
