@@ -84,7 +84,7 @@ impl Job {
         let outputs = self.inputs_of(stage);
         let tasks = self.stages[stage].tasks_mut();
         if let Some(outputs) = &outputs {
-            tasks.reads_version(index, attempt.number, worker, outputs.version);
+            tasks.note_inputs_version(index, attempt.number, worker, outputs.version);
         }
         transition.deadlines.set(Timer::Stalled(attempt), transition.now + self.plan.task_timeout);
         let charges = tasks.task(index).charges();
@@ -213,7 +213,7 @@ impl Job {
                     Again::Now => charges.inputs_were_at_fault(),
                     // Either the holder or the reader is at fault: another reader is better, but
                     // not worth waiting for.
-                    Again::AfterPause => charges.did_not_fetch_on(worker),
+                    Again::AfterPause => charges.note_could_not_fetch_on(worker),
                 }
                 (again, None)
             }
@@ -292,7 +292,7 @@ impl Job {
         let attempts = tasks.task(id.index).attempts();
         debug_assert!(last.number <= attempts, "only an attempt that was started can have ended");
         let charges = tasks.charges_mut(id.index);
-        avoid.into_iter().for_each(|worker| charges.failed_on(worker));
+        avoid.into_iter().for_each(|worker| charges.note_failed_on(worker));
         let Some(nth) = charges.charge(&cause, max_attempts, progress, transition.config) else {
             return Err(Box::new(JobFailure::Task { task: id, attempts, cause }));
         };

@@ -101,7 +101,8 @@ impl Job {
             return Ok(Again::AfterPause);
         };
         let readers_won = self.stages.consumer_of(stage).map_or(0, |it| it.tasks().counts().won);
-        let reports = self.stages[stage].tasks_mut().not_fetched(map_task, map_attempt, worker);
+        let reports =
+            self.stages[stage].tasks_mut().count_fetch_report(map_task, map_attempt, worker);
         let Some(reports) = reports else {
             // Stale: the output was lost in the meantime, and the next attempt reads its successor.
             return Ok(Again::Now);
@@ -161,7 +162,7 @@ impl Job {
         let progress = self.progress_made();
         let tasks = self.stages[stage].tasks_mut();
         let charges = tasks.charges_mut(index);
-        avoid.into_iter().for_each(|worker| charges.failed_on(worker));
+        avoid.into_iter().for_each(|worker| charges.note_failed_on(worker));
         if !charges.charge_output(cause, progress, transition.config) {
             let (task, attempts) = (tasks.id(index), tasks.task(index).attempts());
             return Err(Box::new(JobFailure::Task { task, attempts, cause: cause.clone() }));

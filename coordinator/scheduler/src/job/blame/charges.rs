@@ -157,12 +157,12 @@ impl Charges {
     }
 
     /// It failed on a worker, to which it does not return as long as there are others.
-    pub(crate) fn failed_on(&mut self, worker: WorkerId) {
+    pub(crate) fn note_failed_on(&mut self, worker: WorkerId) {
         self.failed_on.add(worker);
     }
 
     /// It could not fetch on a worker: that worker or the holder of the output is at fault.
-    pub(crate) fn did_not_fetch_on(&mut self, worker: WorkerId) {
+    pub(crate) fn note_could_not_fetch_on(&mut self, worker: WorkerId) {
         self.could_not_fetch_on.add(worker);
     }
 

@@ -290,7 +290,7 @@ impl Tasks {
     }
 
     /// Notes which version of its inputs a running attempt was told to read.
-    pub(crate) fn reads_version(
+    pub(crate) fn note_inputs_version(
         &mut self,
         index: u32,
         number: u32,
@@ -305,7 +305,12 @@ impl Tasks {
 
     /// Notes that a reader could not fetch the output of the winner. Returns how many could not by
     /// now; `None` if this attempt is not the winner.
-    pub(crate) fn not_fetched(&mut self, index: u32, number: u32, worker: WorkerId) -> Option<u32> {
+    pub(crate) fn count_fetch_report(
+        &mut self,
+        index: u32,
+        number: u32,
+        worker: WorkerId,
+    ) -> Option<u32> {
         let task = self.get_mut(index).filter(|task| task.was_won_by(number, worker))?;
         debug_assert!(number <= task.attempts, "only what was started has won");
         let TaskState::Done(winner) = &mut task.state else { return None };
