@@ -119,7 +119,8 @@ fn parts_depend_on_those_below() {
     assert_eq!(arrows_upwards(&broken), arrows);
 }
 
-/// The modules at the root of each crate, or of a large module, leaf first: each may use those before it, and no others.
+/// The modules at the root of each crate, or of a large module, leaf first: each may use those
+/// before it, and no others.
 const ROOMS: [(&str, &str); 7] = [
     (
         "model/src",

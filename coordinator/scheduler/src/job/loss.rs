@@ -1,5 +1,5 @@
-//! Losses: a worker with its attempts and outputs, outputs of a process that died, or an output that
-//! cannot be fetched any more.
+//! Losses: a worker with its attempts and outputs, outputs of a process that died, or an output
+//! that cannot be fetched any more.
 //!
 //! ```text
 //!  worker left -----+                  +--> its running attempts: tasks queued again

@@ -1,4 +1,5 @@
-//! What a task is charged with, and whether it is retried. Kept outside the task, since most tasks are never charged.
+//! What a task is charged with, and whether it is retried. Kept outside the task, since most tasks
+//! are never charged.
 //!
 //! No charge is for life: a job that runs for days on machines that come and go meets hundreds of
 //! losses through no fault of its own. Each kind of charge is dropped by what refutes it:
