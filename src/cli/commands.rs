@@ -43,7 +43,8 @@ pub(crate) fn parse(
     registry: &Registry,
     arguments: impl IntoIterator<Item = OsString>,
 ) -> Result<Invocation, clap::Error> {
-    let mut command = ignore_empty_environment(command(registry));
+    let arguments: Vec<_> = arguments.into_iter().collect();
+    let mut command = ignore_empty_environment(command(registry, &arguments));
     let matches = command.try_get_matches_from_mut(arguments)?;
     let invocation = match matches.subcommand() {
         Some(("run", of_run)) => {
@@ -71,7 +72,8 @@ fn ignore_empty_environment(command: Command) -> Command {
         .mut_subcommands(ignore_empty_environment)
 }
 
-fn command(registry: &Registry) -> Command {
+/// The command line, as far as `arguments` can use it.
+fn command(registry: &Registry, arguments: &[OsString]) -> Command {
     let run = Command::new("run")
         .about("Run a job on this machine's cores, without a cluster")
         .display_order(0);
@@ -79,16 +81,19 @@ fn command(registry: &Registry) -> Command {
     Cli::command()
         .subcommand_required(true)
         .arg_required_else_help(true)
-        .subcommand(with_jobs(run, registry, JobArgs::augment_args))
-        .subcommand(with_jobs(submit, registry, |job| {
+        .subcommand(with_jobs(run, registry, arguments, JobArgs::augment_args))
+        .subcommand(with_jobs(submit, registry, arguments, |job| {
             SubmitArgs::augment_args(JobArgs::augment_args(job))
         }))
 }
 
-/// Adds a subcommand for each job: first the job's own flags, then the engine's.
+/// Adds a subcommand for each job: first the job's own flags, then the engine's. Only a job whose
+/// name is among the arguments gets flags: for all others, lists need no more than a name and a
+/// description, and the flags of all jobs were a third of the instructions of a small job.
 fn with_jobs(
     parent: Command,
     registry: &Registry,
+    arguments: &[OsString],
     engine_flags: impl Fn(Command) -> Command,
 ) -> Command {
     let parent = parent
@@ -98,7 +103,9 @@ fn with_jobs(
         .arg_required_else_help(true)
         .disable_help_subcommand(true);
     registry.iter().fold(parent, |parent, job| {
-        let command = engine_flags(job.augment_args(Command::new(job.name().to_string())));
+        let bare = Command::new(job.name().to_string());
+        let may_run = arguments.iter().any(|argument| argument == job.name());
+        let command = if may_run { engine_flags(job.augment_args(bare)) } else { bare };
         // Last, because sets of flags bring descriptions of their own.
         parent.subcommand(command.about(job.about().to_string()).long_about(None))
     })
