@@ -179,6 +179,7 @@ pub fn attempt(
         pairs: Account::new(1 << 30),
         store: Arc::clone(store),
         outputs_on_disk: false,
+        is_only_worker: false,
         large: Arc::default(),
         cores: Arc::new(Cores::new(4).lease(CancellationToken::new())),
         threads: 2,

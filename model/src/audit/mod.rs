@@ -54,13 +54,14 @@ impl Audit {
 
 /// The pairs that the mapper of a job with a combiner emitted.
 ///
-/// If an attempt spills before it has all pairs, it combines them differently from another attempt
-/// of the task. Then their outputs cannot be compared; but what their mappers emitted can.
+/// An attempt that spills before it has all pairs, or leaves the pairs of each thread by
+/// themselves, combines them differently from another attempt of the task. Then their outputs
+/// cannot be compared; but what their mappers emitted can.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Emitted {
     /// The keys, each as often as it was emitted. Their hash is the same within the job only.
     pub keys: Audit,
-    /// Whether pairs were spilled before all had been combined.
+    /// Whether pairs were spilled or kept before all had been combined.
     pub is_partial: bool,
 }
 

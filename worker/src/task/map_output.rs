@@ -6,7 +6,9 @@
 //!  spilled runs -----------------------------------------> a segment file of several runs
 //! ```
 //!
-//! Runs are not merged here: reducers merge everything that they read anyway.
+//! Runs are not merged here: reducers merge everything that they read anyway. Pairs of several
+//! threads are combined only to save memory, disk or network: a reducer that reads them from the
+//! memory of its own process combines them at less cost.
 
 use std::ops::Range;
 use std::sync::{Arc, Mutex, OnceLock};
@@ -28,6 +30,10 @@ use crate::sync::{into_inner, lock};
 /// the same time.
 const GROUPS_PER_THREAD: u32 = 4;
 
+/// Pairs of several threads are not combined while there is room for so many more such outputs:
+/// then hardly any output will have to be written to disk because of it.
+const OUTPUTS_TO_COME: u64 = 4;
+
 /// A map attempt's output, held in memory or under its final name.
 pub struct MapOutput {
     /// The place of the output.
@@ -38,7 +44,7 @@ pub struct MapOutput {
     pub records: u64,
     /// The sum of the audits of its partitions.
     pub audit: Audit,
-    /// Whether some of its pairs were spilled before all had been collected.
+    /// Whether some of its pairs were spilled, or not combined with those of other threads.
     pub is_partial: bool,
 }
 
@@ -97,7 +103,14 @@ pub fn finish(
 ) -> Result<MapOutput, FailureCause> {
     let collected: Vec<Pairs> =
         collected.into_iter().filter(|pairs| !pairs.buffer.is_empty()).collect();
-    let (sorted, mut reservation) = if attempt.program.has_combiner() && collected.len() > 1 {
+    let combines = attempt.program.has_combiner() && collected.len() > 1;
+    let may_hold = spilled.is_empty() && !attempt.outputs_on_disk;
+    if combines && may_hold && are_cheap_to_hold(attempt, &collected) {
+        let (runs, reservation) = sort_each(attempt, collected, memory);
+        attempt.check()?;
+        return Ok(MapOutput { is_partial: true, ..hold(attempt, runs, reservation)? });
+    }
+    let (sorted, mut reservation) = if combines {
         combine_or_spill(attempt, collected, &spilled, memory)?
     } else {
         let (buffers, reservations): (Vec<_>, Vec<_>) =
@@ -106,20 +119,49 @@ pub fn finish(
             let _core = attempt.cores.take();
             task.run();
         });
-        let mut reservation = memory.reserve(0);
-        reservations.into_iter().for_each(|of_thread| reservation.absorb(of_thread));
-        (sorted, reservation)
+        (sorted, absorbed(reservations, memory))
     };
     attempt.check()?;
     let bytes = sorted.memory_bytes() as u64;
     let is_partial = !spilled.is_empty();
     let may_hold = !is_partial && !attempt.outputs_on_disk;
     if may_hold && attempt.try_resize(&mut reservation, bytes) {
-        hold(attempt, sorted, reservation)
+        hold(attempt, vec![sorted], reservation)
     } else {
         reservation.resize(bytes);
         Ok(MapOutput { is_partial, ..write(attempt, &sorted, spilled)? })
     }
+}
+
+/// Whether reducers will read these pairs from this process's memory, and there is room for
+/// [`OUTPUTS_TO_COME`] more such outputs.
+fn are_cheap_to_hold(attempt: &Attempt, collected: &[Pairs]) -> bool {
+    let bytes: u64 = collected.iter().map(|pairs| pairs.reservation.bytes()).sum();
+    attempt.is_only_worker && attempt.pairs.has_room(bytes.saturating_mul(OUTPUTS_TO_COME))
+}
+
+/// Sorts the threads' buffers, each of which becomes a run.
+fn sort_each(
+    attempt: &Attempt,
+    collected: Vec<Pairs>,
+    memory: &Account,
+) -> (Vec<SortedBuffer>, Reservation) {
+    let (runs, reservations): (Vec<_>, Vec<_>) = collected
+        .into_par_iter()
+        .with_max_len(1)
+        .map(|Pairs { buffer, reservation }| {
+            let _core = attempt.cores.take();
+            (SortedBuffer::new(buffer), reservation)
+        })
+        .unzip();
+    (runs, absorbed(reservations, memory))
+}
+
+/// One reservation in place of several.
+fn absorbed(reservations: Vec<Reservation>, memory: &Account) -> Reservation {
+    let mut all = memory.reserve(0);
+    reservations.into_iter().for_each(|one| all.absorb(one));
+    all
 }
 
 /// Sorts the threads' buffers, merges them, and combines pairs of several threads. If there is no
@@ -205,13 +247,16 @@ fn combine_partitions(
 /// Keeps the output in memory.
 fn hold(
     attempt: &Attempt,
-    pairs: SortedBuffer,
+    runs: Vec<SortedBuffer>,
     reservation: Reservation,
 ) -> Result<MapOutput, FailureCause> {
-    let (records, bytes) = (pairs.records(), pairs.records_bytes());
-    let audit = sum((0..pairs.partitions()).map(|partition| (partition, pairs.audit(partition))));
+    let records: u64 = runs.iter().map(SortedBuffer::records).sum();
+    let bytes = runs.iter().map(SortedBuffer::records_bytes).sum();
+    let audit = sum(runs
+        .iter()
+        .flat_map(|run| (0..run.partitions()).map(|partition| (partition, run.audit(partition)))));
     debug_assert_eq!(audit.records, records, "the promised number of pairs is the real one");
-    let segment = MemorySegment::new(pairs, attempt.scratch.codec, reservation);
+    let segment = MemorySegment::new(runs, attempt.scratch.codec, reservation);
     let (task, number) = (attempt.id.task.index, attempt.id.number);
     let left = Left::Held(attempt.scratch.folder.hold(segment, task, number)?);
     Ok(MapOutput { left, bytes, records, audit, is_partial: false })

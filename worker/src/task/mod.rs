@@ -58,6 +58,8 @@ pub(crate) struct Attempt {
     pub store: Arc<SegmentStore>,
     /// Whether its output is written to a file even where there is memory for it.
     pub outputs_on_disk: bool,
+    /// Whether this is the only worker, so that its outputs are read in this process only.
+    pub is_only_worker: bool,
     /// The job's memory.
     pub memory: Account,
     /// The part of it for pairs.

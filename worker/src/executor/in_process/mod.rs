@@ -322,7 +322,7 @@ impl InProcess {
             Scratch { folder, owner, cancel, progress: steps, merge_bytes, files_max, codec };
         let (registry, fetcher) = (Arc::clone(&self.registry), Arc::clone(&self.fetcher));
         let store = Arc::clone(&self.store);
-        let outputs_on_disk = self.config.outputs_on_disk;
+        let ExecutorConfig { outputs_on_disk, is_only_worker, .. } = self.config;
         let runtime = Handle::current();
         move || {
             let program = job.program(&registry, &context)?;
@@ -337,6 +337,7 @@ impl InProcess {
                 scratch,
                 store,
                 outputs_on_disk,
+                is_only_worker,
                 memory,
                 pairs,
                 threads,

@@ -9,7 +9,7 @@ use windrow_jobs::{FailureCause, JobIdentity, StageId};
 
 use super::{Output, SCRATCH_PREFIX, boxed, segment_name};
 use crate::files::{TemporaryFile, remove_folder};
-use crate::shuffle::pairs::{MemorySource, SortedPairs};
+use crate::shuffle::pairs::SortedPairs;
 use crate::shuffle::segment::{MemorySegment, Owner, Segment, SegmentWriter};
 use crate::shuffle::source::BlockSource;
 use crate::shuffle::spill::write_partition;
@@ -114,8 +114,7 @@ impl JobFolder {
         partition: u32,
     ) -> Result<Vec<Box<dyn BlockSource>>, FailureCause> {
         if let Some(segment) = self.held(output) {
-            let source = MemorySource::new(segment, partition);
-            return Ok(boxed(source.into_iter().collect()));
+            return Ok(boxed(segment.sources(partition)));
         }
         // An output that is moving out of memory has its file before it leaves the map.
         let segment = self.open(output)?;
@@ -221,10 +220,13 @@ impl JobFolder {
 
     fn write(&self, segment: &MemorySegment, owner: &Owner) -> Result<TemporaryFile, FailureCause> {
         let writer = SegmentWriter::create(self.scratch_path(), segment.codec(), owner)?;
-        let run = writer.begin_run();
-        let index = (0..segment.partitions())
-            .map(|partition| write_partition(run, segment, partition))
-            .collect::<Result<_, _>>()?;
+        let mut index = Vec::new();
+        for pairs in segment.runs() {
+            let run = writer.begin_run();
+            for partition in 0..pairs.partitions() {
+                index.push(write_partition(run, pairs, partition)?);
+            }
+        }
         Ok(writer.finish(index)?.0)
     }
 

@@ -23,7 +23,10 @@ fn buffer(pairs: &[(u32, Pair)]) -> RecordBuffer {
 }
 
 fn segment(account: &Account, pairs: &[(u32, Pair)]) -> MemorySegment {
-    MemorySegment::new(SortedBuffer::new(buffer(pairs)), Codec::Lz4, account.reserve(0))
+    // Two runs, as two threads leave them.
+    let (one, other) = pairs.split_at(pairs.len() / 3);
+    let runs = [one, other].map(|pairs| SortedBuffer::new(buffer(pairs))).into();
+    MemorySegment::new(runs, Codec::Lz4, account.reserve(0))
 }
 
 fn read(store: &SegmentStore, output: Output, partition: u32) -> Result<Vec<Pair>, FailureCause> {

@@ -136,6 +136,16 @@ fn tiny_memory_spills_and_gives_the_same_parts() {
 /// Maps and reduces as a job with a combiner, in so much memory: the first partition, and the stats
 /// of the map.
 fn combined(input: &Path, memory_bytes: u64, threads: usize) -> (String, Stats) {
+    combined_by(input, memory_bytes, threads, None)
+}
+
+/// The same; by the only worker if it is said how much of its memory for pairs is free.
+fn combined_by(
+    input: &Path,
+    memory_bytes: u64,
+    threads: usize,
+    free_bytes: Option<u64>,
+) -> (String, Stats) {
     let folder = tempfile::tempdir().unwrap();
     let store = Arc::new(SegmentStore::new(folder.path().join("worker"), 0));
     let job = Job::new("count", Fragile).combine(Sum).reduce(Sum);
@@ -147,13 +157,34 @@ fn combined(input: &Path, memory_bytes: u64, threads: usize) -> (String, Stats) 
     let mut mapping = of_job(attempt_id(StageId::MAP, 0, 1));
     mapping.memory = Account::new(memory_bytes);
     mapping.pairs = mapping.memory.child(memory_bytes);
-    mapping.threads = threads;
+    (mapping.threads, mapping.is_only_worker) = (threads, free_bytes.is_some());
+    let _others = mapping.pairs.reserve(memory_bytes - free_bytes.unwrap_or(memory_bytes));
     let mapped = map(&mapping, 0, vec![whole_file(input)]).unwrap();
     let mut reducing = of_job(attempt_id(StageId::REDUCE, 0, 1));
     Arc::get_mut(&mut reducing.context).unwrap().staging = folder.path().to_path_buf();
     let reduced = reduce(&reducing, |_| store.sources(reducing.id.task.job, (0, 1), 0)).unwrap();
     let part = std::fs::read_to_string(path(reduced.finished.part.as_ref().unwrap())).unwrap();
     (part, mapped.finished.stats)
+}
+
+#[test]
+fn the_only_worker_combines_pairs_of_several_threads_only_where_memory_is_short() {
+    let folder = tempfile::tempdir().unwrap();
+    let input = folder.path().join("input");
+    let text: String = (0..200_000).map(|n| format!("w{} the\n", n % 15_000)).collect();
+    std::fs::write(&input, &text).unwrap();
+    let memory_bytes = 1 << 30;
+    let (expected, combined_once) = combined(&input, memory_bytes, 2);
+    assert_eq!(combined_once.output_records, 15_001);
+    let (part, ample) = combined_by(&input, memory_bytes, 2, Some(memory_bytes));
+    assert_eq!(part, expected);
+    // One thread may have mapped everything; else most keys are there twice.
+    assert!((15_001..=30_002).contains(&ample.output_records));
+    let emitted =
+        Emitted { is_partial: ample.output_records > 15_001, ..combined_once.emitted.unwrap() };
+    assert_eq!(ample.emitted, Some(emitted));
+    let (part, short) = combined_by(&input, memory_bytes, 2, Some(4 << 20));
+    assert_eq!((part, short.output_records), (expected, 15_001));
 }
 
 #[test]

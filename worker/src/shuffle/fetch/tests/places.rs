@@ -50,7 +50,8 @@ async fn files_of_the_same_host_are_read_and_outputs_in_its_memory_streamed() {
         crate::testing::push(&mut buffer, 3, key, value);
     }
     let account = Account::new(1 << 20);
-    let segment = MemorySegment::new(SortedBuffer::new(buffer), Codec::None, account.reserve(0));
+    let segment =
+        MemorySegment::new(vec![SortedBuffer::new(buffer)], Codec::None, account.reserve(0));
     peer.store.folder(JobId(1), IDENTITY).unwrap().hold(segment, 2, 1).unwrap().keep();
     peer.pairs.extend(pairs);
     peer.pairs.sort();
