@@ -40,6 +40,13 @@ pub trait Combiner<V: Value + ?Sized>: Send + Sync + 'static {
     /// The accumulator of the first value.
     fn start(&self, value: V::Ref<'_>) -> Result<Self::Accumulator>;
 
+    /// Makes `accumulator` that of the first value of another key. By default a new one takes its
+    /// place; an accumulator that owns memory can reuse it.
+    fn restart(&self, accumulator: &mut Self::Accumulator, value: V::Ref<'_>) -> Result<()> {
+        *accumulator = self.start(value)?;
+        Ok(())
+    }
+
     /// Folds one more value into the accumulator. An error, such as an overflow, fails the attempt.
     fn add(&self, accumulator: &mut Self::Accumulator, value: V::Ref<'_>) -> Result<()>;
 

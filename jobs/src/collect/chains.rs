@@ -11,9 +11,12 @@
 //! the key. A value that repeats is only counted. A value that many keys share, such as the name of
 //! the current file, is kept once.
 
+use std::num::NonZeroU16;
+
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::arena::Arena;
+use super::blocks::Blocks;
 use super::record_buffer::check_size;
 use crate::error::Result;
 use crate::pairs::RecordRef;
@@ -26,9 +29,6 @@ pub(super) const CHAIN_LEN_MAX: usize = 24;
 /// How many recently kept values are searched before a value is kept.
 const RECENT: usize = 64;
 
-/// Links per block of 64 KiB; blocks never move.
-const BLOCK_LINKS: usize = 4096;
-
 /// The number of no link.
 const NONE: u32 = u32::MAX;
 
@@ -38,8 +38,10 @@ pub(super) struct Chains {
     values: Arena,
     /// Recently kept values, by their hashes.
     recent: Vec<Option<Kept>>,
+    /// The value that was kept or found last, with its bytes: most values are like it.
     latest: Option<Kept>,
-    links: Vec<Vec<Link>>,
+    latest_bytes: Vec<u8>,
+    links: Blocks<Link>,
 }
 
 /// The position of a kept value.
@@ -61,7 +63,7 @@ pub(super) struct Chain {
     value: Kept,
     before: u32,
     /// Number of links, including this one; at most [`CHAIN_LEN_MAX`].
-    len: u16,
+    len: NonZeroU16,
     times: u16,
 }
 
@@ -84,13 +86,13 @@ impl Chain {
     /// A chain of one value.
     #[inline]
     pub(super) fn new(value: Kept) -> Self {
-        Self { value, before: NONE, len: 1, times: 1 }
+        Self { value, before: NONE, len: NonZeroU16::MIN, times: 1 }
     }
 
     /// The chain has at least this many values.
     #[inline]
     pub(super) fn values_min(self) -> usize {
-        usize::from(self.len - 1) + usize::from(self.times)
+        usize::from(self.len.get() - 1) + usize::from(self.times)
     }
 
     fn link(self) -> Link {
@@ -102,15 +104,17 @@ impl Chains {
     /// The position of a recently kept value.
     #[inline]
     pub(super) fn find(&self, value: &[u8]) -> Option<Kept> {
-        let is_it = |kept: &Kept| self.value(*kept) == value;
-        self.latest.filter(is_it).or_else(|| (*self.recent.get(slot(value))?).filter(is_it))
+        if same_bytes(&self.latest_bytes, value) {
+            return self.latest;
+        }
+        (*self.recent.get(slot(value))?).filter(|kept| self.value(*kept) == value)
     }
 
     /// Keeps a value, or finds it among the recent ones.
     #[inline]
     pub(super) fn keep(&mut self, value: &[u8]) -> Result<Kept> {
         if let Some(kept) = self.find(value) {
-            self.latest = Some(kept);
+            self.keep_latest(kept, value);
             return Ok(kept);
         }
         let record = RecordRef { key: &[], value };
@@ -118,8 +122,17 @@ impl Chains {
         let kept = Kept(self.values.push_record(record));
         self.recent.resize(RECENT, None);
         self.recent[slot(value)] = Some(kept);
-        self.latest = Some(kept);
+        self.keep_latest(kept, value);
         Ok(kept)
+    }
+
+    #[inline]
+    fn keep_latest(&mut self, kept: Kept, value: &[u8]) {
+        if self.latest != Some(kept) {
+            self.latest = Some(kept);
+            self.latest_bytes.clear();
+            self.latest_bytes.extend_from_slice(value);
+        }
     }
 
     /// The bytes of a value. O(1).
@@ -135,29 +148,25 @@ impl Chains {
             chain.times += 1;
             return true;
         }
-        if usize::from(chain.len) == CHAIN_LEN_MAX {
+        if usize::from(chain.len.get()) >= CHAIN_LEN_MAX {
             return false;
         }
         let Some(before) = self.push_link(chain.link()) else { return false };
-        *chain = Chain { value, before, len: chain.len + 1, times: 1 };
+        *chain = Chain { value, before, len: chain.len.saturating_add(1), times: 1 };
         true
     }
 
     /// The number of a new link; `None` if the numbers are exhausted.
     #[inline]
     fn push_link(&mut self, link: Link) -> Option<u32> {
-        if self.links.last().is_none_or(|block| block.len() == BLOCK_LINKS) {
-            self.links.push(Vec::with_capacity(BLOCK_LINKS));
-        }
-        let number = (self.links.len() - 1) * BLOCK_LINKS + self.links.last()?.len();
-        let number = u32::try_from(number).ok().filter(|number| *number != NONE)?;
-        self.links.last_mut()?.push(link);
+        let number = u32::try_from(self.links.len()).ok().filter(|number| *number != NONE)?;
+        self.links.push(link);
         Some(number)
     }
 
     /// Begins to follow a chain, and prefetches its previous link.
     pub(super) fn follow(&self, chain: Chain, followed: &mut Followed) {
-        (followed.len, followed.found) = (usize::from(chain.len), 1);
+        (followed.len, followed.found) = (usize::from(chain.len.get()), 1);
         followed.links[followed.len - 1] = chain.link();
         self.prefetch(chain.before);
     }
@@ -168,8 +177,7 @@ impl Chains {
         if *found == *len {
             return false;
         }
-        let number = links[*len - *found].before as usize;
-        let link = self.links[number / BLOCK_LINKS][number % BLOCK_LINKS];
+        let link = *self.links.get(links[*len - *found].before as usize);
         *found += 1;
         links[*len - *found] = link;
         self.prefetch(link.before);
@@ -179,10 +187,7 @@ impl Chains {
 
     #[inline]
     fn prefetch(&self, number: u32) {
-        let number = number as usize;
-        if let Some(block) = self.links.get(number / BLOCK_LINKS) {
-            prefetch(block.as_ptr().wrapping_add(number % BLOCK_LINKS));
-        }
+        prefetch(self.links.address(number as usize));
     }
 
     /// The values of a chain, oldest first, with repetitions.
@@ -204,7 +209,24 @@ impl Chains {
     /// Memory of all values and links. O(1).
     #[inline]
     pub(super) fn memory_bytes(&self) -> usize {
-        self.values.memory_bytes() + self.links.len() * BLOCK_LINKS * size_of::<Link>()
+        self.values.memory_bytes() + self.links.memory_bytes()
+    }
+}
+
+/// Compares like slices, but without a call where both are short, as most values are.
+#[inline]
+fn same_bytes(a: &[u8], b: &[u8]) -> bool {
+    if a.len() != b.len() {
+        return false;
+    }
+    let word = |bytes: &[u8; 8]| u64::from_ne_bytes(*bytes);
+    match (a.last_chunk::<8>(), b.last_chunk::<8>()) {
+        // The last word overlaps the others.
+        (Some(a_last), Some(b_last)) if a.len() <= 64 => {
+            let words = a.as_chunks::<8>().0.iter().zip(b.as_chunks::<8>().0);
+            words.fold(word(a_last) ^ word(b_last), |all, (a, b)| all | (word(a) ^ word(b))) == 0
+        }
+        _ => a == b,
     }
 }
 
@@ -243,6 +265,20 @@ mod tests {
             });
         }
         assert!((CHAIN_LEN_MAX - 1..200).contains(&made.len()), "some are full: {}", made.len());
+    }
+
+    #[test]
+    fn values_differ_by_any_byte() {
+        for len in 0..100 {
+            let value = vec![1; len];
+            assert!(same_bytes(&value, &value.clone()));
+            assert!(!same_bytes(&value, &vec![1; len + 1]));
+            for at in 0..len {
+                let mut other = value.clone();
+                other[at] = 2;
+                assert!(!same_bytes(&value, &other), "{at} of {len}");
+            }
+        }
     }
 
     #[test]

@@ -21,15 +21,20 @@ pub(super) fn advise<T>(memory: &[T]) {
 }
 
 /// Frees the pages under `memory`, so that it gets huge pages when it is next written.
+pub(super) fn renew(memory: &mut [MaybeUninit<u8>]) {
+    release(memory);
+    advise(memory);
+}
+
+/// Frees the pages under `memory`, which keeps its address. Its content is lost.
 #[cfg(target_os = "linux")]
 #[allow(unsafe_code)]
-pub(super) fn renew(memory: &mut [MaybeUninit<u8>]) {
+pub(super) fn release<T>(memory: &mut [MaybeUninit<T>]) {
     use rustix::mm::{Advice, madvise};
     let Some((start, bytes)) = whole_pages(memory) else { return };
-    // SAFETY: these pages hold nothing but `memory`, whose bytes the caller does not rely on; they
-    // only become zeros.
+    // SAFETY: these pages hold nothing but `memory`, whose content the caller does not rely on; it
+    // only becomes zeros.
     let _ = unsafe { madvise(start.cast_mut().cast(), bytes, Advice::LinuxDontNeed) };
-    advise(memory);
 }
 
 /// The pages entirely within `memory`, if it is large.
@@ -50,7 +55,7 @@ pub(super) fn advise<T>(_memory: &[T]) {}
 
 /// Does nothing on other systems.
 #[cfg(not(target_os = "linux"))]
-pub(super) fn renew(_memory: &mut [MaybeUninit<u8>]) {}
+pub(super) fn release<T>(_memory: &mut [MaybeUninit<T>]) {}
 
 #[cfg(test)]
 mod tests {

@@ -7,6 +7,7 @@
 
 mod append_store;
 mod arena;
+mod blocks;
 mod buffer_batches;
 mod chains;
 mod chunk_mapper;

@@ -119,18 +119,25 @@ fn combine_groups<V: Value + ?Sized, C: Combiner<V>>(
     mut push: impl FnMut(RecordRef<'_>) -> Result<()>,
 ) -> Result<()> {
     let mut combined = Vec::new();
+    let mut spare: Option<C::Accumulator> = None;
     while groups.next_group(whole_key)? {
         let (key, mut values) = groups.current::<V>();
         let Some(first) = values.next_encoded()? else { continue };
         combined.clear();
         combined.extend_from_slice(first);
         if !values.is_at_end()? {
-            let mut accumulator = combiner.start(V::view(&V::decode(&combined)?))?;
+            let accumulator = match &mut spare {
+                Some(accumulator) => {
+                    combiner.restart(accumulator, V::view(&V::decode(&combined)?))?;
+                    accumulator
+                }
+                none => none.insert(combiner.start(V::view(&V::decode(&combined)?))?),
+            };
             while let Some(value) = values.next()? {
-                combiner.add(&mut accumulator, V::view(&value))?;
+                combiner.add(accumulator, V::view(&value))?;
             }
             combined.clear();
-            V::encode(combiner.finish(&accumulator), &mut combined)?;
+            V::encode(combiner.finish(accumulator), &mut combined)?;
         }
         push(RecordRef { key, value: &combined })?;
     }

@@ -34,11 +34,13 @@ struct FileSets;
 struct FileSet {
     files: String,
     last: usize,
+    /// The memory of an earlier set, for the next union.
+    spare: String,
 }
 
 impl FileSet {
     fn new(files: &str) -> Self {
-        Self { files: files.to_string(), last: last_file(files) }
+        Self { files: files.to_string(), last: last_file(files), spare: String::new() }
     }
 }
 
@@ -58,6 +60,13 @@ impl Combiner<str> for FileSets {
         Ok(FileSet::new(files))
     }
 
+    fn restart(&self, set: &mut FileSet, files: &str) -> Result<()> {
+        set.files.clear();
+        set.files.push_str(files);
+        set.last = last_file(files);
+        Ok(())
+    }
+
     fn add(&self, set: &mut FileSet, files: &str) -> Result<()> {
         let last = &set.files[set.last..];
         if last == files {
@@ -67,13 +76,15 @@ impl Combiner<str> for FileSets {
             set.files.push(SEPARATOR);
             set.files.push_str(files);
         } else {
-            *set = FileSet::new(&united(&set.files, files));
+            unite(&set.files, files, &mut set.spare);
+            std::mem::swap(&mut set.files, &mut set.spare);
+            set.last = last_file(&set.files);
         }
         Ok(())
     }
 
     fn heap_bytes(&self, set: &FileSet) -> usize {
-        set.files.capacity()
+        set.files.capacity() + set.spare.capacity()
     }
 
     fn finish<'a>(&self, set: &'a FileSet) -> &'a str {
@@ -81,29 +92,28 @@ impl Combiner<str> for FileSets {
     }
 }
 
-/// The union of two sets.
-fn united(one: &str, other: &str) -> String {
-    let mut united = String::with_capacity(one.len() + 1 + other.len());
-    let mut sets = [one.split(SEPARATOR).peekable(), other.split(SEPARATOR).peekable()];
+/// Makes `all` the union of two sets.
+fn unite(one: &str, other: &str, all: &mut String) {
+    all.clear();
+    all.reserve(one.len() + 1 + other.len());
+    let (mut one, mut other) = (Some(one), Some(other));
     loop {
-        let [one, other] = &mut sets;
-        let (next, is_both) = match (one.peek(), other.peek()) {
-            (Some(a), Some(b)) if a > b => (other.next(), false),
-            (Some(a), Some(b)) => {
-                let is_both = a == b;
-                (one.next(), is_both)
-            }
-            (Some(_), None) => (one.next(), false),
-            (None, _) => (other.next(), false),
+        let next = match (one, other) {
+            (Some(a), Some(b)) => first_file(a).min(first_file(b)),
+            (Some(rest), None) | (None, Some(rest)) => rest,
+            (None, None) => return,
         };
-        let Some(file) = next else { return united };
-        if is_both {
-            other.next();
+        for set in [&mut one, &mut other] {
+            if let Some(files) = *set
+                && (files == next || first_file(files) == next)
+            {
+                *set = files.get(next.len() + 1..);
+            }
         }
-        if !united.is_empty() {
-            united.push(SEPARATOR);
+        if !all.is_empty() {
+            all.push(SEPARATOR);
         }
-        united.push_str(file);
+        all.push_str(next);
     }
 }
 
@@ -122,7 +132,9 @@ impl Reducer<str, str> for FileSets {
         while let Some(files) = sets.next()? {
             self.add(&mut set, files)?;
         }
-        out.emit(word, &set.files.replace(SEPARATOR, ","))
+        let mut files = set.files.into_bytes();
+        files.iter_mut().filter(|byte| **byte == SEPARATOR as u8).for_each(|byte| *byte = b',');
+        out.emit(word, &String::from_utf8_lossy(&files))
     }
 }
 

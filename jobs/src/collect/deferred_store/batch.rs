@@ -3,12 +3,14 @@
 use std::ops::Range;
 
 use super::{State, fold};
+use crate::collect::blocks::Blocks;
 use crate::collect::chains::{Chains, Followed};
 use crate::collect::combine_store::naming_key;
 use crate::combiner::Combiner;
 use crate::error::Result;
 use crate::key::Key;
 use crate::pairs::RecordRef;
+use crate::prefetch::prefetch;
 use crate::value::Value;
 
 /// How many keys are folded together: while one chain's next value is prefetched, the other chains
@@ -18,28 +20,28 @@ const KEYS: usize = 32;
 /// Keys that are being taken out, with their values.
 pub(super) struct Batch<A> {
     keys: Vec<u8>,
-    items: Vec<(Range<usize>, Taken<A>)>,
+    items: Vec<(Range<usize>, Taken)>,
     followed: Vec<Followed>,
     /// How many of them are chains of this batch.
     waiting: usize,
+    /// The accumulator of one chain after the other, so that each can reuse the memory of those
+    /// before it.
+    folded: Option<A>,
     scratch: Vec<u8>,
 }
 
-enum Taken<A> {
+#[derive(Clone, Copy)]
+enum Taken {
     /// By its number among the followed chains.
     Waiting(usize),
-    Folded(A),
+    /// By its number among the accumulators.
+    Folded(usize),
 }
 
 impl<A> Default for Batch<A> {
     fn default() -> Self {
-        Self {
-            keys: Vec::new(),
-            items: Vec::new(),
-            followed: Vec::new(),
-            waiting: 0,
-            scratch: Vec::new(),
-        }
+        let (keys, items, followed, waiting, scratch) = Default::default();
+        Self { keys, items, followed, waiting, folded: None, scratch }
     }
 }
 
@@ -48,7 +50,13 @@ impl<A> Batch<A> {
         self.items.len() == KEYS
     }
 
-    pub(super) fn push(&mut self, key: &[u8], state: State<A>, chains: &Chains) {
+    pub(super) fn push(
+        &mut self,
+        key: &[u8],
+        state: State,
+        chains: &Chains,
+        accumulators: &Blocks<A>,
+    ) {
         let start = self.keys.len();
         self.keys.extend_from_slice(key);
         let taken = match state {
@@ -61,7 +69,10 @@ impl<A> Batch<A> {
                 self.waiting += 1;
                 Taken::Waiting(number)
             }
-            State::Folded(accumulator) => Taken::Folded(accumulator),
+            State::Folded(number) => {
+                prefetch(accumulators.address(number));
+                Taken::Folded(number)
+            }
         };
         self.items.push((start..self.keys.len(), taken));
     }
@@ -71,6 +82,7 @@ impl<A> Batch<A> {
         &mut self,
         combiner: &C,
         chains: &Chains,
+        accumulators: &Blocks<A>,
         mut each: impl FnMut(RecordRef<'_>) -> Result<()>,
     ) -> Result<()>
     where
@@ -78,7 +90,7 @@ impl<A> Batch<A> {
         V: Value + ?Sized,
         C: Combiner<V, Accumulator = A>,
     {
-        let Self { keys, items, followed, waiting, scratch } = self;
+        let Self { keys, items, followed, waiting, folded, scratch } = self;
         let mut is_done = false;
         while !is_done {
             is_done = true;
@@ -89,18 +101,20 @@ impl<A> Batch<A> {
         for (key, taken) in items.drain(..) {
             let key = &keys[key];
             let accumulator = match taken {
-                Taken::Folded(accumulator) => accumulator,
+                Taken::Folded(number) => Some(accumulators.get(number)),
                 Taken::Waiting(number) => {
                     let chain = &mut followed[number];
                     if let Some(value) = chains.only(chain) {
                         each(RecordRef { key, value })?;
                         continue;
                     }
-                    let folded = fold::<V, C>(combiner, chains.values(chain));
-                    folded.map_err(|error| naming_key::<K>(key, &error))?
+                    fold::<V, C>(combiner, chains.values(chain), folded)
+                        .map_err(|error| naming_key::<K>(key, &error))?;
+                    folded.as_ref()
                 }
             };
-            let value = V::encoded(combiner.finish(&accumulator), scratch)?;
+            let Some(accumulator) = accumulator else { continue };
+            let value = V::encoded(combiner.finish(accumulator), scratch)?;
             each(RecordRef { key, value })?;
         }
         keys.clear();

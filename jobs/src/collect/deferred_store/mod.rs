@@ -16,6 +16,7 @@ use std::sync::Arc;
 
 use batch::Batch;
 
+use super::blocks::Blocks;
 use super::chains::{Chain, Chains, Followed, Kept};
 use super::combine_store::{COPY_BYTES, QUEUE_LEN, naming_key};
 use super::key_table::{Fold, KeyTable, Probe, WordTable, Words};
@@ -41,15 +42,21 @@ const PUTS: usize = 16;
 const GROWTH_BYTES: usize = 4 << 10;
 
 /// The values of a key.
-enum State<A> {
+#[derive(Clone, Copy)]
+enum State {
     Waiting(Chain),
-    Folded(A),
+    /// The number of the accumulator.
+    Folded(usize),
 }
+
+/// A short key and its state fill half of a cache line, whatever the accumulators are.
+const _: () = assert!(size_of::<State>() == 16);
 
 /// Keeps a few values of each key, and an accumulator for each key with more.
 pub(crate) struct DeferredStore<K: ?Sized, V: Value + ?Sized, C: Combiner<V>, T> {
-    table: KeyTable<State<C::Accumulator>>,
+    table: KeyTable<State>,
     chains: Chains,
+    accumulators: Blocks<C::Accumulator>,
     /// Heap memory that the accumulators own.
     heap_bytes: usize,
     /// The audit of the emitted keys, by their hashes in the table.
@@ -98,17 +105,18 @@ impl Queue {
 }
 
 /// Where values go.
-struct Sink<'a, C> {
+struct Sink<'a, C, A> {
     combiner: &'a C,
     chains: &'a mut Chains,
+    accumulators: &'a mut Blocks<A>,
     heap_bytes: &'a mut usize,
     scratch: &'a mut Vec<u8>,
 }
 
 /// A value to add to its key.
-struct Incoming<'s, 'a, 'v, V: Value + ?Sized, C> {
+struct Incoming<'s, 'a, 'v, V: Value + ?Sized, C: Combiner<V>> {
     value: Form<'v, V>,
-    sink: &'s mut Sink<'a, C>,
+    sink: &'s mut Sink<'a, C, C::Accumulator>,
 }
 
 enum Form<'v, V: Value + ?Sized> {
@@ -118,21 +126,21 @@ enum Form<'v, V: Value + ?Sized> {
 }
 
 impl<V: Value + ?Sized, C: Combiner<V>> Incoming<'_, '_, '_, V, C> {
-    fn start_accumulator(self) -> Result<C::Accumulator> {
-        let Sink { combiner, heap_bytes, chains, .. } = self.sink;
+    fn start_accumulator(self) -> Result<State> {
+        let Sink { combiner, chains, .. } = &*self.sink;
         let start = |bytes: &[u8]| combiner.start(V::view(&V::decode(bytes)?));
         let accumulator = match self.value {
             Form::Emitted(value) => combiner.start(value)?,
             Form::Encoded(bytes) => start(bytes)?,
             Form::Kept(kept) => start(chains.value(kept))?,
         };
-        **heap_bytes = heap_bytes.saturating_add(combiner.heap_bytes(&accumulator));
-        Ok(accumulator)
+        Ok(self.sink.keep_accumulator::<V>(accumulator))
     }
 
     #[inline]
-    fn add_to(self, accumulator: &mut C::Accumulator) -> Result<()> {
-        let Sink { combiner, heap_bytes, chains, .. } = self.sink;
+    fn add_to(self, number: usize) -> Result<()> {
+        let Sink { combiner, heap_bytes, chains, accumulators, .. } = self.sink;
+        let accumulator = accumulators.get_mut(number);
         let before = combiner.heap_bytes(accumulator);
         match self.value {
             Form::Emitted(value) => combiner.add(accumulator, value)?,
@@ -148,20 +156,38 @@ impl<V: Value + ?Sized, C: Combiner<V>> Incoming<'_, '_, '_, V, C> {
     }
 
     /// Folds a full chain into an accumulator, and adds the value.
-    fn fold_chain(self, chain: Chain) -> Result<C::Accumulator> {
-        let Sink { combiner, chains, heap_bytes, .. } = &mut *self.sink;
+    fn fold_chain(self, chain: Chain) -> Result<State> {
+        let Sink { combiner, chains, .. } = &*self.sink;
         let mut followed = Followed::default();
         chains.follow(chain, &mut followed);
-        let mut accumulator = fold::<V, C>(combiner, chains.values(&mut followed))?;
-        **heap_bytes = heap_bytes.saturating_add(combiner.heap_bytes(&accumulator));
-        self.add_to(&mut accumulator)?;
-        Ok(accumulator)
+        let mut accumulator = None;
+        fold::<V, C>(combiner, chains.values(&mut followed), &mut accumulator)?;
+        let Some(accumulator) = accumulator else { return Ok(State::Waiting(chain)) };
+        let state = self.sink.keep_accumulator::<V>(accumulator);
+        if let State::Folded(number) = state {
+            self.add_to(number)?;
+        }
+        Ok(state)
+    }
+}
+
+impl<C, A> Sink<'_, C, A> {
+    /// Keeps a new accumulator, and counts its memory.
+    fn keep_accumulator<V: Value + ?Sized>(&mut self, accumulator: A) -> State
+    where
+        C: Combiner<V, Accumulator = A>,
+    {
+        *self.heap_bytes = self.heap_bytes.saturating_add(self.combiner.heap_bytes(&accumulator));
+        State::Folded(self.accumulators.push(accumulator))
     }
 }
 
 /// Keeps the value among the chains; `None` if it is too large to wait.
 #[inline]
-fn keep<V: Value + ?Sized, C>(value: &Form<'_, V>, sink: &mut Sink<'_, C>) -> Result<Option<Kept>> {
+fn keep<V: Value + ?Sized, C, A>(
+    value: &Form<'_, V>,
+    sink: &mut Sink<'_, C, A>,
+) -> Result<Option<Kept>> {
     let bytes = match value {
         Form::Kept(kept) => return Ok(Some(*kept)),
         Form::Emitted(value) => V::encoded(*value, sink.scratch)?,
@@ -173,19 +199,19 @@ fn keep<V: Value + ?Sized, C>(value: &Form<'_, V>, sink: &mut Sink<'_, C>) -> Re
     sink.chains.keep(bytes).map(Some)
 }
 
-impl<V: Value + ?Sized, C: Combiner<V>> Fold<State<C::Accumulator>> for Incoming<'_, '_, '_, V, C> {
+impl<V: Value + ?Sized, C: Combiner<V>> Fold<State> for Incoming<'_, '_, '_, V, C> {
     #[inline]
-    fn start(self) -> Result<State<C::Accumulator>> {
+    fn start(self) -> Result<State> {
         match keep(&self.value, self.sink)? {
             Some(kept) => Ok(State::Waiting(Chain::new(kept))),
-            None => Ok(State::Folded(self.start_accumulator()?)),
+            None => self.start_accumulator(),
         }
     }
 
     #[inline]
-    fn add(self, state: &mut State<C::Accumulator>) -> Result<()> {
+    fn add(self, state: &mut State) -> Result<()> {
         match state {
-            State::Folded(accumulator) => self.add_to(accumulator),
+            State::Folded(number) => self.add_to(*number),
             State::Waiting(chain) => {
                 let may_wait = V::IS_BYTES || chain.values_min() < ENCODED_VALUES_MAX;
                 if may_wait
@@ -194,24 +220,30 @@ impl<V: Value + ?Sized, C: Combiner<V>> Fold<State<C::Accumulator>> for Incoming
                 {
                     return Ok(());
                 }
-                *state = State::Folded(self.fold_chain(*chain)?);
+                *state = self.fold_chain(*chain)?;
                 Ok(())
             }
         }
     }
 }
 
-/// The accumulator of some encoded values; at least one.
+/// Makes `accumulator` that of some encoded values, whatever it was before.
 fn fold<'a, V: Value + ?Sized, C: Combiner<V>>(
     combiner: &C,
-    mut values: impl Iterator<Item = &'a [u8]>,
-) -> Result<C::Accumulator> {
-    let first = values.next().unwrap_or_default();
-    let mut accumulator = combiner.start(V::view(&V::decode(first)?))?;
+    values: impl Iterator<Item = &'a [u8]>,
+    accumulator: &mut Option<C::Accumulator>,
+) -> Result<()> {
+    let mut is_first = true;
     for value in values {
-        combiner.add(&mut accumulator, V::view(&V::decode(value)?))?;
+        let value = V::decode(value)?;
+        match accumulator {
+            Some(accumulator) if is_first => combiner.restart(accumulator, V::view(&value))?,
+            Some(accumulator) => combiner.add(accumulator, V::view(&value))?,
+            None => *accumulator = Some(combiner.start(V::view(&value))?),
+        }
+        is_first = false;
     }
-    Ok(accumulator)
+    Ok(())
 }
 
 impl<K, V, C, T> DeferredStore<K, V, C, T>
@@ -225,6 +257,7 @@ where
         Self {
             table: KeyTable::new(seed),
             chains: Chains::default(),
+            accumulators: Blocks::default(),
             heap_bytes: 0,
             emitted: Audit::default(),
             queue: Queue::default(),
@@ -241,14 +274,16 @@ where
     }
 
     fn kept_bytes(&self) -> usize {
-        self.table.memory_bytes() + self.chains.memory_bytes() + self.heap_bytes
+        let accumulators_bytes = self.accumulators.memory_bytes() + self.heap_bytes;
+        self.table.memory_bytes() + self.chains.memory_bytes() + accumulators_bytes
     }
 
     /// Moves the whole queue into the table.
     fn drain_queue(&mut self) -> Result<()> {
-        let Self { table, chains, heap_bytes, emitted, queue, combiner, value, .. } = self;
+        let Self { table, chains, accumulators, heap_bytes, emitted, queue, .. } = self;
         let Queue { short, medium, values } = queue;
-        let mut sink = Sink { combiner: &**combiner, chains, heap_bytes, scratch: value };
+        let (combiner, scratch) = (&*self.combiner, &mut self.value);
+        let mut sink = Sink { combiner, chains, accumulators, heap_bytes, scratch };
         emitted.merge(drain::<2, K, V, C>(short, values, table, &mut sink)?);
         emitted.merge(drain::<4, K, V, C>(medium, values, table, &mut sink)?);
         values.clear();
@@ -260,8 +295,8 @@ where
 fn drain<const N: usize, K, V, C>(
     pairs: &mut Vec<(Probe<N>, Queued)>,
     values: &[u8],
-    table: &mut impl WordTable<N, Accumulator = State<C::Accumulator>>,
-    sink: &mut Sink<'_, C>,
+    table: &mut impl WordTable<N, Accumulator = State>,
+    sink: &mut Sink<'_, C, C::Accumulator>,
 ) -> Result<Audit>
 where
     K: Key + ?Sized,
@@ -310,6 +345,7 @@ where
         let sink = &mut Sink {
             combiner: &*self.combiner,
             chains: &mut self.chains,
+            accumulators: &mut self.accumulators,
             heap_bytes: &mut self.heap_bytes,
             scratch: &mut self.value,
         };
@@ -352,18 +388,19 @@ where
         self.settle()?;
         let table = self.table.take();
         let chains = mem::take(&mut self.chains);
+        let accumulators = mem::take(&mut self.accumulators);
         (self.queue, self.key, self.value) = Default::default();
         (self.heap_bytes, self.settled_bytes) = (0, 0);
         let partition_records = table.len() / self.partitions.max(1) as usize;
         let mut buffer = RecordBuffer::with_capacity(self.partitions, partition_records);
         let mut batch = Batch::default();
         let mut fold_batch = |batch: &mut Batch<_>| {
-            batch.fold::<K, V, C>(&*self.combiner, &chains, |record| {
+            batch.fold::<K, V, C>(&*self.combiner, &chains, &accumulators, |record| {
                 buffer.push(self.route.route(record, 0)?, record)
             })
         };
         table.drain(|key, state| {
-            batch.push(key, state, &chains);
+            batch.push(key, state, &chains, &accumulators);
             if batch.is_full() { fold_batch(&mut batch) } else { Ok(()) }
         })?;
         fold_batch(&mut batch)?;

@@ -15,6 +15,9 @@ const SLOTS_MIN: usize = 128;
 /// Below this many slots a table grows fourfold, above twofold.
 const SLOTS_SMALL: usize = 1 << 16;
 
+/// How much of a table is drained before its memory is freed.
+const DRAINED_BYTES: usize = 8 << 20;
+
 /// Size of a cache line.
 const LINE_BYTES: usize = 64;
 
@@ -160,18 +163,26 @@ impl<K: SlotKey, A> SlotTable<K, A> {
         }
     }
 
-    /// Passes all keys with their accumulators to `each`, in slot order. After an error the others
-    /// are dropped.
+    /// Passes all keys with their accumulators to `each`, in slot order, and frees the memory of
+    /// slots on the way: what is made of them takes its place. After an error the others are
+    /// dropped.
     pub(super) fn drain(mut self, mut each: impl FnMut(K, A) -> Result<()>) -> Result<()> {
-        self.slots.iter_mut().filter(|slot| !slot.key.is_empty()).try_for_each(|slot| {
-            let key = slot.key;
-            // SAFETY: zeros are an empty key. The previous key was not empty, so its accumulator is
-            // initialised; it is unreachable from now on.
-            let accumulator = unsafe {
-                slot.key = mem::zeroed();
-                slot.accumulator.assume_init_read()
-            };
-            each(key, accumulator)
+        let step = (DRAINED_BYTES / size_of::<Slot<K, A>>()).max(1);
+        self.slots.chunks_mut(step).try_for_each(|slots| {
+            slots.iter_mut().filter(|slot| !slot.key.is_empty()).try_for_each(|slot| {
+                let key = slot.key;
+                // SAFETY: zeros are an empty key. The previous key was not empty, so its
+                // accumulator is initialised; it is unreachable from now on.
+                let accumulator = unsafe {
+                    slot.key = mem::zeroed();
+                    slot.accumulator.assume_init_read()
+                };
+                each(key, accumulator)
+            })?;
+            // SAFETY: all these slots are empty. They keep their bytes or become zeros, which are
+            // empty slots, too.
+            huge_pages::release(unsafe { as_uninit(slots) });
+            Ok(())
         })
     }
 
@@ -196,6 +207,16 @@ impl<K: SlotKey, A> SlotTable<K, A> {
         let near = self.len >= self.len_max / 4 * 3;
         if near && self.len > 0 { self.next_slots() * size_of::<Slot<K, A>>() } else { 0 }
     }
+}
+
+/// The same slots, which may lose their content.
+///
+/// # Safety
+/// Nothing but valid slots must be written to them.
+#[allow(unsafe_code)]
+unsafe fn as_uninit<T>(slots: &mut [T]) -> &mut [MaybeUninit<T>] {
+    // SAFETY: both types have the same layout; the caller keeps the slots valid.
+    unsafe { &mut *(std::ptr::from_mut(slots) as *mut [MaybeUninit<T>]) }
 }
 
 impl<K: SlotKey, A> Drop for SlotTable<K, A> {
