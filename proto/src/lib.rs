@@ -11,7 +11,7 @@ pub mod runs;
 /// Messages and services. Compatible additions stay in `v1`.
 #[allow(missing_docs, clippy::all, clippy::too_many_lines, unused_qualifications, rust_2018_idioms)]
 pub mod v1 {
-    tonic::include_proto!("windrow.v1");
+    include!("generated/windrow.v1.rs");
 }
 
 /// The highest protocol that this build speaks.
@@ -26,7 +26,3 @@ pub const PRINTED_BYTES_MAX: usize = 64 << 10;
 
 /// Most tasks in one `Printed` message.
 pub const PRINTED_TASKS_MAX: usize = 100_000;
-
-/// The compiled description of all services and messages, a `google.protobuf.FileDescriptorSet`:
-/// for tests that need every method.
-pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));

@@ -20,7 +20,7 @@ const FUNCTION_LINES_MAX: usize = 70;
 const OF_TESTS: [&str; 3] = ["tests", "testing", "simulation"];
 
 /// Folders that are not checked.
-const SKIPPED: [&str; 2] = ["target", ".git"];
+const SKIPPED: [&str; 3] = ["target", ".git", "generated"];
 
 /// A text file with its path in the repository.
 struct File {

@@ -1,8 +1,6 @@
 use std::collections::BTreeSet;
 use std::os::unix::fs::{PermissionsExt, symlink};
 
-use prost::Message;
-use prost_types::FileDescriptorSet;
 use rustix::fs::{CWD, FileType, Mode, mknodat};
 use tempfile::TempDir;
 use tonic::Code;
@@ -41,9 +39,12 @@ fn job(path: &Path, job: JobIdentity) -> Certified {
     Certified::read(&certificate.into()).unwrap()
 }
 
-/// `/package.Service/Method` of every method in the compiled contract.
+/// `/package.Service/Method` of every method in the `.proto` files.
 fn methods() -> BTreeSet<String> {
-    let descriptors = FileDescriptorSet::decode(windrow_proto::DESCRIPTORS).unwrap();
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../proto");
+    let folder = fs::read_dir(root.join("windrow/v1")).unwrap();
+    let files = folder.map(|entry| entry.unwrap().path());
+    let descriptors = protox::compile(files, [&root]).unwrap();
     let mut methods = BTreeSet::new();
     for file in &descriptors.file {
         for service in &file.service {
