@@ -207,7 +207,7 @@ pub mod bad_record_budget {
 pub struct AttemptId {
     #[prost(uint64, tag = "1")]
     pub job: u64,
-    /// within the job, from 0: maps, then reduces
+    /// within the job, from 1: maps, then reduces; none has the number 0, which is also an absent one
     #[prost(uint32, tag = "2")]
     pub stage: u32,
     #[prost(uint32, tag = "3")]
@@ -501,6 +501,7 @@ pub struct StageStatus {
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct TaskSummary {
+    /// as in AttemptId
     #[prost(uint32, tag = "1")]
     pub stage: u32,
     #[prost(uint32, tag = "2")]
@@ -1299,6 +1300,7 @@ pub struct Return {
 pub struct Attempts {
     #[prost(uint64, tag = "1")]
     pub job: u64,
+    /// as in AttemptId
     #[prost(uint32, tag = "2")]
     pub stage: u32,
     #[prost(uint32, tag = "3")]
@@ -1425,7 +1427,7 @@ pub struct MapDone {
     pub part: ::core::option::Option<Part>,
     /// the skipped records
     #[prost(message, optional, tag = "4")]
-    pub quarantine: ::core::option::Option<Part>,
+    pub bad_records: ::core::option::Option<Part>,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct ReduceDone {
@@ -1437,7 +1439,7 @@ pub struct ReduceDone {
     pub part: ::core::option::Option<Part>,
     /// the skipped groups
     #[prost(message, optional, tag = "4")]
-    pub quarantine: ::core::option::Option<Part>,
+    pub bad_records: ::core::option::Option<Part>,
 }
 /// A file or object that an attempt has written under a name of its own, complete but not visible yet.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -2281,6 +2283,7 @@ pub struct LogsRequest {
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct LogsOfTask {
+    /// as in AttemptId
     #[prost(uint32, tag = "1")]
     pub stage: u32,
     #[prost(uint32, tag = "2")]
