@@ -152,7 +152,7 @@ fn a_certificate_counts_for_its_time_and_until_it_is_revoked() {
     is_refused("/windrow.v1.Enrollment/CertifyJob", HOUR / 2);
     let caller = Caller::new(Some(worker.clone()));
     authorizer.admit(open, &caller).unwrap();
-    std::fs::write(path.join("revoked"), "submitter/x\nworker/somebody\n").unwrap();
+    fs::write(path.join("revoked"), "submitter/x\nworker/somebody\n").unwrap();
     let status = authorizer.admit(open, &caller).unwrap_err();
     assert!(status.message().contains("revoked"), "{}", status.message());
     let status = authorizer.admit(renew, &expired_for(HOUR / 2)).unwrap_err();
@@ -173,7 +173,7 @@ fn who_is_inside_is_shut_out_when_revoked() {
     let is_out = || [&worker, &submitter].map(Caller::is_shut_out);
     authorizer.look();
     assert_eq!(is_out(), [false, false]);
-    std::fs::write(path.join("revoked"), "worker/somebody\n").unwrap();
+    fs::write(path.join("revoked"), "worker/somebody\n").unwrap();
     authorizer.look();
     assert_eq!(is_out(), [true, false]);
 }
@@ -213,9 +213,9 @@ fn a_list_that_cannot_be_read_keeps_nobody_inside() {
         caller
     });
     let list = path.join("revoked");
-    std::fs::write(&list, "submitter/nobody\n").unwrap();
+    fs::write(&list, "submitter/nobody\n").unwrap();
     authorizer.look();
-    std::fs::remove_file(&list).unwrap();
+    fs::remove_file(&list).unwrap();
     symlink(&list, &list).unwrap();
     let call =
         authorizer.admit("/windrow.v1.Enrollment/Renew", &Caller::new(worker.certified().cloned()));
@@ -233,13 +233,13 @@ fn a_list_that_makes_no_sense_keeps_everybody_out_who_was() {
     let authorizer = MembersOnly::new(security(&path), None);
     let list = path.join("revoked");
     let members = [Role::Submitter, Role::Worker].map(|role| (role, member(&path, role)));
-    std::fs::write(&list, "submitter/somebody # left\n").unwrap();
+    fs::write(&list, "submitter/somebody # left\n").unwrap();
     let call = |wanted| {
         let (_, certified) = members.iter().find(|(role, _)| *role == wanted).unwrap();
         authorizer.admit("/windrow.v1.Enrollment/Renew", &Caller::new(Some(certified.clone())))
     };
     assert!(call(Role::Submitter).unwrap_err().message().contains("revoked"));
-    std::fs::write(&list, "Submitter/somebody\nworker/somebody\n").unwrap();
+    fs::write(&list, "Submitter/somebody\nworker/somebody\n").unwrap();
     assert!(call(Role::Submitter).is_err() && call(Role::Worker).is_err());
     let error = Security::open(&path, HOUR, HOUR).err().unwrap().to_string();
     assert!(error.contains("revoked, line 1: 'Submitter/somebody' names no member"), "{error}");
@@ -252,18 +252,18 @@ fn something_else_in_the_place_of_the_list_keeps_everybody_out_who_was() {
     let puts: [(Put, &str); 5] = [
         (|list| mknodat(CWD, list, FileType::Fifo, Mode::RWXU, 0).unwrap(), "no regular file"),
         (|list| symlink("/dev/zero", list).unwrap(), "no regular file"),
-        (|list| std::fs::create_dir(list).unwrap(), "no regular file"),
-        (|list| std::fs::write(list, vec![b'\n'; 5 << 20]).unwrap(), "larger than"),
-        (|list| std::fs::write(list, b"# J\xfcrg\nsubmitter/\xff\n").unwrap(), "line 2: "),
+        (|list| fs::create_dir(list).unwrap(), "no regular file"),
+        (|list| fs::write(list, vec![b'\n'; 5 << 20]).unwrap(), "larger than"),
+        (|list| fs::write(list, b"# J\xfcrg\nsubmitter/\xff\n").unwrap(), "line 2: "),
     ];
     for (put, said) in puts {
         let (_dir, path) = cluster();
         let authorizer = MembersOnly::new(security(&path), None);
         let list = path.join("revoked");
         let members = [Role::Submitter, Role::Worker].map(|role| member(&path, role));
-        std::fs::write(&list, "submitter/somebody\n").unwrap();
+        fs::write(&list, "submitter/somebody\n").unwrap();
         authorizer.look();
-        std::fs::remove_file(&list).unwrap();
+        fs::remove_file(&list).unwrap();
         put(&list);
         authorizer.look();
         let call = |n: usize| {
@@ -286,14 +286,14 @@ fn members_are_revoked_by_name() {
     let (_dir, path) = cluster();
     issue_token(&path, Role::Worker, Some("w1"), HOUR).unwrap();
     // As an editor may leave it.
-    std::fs::write(path.join("revoked"), "submitter/gone").unwrap();
+    fs::write(path.join("revoked"), "submitter/gone").unwrap();
     let revoke = |text: &str, unknown| revoke(&path, &text.parse().unwrap(), unknown);
     assert!(revoke("worker/w1", false).unwrap());
     assert!(!revoke("worker/w1", false).unwrap());
     let error = revoke("worker/w2", false).unwrap_err().to_string();
     assert!(error.contains("has given no token to worker/w2"), "{error}");
     assert!(revoke("worker/w2", true).unwrap() && revoke("admin/admin", false).unwrap());
-    let text = std::fs::read_to_string(path.join("revoked")).unwrap();
+    let text = fs::read_to_string(path.join("revoked")).unwrap();
     assert_eq!(text, "submitter/gone\nworker/w1\nworker/w2\nadmin/admin\n");
     for wrong in ["w1", "job/1", "Worker/w1", "worker/a b", "worker/"] {
         assert!(wrong.parse::<Member>().is_err(), "{wrong}");
@@ -335,7 +335,7 @@ fn what_is_no_file_among_the_tokens_or_in_the_place_of_the_hosts_is_not_waited_f
     let (_dir, path) = cluster();
     let (id, security) = ("0123456789abcdef", security(&path));
     let hosts = path.join("hosts");
-    std::fs::remove_file(&hosts).unwrap();
+    fs::remove_file(&hosts).unwrap();
     for pipe in [&path.join("tokens").join(id), &hosts] {
         mknodat(CWD, pipe, FileType::Fifo, Mode::RWXU, 0).unwrap();
     }
@@ -385,10 +385,10 @@ fn an_expired_token_is_refused() {
     let token = issue_token(&path, Role::Worker, None, Duration::ZERO).unwrap();
     // Its time is in seconds.
     let file = path.join("tokens").join(&token.id);
-    let text = std::fs::read_to_string(&file).unwrap();
+    let text = fs::read_to_string(&file).unwrap();
     let mut record: serde_json::Value = serde_json::from_str(&text).unwrap();
     record["expires_unix_s"] = 1.into();
-    std::fs::write(&file, record.to_string()).unwrap();
+    fs::write(&file, record.to_string()).unwrap();
     let request = FreshKey::draw().unwrap().request().unwrap();
     let error = security(&path).enroll(&token.id, &token.secret, &request, &[]).unwrap_err();
     assert!(error.to_string().contains("expired"), "{error}");
@@ -400,9 +400,9 @@ fn the_folder_is_its_owners_alone_and_never_replaced() {
     issue_token(&path, Role::Worker, None, HOUR).unwrap();
     let mut folders = vec![path.clone()];
     while let Some(folder) = folders.pop() {
-        let mode = |of: &Path| std::fs::metadata(of).unwrap().permissions().mode() & 0o777;
+        let mode = |of: &Path| fs::metadata(of).unwrap().permissions().mode() & 0o777;
         assert_eq!(mode(&folder), 0o700, "{}", folder.display());
-        for entry in std::fs::read_dir(&folder).unwrap() {
+        for entry in fs::read_dir(&folder).unwrap() {
             let path = entry.unwrap().path();
             if path.is_dir() {
                 folders.push(path);
@@ -411,14 +411,14 @@ fn the_folder_is_its_owners_alone_and_never_replaced() {
             }
         }
     }
-    let before = std::fs::read(path.join("ca-key.pem")).unwrap();
+    let before = fs::read(path.join("ca-key.pem")).unwrap();
     assert!(init(&path, &[]).unwrap_err().to_string().contains("exists"));
-    assert_eq!(std::fs::read(path.join("ca-key.pem")).unwrap(), before);
+    assert_eq!(fs::read(path.join("ca-key.pem")).unwrap(), before);
 }
 
 #[test]
 fn a_failed_init_leaves_nothing() {
     let dir = tempfile::tempdir().unwrap();
     assert!(init(&dir.path().join("c"), &["no host".to_string()]).is_err());
-    assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
+    assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
 }
