@@ -10,10 +10,9 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use windrow_coordinator::SamplePiece;
 use windrow_jobs::partitioning::{Partitioning, SplitPoints};
 use windrow_jobs::program::{JobShape, Program};
-use windrow_jobs::{Blob, InputRange, JobExecutable, Registry, Version};
+use windrow_jobs::{Blob, InputRange, JobExecutable, Registry, SamplePiece, Version};
 use windrow_proto::v1;
 
 use crate::client::{Accepted, Client, ClientError};
@@ -144,7 +143,7 @@ impl Submission {
         let program = Arc::clone(&self.program);
         let sampling = tokio::task::spawn_blocking(move || {
             let pieces: Vec<_> = sample.into_iter().filter_map(piece_from).collect();
-            windrow_coordinator::sample_ranges(&pieces, &program, partitions)
+            windrow_worker::sample_ranges(&pieces, &program, partitions)
         });
         let points = match sampling.await {
             Ok(points) => points,

@@ -39,6 +39,7 @@ mod recovery;
 mod security;
 mod shipping;
 mod support;
+mod units;
 mod verify;
 mod word_count;
 
@@ -91,6 +92,7 @@ fn main() -> ExitCode {
         recovery::tests(),
         security::tests(),
         shipping::tests(),
+        units::tests(),
         verify::tests(),
         word_count::tests(),
     ]

@@ -52,5 +52,5 @@ pub use driver::DriverError;
 pub use failpoint::Failpoint;
 pub use journal::JournalGone;
 pub use output::{Verified, VerifyError, remove_from_temporary, verify};
-pub use plan::{AllowedPaths, NotAllowed, PlanError, SamplePiece, sample_ranges};
+pub use plan::{AllowedPaths, NotAllowed, PlanError};
 pub use windrow_scheduler::journal::JournalError;

@@ -4,15 +4,19 @@
 //! A mapper can be tested without this module: a `Vec` serves as its emitter, see
 //! [`Mapper`](crate::Mapper).
 
-use crate::collect::{BufferBatches, Collected, CollectorSetup, RecordBuffer, Unlimited};
+use std::ops::Range;
+
+use crate::collect::{
+    BufferBatches, Collected, Collector, CollectorSetup, RecordBuffer, Unlimited,
+};
 use crate::error::Result;
 use crate::failure::FailureCause;
-use crate::input::Chunk;
+use crate::input::{Chunk, FileReader, FoundUnits, Framing, Units};
 use crate::job::Job;
 use crate::key::Key;
 use crate::output::PartInfo;
 use crate::pairs::{Groups, RecordRef};
-use crate::program::PartSink;
+use crate::program::{PartSink, Program};
 use crate::reducer::Reducer;
 use crate::value::Value;
 
@@ -70,15 +74,19 @@ where
 /// assert_eq!(text, "hay\t2\noats\t1\n");
 /// # Ok::<(), windrow_jobs::FailureCause>(())
 /// ```
-pub fn run(job: &Job, params: &str, inputs: &[(&str, &str)]) -> Result<String, FailureCause> {
+pub fn run<C: AsRef<[u8]>>(
+    job: &Job,
+    params: &str,
+    inputs: &[(&str, C)],
+) -> Result<String, FailureCause> {
     run_inputs(job, params, &[inputs])
 }
 
 /// The output of a job of several inputs: like [`run`], with the files of each input.
-pub fn run_inputs(
+pub fn run_inputs<C: AsRef<[u8]>>(
     job: &Job,
     params: &str,
-    inputs: &[&[(&str, &str)]],
+    inputs: &[&[(&str, C)]],
 ) -> Result<String, FailureCause> {
     let program = job
         .build(params)
@@ -91,14 +99,19 @@ pub fn run_inputs(
     for (input, files) in (0..).zip(inputs) {
         let setup = CollectorSetup { partitions, input, ..CollectorSetup::default() };
         let mut collector = program.clone().collector(&setup);
-        let has_header = program.input_format(input).has_header;
+        let format = program.input_format(input);
         // Empty files have no number, as in the plan of a job.
-        let files = files.iter().filter(|(_, content)| !content.is_empty());
-        for (number, (file, content)) in (0..).zip(files) {
-            let mut chunk = Chunk::new(file, content.as_bytes());
+        let files = files.iter().map(|(file, content)| (file, content.as_ref()));
+        for (number, (file, content)) in (0..).zip(files.filter(|(_, bytes)| !bytes.is_empty())) {
+            if format.framing == Framing::Units {
+                map_units(&*program, &mut *collector, input, (file, number), content)?;
+                continue;
+            }
+            let mut chunk = Chunk::new(file, content);
             chunk.file_number = number;
-            if has_header {
-                chunk.header = content.lines().next().unwrap_or_default().as_bytes();
+            if format.has_header {
+                let first = content.split(|byte| *byte == b'\n').next().unwrap_or_default();
+                chunk.header = first.strip_suffix(b"\r").unwrap_or(first);
             }
             collector.map_chunk(&chunk, &mut Unlimited)?;
         }
@@ -117,6 +130,34 @@ pub fn run_inputs(
     }
     frame.finish(&mut part)?;
     Ok(String::from_utf8_lossy(&part.0).into_owned())
+}
+
+/// Maps the units of a file.
+fn map_units(
+    program: &dyn Program,
+    collector: &mut dyn Collector,
+    input: u32,
+    (name, number): (&str, u32),
+    content: &[u8],
+) -> Result<(), FailureCause> {
+    let bytes = content.len() as u64;
+    // What is read lies within the file.
+    let at = |range: &Range<u64>| &content[range.start as usize..range.end as usize];
+    let read = |buffer: &mut [u8], offset: u64| {
+        buffer.copy_from_slice(at(&(offset..offset + buffer.len() as u64)));
+        Ok(())
+    };
+    let file = FileReader::new(name, bytes, u64::MAX, &read);
+    let units = Units::new(0..bytes, bytes, u64::MAX, usize::MAX);
+    let FoundUnits { units, header } = program.find_units(input, &file, units)?;
+    for unit in units {
+        let records = unit.reads().iter().map(at).collect::<Vec<_>>().concat();
+        let mut chunk = Chunk::new(name, &records);
+        (chunk.file_number, chunk.offset) = (number, unit.range().start);
+        (chunk.header, chunk.unit) = (&header, unit.descriptor());
+        collector.map_chunk(&chunk, &mut Unlimited)?;
+    }
+    Ok(())
 }
 
 /// A part in memory.

@@ -1,6 +1,7 @@
 //! Jobs that misbehave or wait on purpose, or show one feature of the engine. Linked into the test
 //! binary only.
 
+pub mod blocks;
 mod clinging;
 mod crash;
 pub mod deadly;
@@ -28,6 +29,8 @@ pub const WRITES: [&str; 4] = ["--gates", "--marks", "--runs", "--once"];
 
 pub fn all() -> Vec<Job> {
     vec![
+        blocks::reader(),
+        blocks::writer(),
         clinging::job(),
         crash::job(),
         deadly::job(),

@@ -124,7 +124,7 @@ fn parts_depend_on_those_below() {
 const ROOMS: [(&str, &str); 7] = [
     (
         "model/src",
-        "audit counters error ids isolation one_line system_error location version part failure \
+        "audit counters error ids isolation one_line system_error location version sample part failure \
          bad_records blob fan_in spec",
     ),
     (
@@ -150,8 +150,8 @@ const ROOMS: [(&str, &str); 7] = [
     ),
     (
         "worker/src",
-        "sync files memory cgroup orphans identity connector channel model parts wire breadcrumb blobs shuffle \
-         task executor child agent fuzzing",
+        "sync files memory cgroup orphans identity connector channel model input parts wire breadcrumb blobs shuffle \
+         task sample executor child agent fuzzing",
     ),
     ("src", "executable client shipping submission embedded job_process cli fuzzing"),
 ];

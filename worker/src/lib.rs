@@ -17,10 +17,12 @@ mod files;
 #[doc(hidden)]
 pub mod fuzzing;
 mod identity;
+mod input;
 mod memory;
 mod model;
 mod orphans;
 mod parts;
+mod sample;
 mod shuffle;
 mod sync;
 mod task;
@@ -35,4 +37,5 @@ pub use connector::Connector;
 pub use executor::{CHILD_ARGUMENT, ChildCommand, Confinement, JobLimits, JobUsers};
 pub use memory::heap::{CountingAllocator, give_back_freed_memory, heap_bytes};
 pub use orphans::Orphans;
+pub use sample::sample_ranges;
 pub use shuffle::FetchTimeouts;

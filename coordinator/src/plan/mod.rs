@@ -2,7 +2,7 @@
 //! left open.
 //!
 //! A coordinator runs no user code. The submitter describes it: the job's shape, and the ranges of
-//! an ordered job, which [`sample`] finds.
+//! an ordered job, which it finds in a sample.
 //!
 //! Everything here blocks on the file system, so it runs off the event loop, before anything is
 //! scheduled.
@@ -12,8 +12,8 @@ mod error;
 mod kept;
 mod listing;
 mod numbers;
-mod sample;
 mod splits;
+mod strata;
 
 use std::fs;
 
@@ -25,13 +25,12 @@ use windrow_scheduler::{JobPlan, SplitPlan};
 
 pub use allowed::{AllowedPaths, NotAllowed};
 pub use error::PlanError;
-pub use sample::{SamplePiece, sample_ranges};
 
 pub(crate) use kept::{KEPT_FOR, KeptListings};
 pub(crate) use listing::InputFile;
 pub(crate) use numbers::ClusterSize;
-pub(crate) use sample::{SIDE_BYTES_MAX, pieces};
 pub(crate) use splits::{Range, Split};
+pub(crate) use strata::pieces;
 
 use crate::hanging::at;
 use crate::submitter::Submitter;

@@ -1,8 +1,16 @@
-//! Chooses the bytes of the input to sample. Pure: no file is touched.
+//! Chooses the pieces of the input that the submitter of an ordered job samples. Pure: no file is
+//! touched.
+//!
+//! ```text
+//!  all files, end to end   |--------|--------|--------|--------|   strata of the same size
+//!                            ###        ###    ###         ###     a piece of each
+//! ```
 
 use std::ops::Range;
 
-use crate::plan::listing::InputFile;
+use windrow_jobs::{InputRange, SamplePiece};
+
+use super::listing::InputFile;
 
 /// Approximate bytes read of all files together.
 const SAMPLE_BYTES: u64 = 8 << 20;
@@ -14,16 +22,33 @@ const FILES_PER_STRATUM: usize = 8;
 
 /// A piece of one file.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Piece {
+struct Piece {
     /// Index of the file.
-    pub(super) file: usize,
+    file: usize,
     /// The range in which wanted records begin.
-    pub(super) bytes: Range<u64>,
+    bytes: Range<u64>,
+}
+
+/// The pieces of `files` to read in order to cut the job's output into `partitions` ranges.
+pub(crate) fn pieces(files: &[InputFile], partitions: u32) -> Vec<SamplePiece> {
+    let mut pieces = Vec::new();
+    for (stratum, of_stratum) in (0..).zip(strata(files, partitions)) {
+        pieces.extend(of_stratum.into_iter().map(|Piece { file, bytes }| {
+            let InputFile { input, location, version } = files[file].clone();
+            let file_number = file as u32;
+            SamplePiece {
+                stratum,
+                input,
+                range: InputRange { location, file_number, range: bytes, version },
+            }
+        }));
+    }
+    pieces
 }
 
 /// Spreads the pieces evenly over all bytes of all files. A piece's position in its stratum varies,
 /// so that files that are sorted individually do not mislead.
-pub(super) fn strata(files: &[InputFile], partitions: u32) -> Vec<Vec<Piece>> {
+fn strata(files: &[InputFile], partitions: u32) -> Vec<Vec<Piece>> {
     let total: u64 = files.iter().map(InputFile::bytes).sum();
     let wanted = (u64::from(partitions) * STRATA_PER_PARTITION).clamp(STRATA.0, STRATA.1);
     let piece_bytes = SAMPLE_BYTES / wanted;

@@ -5,7 +5,8 @@
 //! go on to the store. A block in which a record fails is discarded and mapped again, one record at
 //! a time: so skipping costs little, and works for mappers of whole chunks. A failure of a combiner
 //! or a spill is no record's fault, and fails the attempt. If breadcrumbs are wanted or a record is
-//! known poison, records are mapped one by one from the start.
+//! known poison, records are mapped one by one from the start. A unit is one block; only its format
+//! can tell its records apart.
 
 use super::chunk_mapper::{ChunkMapper, StoreEmitter, located};
 use super::{Collected, Collector, MemoryBudget, Store};
@@ -15,7 +16,7 @@ use crate::counters::{Counters, LocalCounters};
 use crate::emit::Emit;
 use crate::error::{Error, Result};
 use crate::failure::{FailureCause, RecordPlace};
-use crate::input::{Chunk, Format, Position, RecordError};
+use crate::input::{Chunk, Format, Framing, Position, RecordError};
 use crate::key::Key;
 use crate::mapper::Mapper;
 use crate::user_code::{BadRecordPolicy, UNDONE_BYTES_MAX, hidden, panic};
@@ -76,6 +77,10 @@ impl<M: Mapper, S: Store<M::Key, M::Value>> Collector for SkippingMapper<M, S> {
                 && let Ok(good) = pieces.map(&block, Pieced::Block)?
             {
                 records += good;
+                continue;
+            }
+            if framing == Framing::Units {
+                records += pieces.map_records(&block, skipped)?;
                 continue;
             }
             for record in block.pieces(framing, 1) {
@@ -148,20 +153,87 @@ impl<M: Mapper, S: Store<M::Key, M::Value>> Pieces<'_, M, S> {
         }
     }
 
-    /// Maps a piece, and keeps its pairs if all of it succeeds. The inner error is the failure of a
-    /// record in it, and nothing of the piece is kept; the outer error ends the attempt.
+    /// Maps the records of a unit one by one, adds the bad ones to `skipped`, and returns the number
+    /// of all. A unit that the format cannot read to its end fails the attempt: nobody would know
+    /// how many records are lost.
+    fn map_records(
+        &mut self,
+        unit: &Chunk<'_>,
+        skipped: &mut Vec<BadRecord>,
+    ) -> Result<u64, FailureCause> {
+        let (mapper, format) = (self.mapper, self.format);
+        let (mut records, mut failure) = (0, None);
+        let read = panic::guard(|| {
+            format.for_each(unit, |position, record| {
+                records += 1;
+                let map = |out: &mut SkippingEmitter<'_, '_, M, S>| {
+                    unit.visit(position.offset);
+                    let mapped = mapper.map(record, out);
+                    mapped.map(|()| 1).map_err(|error| RecordError::new(position, &error))
+                };
+                match self.map_record_of_unit(unit, position.offset, map) {
+                    Ok(Ok(_)) => Ok(()),
+                    Ok(Err(bad)) => {
+                        skipped.push(bad);
+                        Ok(())
+                    }
+                    Err(cause) => {
+                        let error = RecordError::new(position, &hidden(&cause));
+                        failure = Some(cause);
+                        Err(error)
+                    }
+                }
+            })
+        });
+        match failure {
+            Some(cause) => Err(cause),
+            None => located(read, unit).map(|()| records),
+        }
+    }
+
+    /// Like [`Self::map_record`], for the record at `offset` that `map` maps.
+    fn map_record_of_unit(
+        &mut self,
+        unit: &Chunk<'_>,
+        offset: u64,
+        map: impl FnOnce(&mut SkippingEmitter<'_, '_, M, S>) -> Result<u64, RecordError>,
+    ) -> Result<Result<u64, BadRecord>, FailureCause> {
+        self.place.offset = Some(offset);
+        if let Some(poison) = self.policy.poison_at(&self.place) {
+            return Ok(Err(poison.clone()));
+        }
+        match self.map_by(unit, Pieced::Record, map)? {
+            Ok(good) => Ok(Ok(good)),
+            Err(cause) if self.policy.skips_bad_records => BadRecord::of_group(cause).map(Err),
+            Err(cause) => Err(cause),
+        }
+    }
+
+    /// Maps a piece with all of its records.
     fn map(
         &mut self,
         piece: &Chunk<'_>,
         pieced: Pieced,
     ) -> Result<Result<u64, FailureCause>, FailureCause> {
-        let (mapper, format, policy) = (self.mapper, self.format, self.policy);
+        let (mapper, format) = (self.mapper, self.format);
+        self.map_by(piece, pieced, |out| mapper.map_chunk(format, piece, out))
+    }
+
+    /// Maps a piece by `map`, and keeps its pairs if all of it succeeds. The inner error is the
+    /// failure of a record in it, and nothing of the piece is kept; the outer error ends the
+    /// attempt.
+    fn map_by(
+        &mut self,
+        piece: &Chunk<'_>,
+        pieced: Pieced,
+        map: impl FnOnce(&mut SkippingEmitter<'_, '_, M, S>) -> Result<u64, RecordError>,
+    ) -> Result<Result<u64, FailureCause>, FailureCause> {
+        let policy = self.policy;
         let place = std::mem::take(&mut self.place);
         self.aside.clear();
         piece.visit(piece.offset);
         let mut out = SkippingEmitter { pieces: self, piece, pieced, state: State::Aside };
-        let map = || panic::guard(|| mapper.map_chunk(format, piece, &mut out));
-        let outcome = policy.with_breadcrumb(&place, map)?;
+        let outcome = policy.with_breadcrumb(&place, || panic::guard(|| map(&mut out)))?;
         let state = out.state;
         self.place = place;
         if let Some(cause) = self.out.failure.take() {

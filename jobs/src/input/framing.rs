@@ -26,6 +26,10 @@ pub enum Framing {
     /// Each file is one record and is never cut. A file larger than `--max-record-size` is an
     /// error.
     Whole,
+    /// A file consists of units, which [`Format::units`](super::Format::units) finds. A unit is
+    /// read by the task in whose part of the file it begins, and is never cut. A unit larger than
+    /// `--max-record-size` is an error.
+    Units,
 }
 
 impl Framing {
@@ -38,7 +42,7 @@ impl Framing {
     /// far as the file has them.
     pub fn look_behind_bytes(&self) -> u64 {
         match self {
-            Self::Fixed { .. } | Self::Whole => 0,
+            Self::Fixed { .. } | Self::Whole | Self::Units => 0,
             Self::Lines => 1,
             Self::QuotedLines { .. } => quoted_lines::LOOK_BEHIND_BYTES as u64,
         }
@@ -48,7 +52,7 @@ impl Framing {
     /// far as the file has them, to decide whether a record starts among them.
     pub fn look_ahead_bytes(&self) -> u64 {
         match self {
-            Self::Fixed { .. } | Self::Lines | Self::Whole => 0,
+            Self::Fixed { .. } | Self::Lines | Self::Whole | Self::Units => 0,
             Self::QuotedLines { .. } => quoted_lines::RECORD_BYTES_MAX as u64,
         }
     }
@@ -56,7 +60,7 @@ impl Framing {
     /// The smallest offset from `at` on at which a record can start, according to `window`, the
     /// file's bytes from `window_offset` on. `None` means beyond the window. Bytes before
     /// [`look_behind_bytes`](Self::look_behind_bytes) make no difference, so the result is the same
-    /// for all windows.
+    /// for all windows. Bytes do not show where [units](Self::Units) begin, and nobody asks.
     ///
     /// To decide whether a line starts at `at` itself, the window must have the byte before it. The
     /// result may be the end of the file, where no record starts.
@@ -76,7 +80,7 @@ impl Framing {
     pub fn record_start(&self, window: &[u8], window_offset: u64, at: u64) -> Option<u64> {
         match self {
             Self::Fixed { bytes } => at.checked_next_multiple_of(*bytes as u64),
-            Self::Whole => (at == 0).then_some(0),
+            Self::Whole | Self::Units => (at == 0).then_some(0),
             Self::Lines | Self::QuotedLines { .. } if at == 0 => Some(0),
             Self::Lines => {
                 let before = (at - 1).checked_sub(window_offset)?;
@@ -110,7 +114,7 @@ impl Framing {
         debug_assert!(window_offset <= first && first < end, "a record starts before the end");
         match self {
             Self::Fixed { bytes } => first + (end - 1 - first) / *bytes as u64 * *bytes as u64,
-            Self::Whole => first,
+            Self::Whole | Self::Units => first,
             Self::Lines => {
                 let range = (first - window_offset) as usize..(end - 1 - window_offset) as usize;
                 let lines = window.get(range).unwrap_or_default();
@@ -134,7 +138,7 @@ impl Framing {
         let at_least = at_least.clamp(1, bytes.len().max(1));
         match self {
             Self::Fixed { bytes: size } => at_least.next_multiple_of(*size).min(bytes.len()),
-            Self::Whole => bytes.len(),
+            Self::Whole | Self::Units => bytes.len(),
             Self::Lines => {
                 let last = bytes.get(at_least - 1..).unwrap_or_default();
                 memchr(b'\n', last).map_or(bytes.len(), |lf| at_least + lf)

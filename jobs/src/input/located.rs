@@ -1,6 +1,6 @@
 //! Records with their positions.
 
-use super::{Chunk, Format, Framing, Position, RecordError};
+use super::{Chunk, FileReader, Format, Framing, Position, RecordError, Units};
 
 /// The records of format `F`, each with its file and offset: `type Input = Located<Line>`.
 #[derive(Clone, Copy, Debug, Default)]
@@ -37,6 +37,10 @@ impl<F: Format> Format for Located<F> {
 
     fn has_header(&self) -> bool {
         self.0.has_header()
+    }
+
+    fn units(&self, file: &FileReader<'_>, units: &mut Units) -> Result<(), RecordError> {
+        self.0.units(file, units)
     }
 
     #[inline]

@@ -2,7 +2,8 @@
 //!
 //! There are two levels. The engine reads files in chunks, and needs only a [`Framing`] to cut them
 //! between records. A [`Format`] then iterates over the records of one chunk, borrowed from the
-//! read buffer. Neither opens a file.
+//! read buffer. Neither opens a file. A format whose files cannot be cut by looking at the bytes
+//! around a cut says where the [`Unit`]s of a file lie.
 
 mod delimited;
 mod fixed;
@@ -11,6 +12,7 @@ mod json_lines;
 mod line;
 mod located;
 mod quoted_lines;
+mod units;
 mod whole_file;
 
 pub use delimited::{Column, Delimited, Fields, Header};
@@ -20,10 +22,12 @@ pub use json_lines::JsonLines;
 pub(crate) use line::line_count;
 pub use line::{Line, LineBytes};
 pub use located::{Located, LocatedRecord};
+pub use units::{FileReader, FoundUnits, Unit, Units};
 pub use whole_file::WholeFile;
 
 pub(crate) use delimited::write_quoted;
 pub(crate) use line::lines;
+pub(crate) use units::find as find_units;
 
 use std::cell::Cell;
 
@@ -45,8 +49,11 @@ pub struct Chunk<'a> {
     pub offset: u64,
     /// The records.
     pub bytes: &'a [u8],
-    /// The file's first record, for formats that [ask for it](Format::has_header); otherwise empty.
+    /// The file's first record, for formats that [ask for it](Format::has_header); the header that
+    /// was [set](Units::set_header) for a unit; otherwise empty.
     pub header: &'a [u8],
+    /// The [descriptor](Unit::with_descriptor) of the unit, which is the chunk; otherwise empty.
+    pub unit: &'a [u8],
     /// Whether invalid UTF-8 is replaced with U+FFFD instead of being an error.
     pub lossy: bool,
     /// The offset of the record that is being mapped.
@@ -69,10 +76,13 @@ impl<'a> Chunk<'a> {
     /// A chunk with the records `bytes` at the start of `file`, the job's first.
     pub fn new(file: &'a str, bytes: &'a [u8]) -> Self {
         let current = Cell::new(0);
-        Self { file, file_number: 0, offset: 0, bytes, header: &[], lossy: false, current }
+        let (header, unit): (&[u8], &[u8]) = (&[], &[]);
+        Self { file, file_number: 0, offset: 0, bytes, header, unit, lossy: false, current }
     }
 
-    /// The position of the byte at `index` of this chunk.
+    /// The position of the byte at `index` of this chunk. In a unit that is compressed or read in
+    /// part, a format may count from the unit's start as it likes, best such that no two records
+    /// have the same position.
     #[inline]
     pub fn position(&self, index: usize) -> Position<'a> {
         let Self { file, file_number, .. } = *self;
@@ -131,6 +141,54 @@ pub trait Format: Default + Send + Sync + 'static {
         false
     }
 
+    /// Finds the units of a file in a format with [`Framing::Units`], and passes them to
+    /// [`Units::push`]. Each task that reads a part of the file calls it, and keeps the units that
+    /// begin in its part. So it must find the same units in the same file each time.
+    ///
+    /// An error fails the attempt, and names the file and the offset. Errors of `file` and `units`
+    /// are to be returned.
+    ///
+    /// ```
+    /// use windrow_jobs::input::{
+    ///     Chunk, FileReader, Format, Framing, Position, RecordError, Unit, Units,
+    /// };
+    ///
+    /// /// Blocks of bytes, each a record; the file's last byte is the size of a block.
+    /// #[derive(Default)]
+    /// struct Blocks;
+    ///
+    /// impl Format for Blocks {
+    ///     type Record<'a> = &'a [u8];
+    ///
+    ///     fn framing(&self) -> Framing {
+    ///         Framing::Units
+    ///     }
+    ///
+    ///     fn units(&self, file: &FileReader<'_>, units: &mut Units) -> Result<(), RecordError> {
+    ///         let Some(end) = file.bytes().checked_sub(1) else { return Ok(()) };
+    ///         let size = u64::from(file.read(end..end + 1)?[0]);
+    ///         if size == 0 {
+    ///             return Err(RecordError::at(end, "blocks have no bytes"));
+    ///         }
+    ///         (0..end).step_by(size as usize).try_for_each(|start| {
+    ///             units.push(Unit::new(start..(start + size).min(end)))
+    ///         })
+    ///     }
+    ///
+    ///     fn for_each(
+    ///         &self,
+    ///         chunk: &Chunk<'_>,
+    ///         mut each: impl for<'a> FnMut(Position<'a>, &'a [u8]) -> Result<(), RecordError>,
+    ///     ) -> Result<(), RecordError> {
+    ///         each(chunk.position(0), chunk.bytes)
+    ///     }
+    /// }
+    /// ```
+    fn units(&self, file: &FileReader<'_>, units: &mut Units) -> Result<(), RecordError> {
+        let _ = (file, units);
+        Err(RecordError::at(0, "the format of the file has units, but does not say how to find them"))
+    }
+
     /// Calls `each` with every record and its position, in order, until one fails. Returns its own
     /// [`RecordError`] for a record that cannot be read.
     fn for_each(
@@ -154,6 +212,12 @@ pub struct RecordError {
 }
 
 impl RecordError {
+    /// An error at this offset of the file.
+    #[cold]
+    pub fn at(offset: u64, message: impl Into<String>) -> Self {
+        Self { offset, message: message.into() }
+    }
+
     /// The error of user code at the record at `position`.
     #[cold]
     pub fn new(position: Position<'_>, error: &Error) -> Self {

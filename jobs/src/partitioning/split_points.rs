@@ -36,6 +36,9 @@ pub struct SampledPair {
 }
 
 impl SplitPoints {
+    /// Most bytes that a point keeps of its key or its value: a range may begin anywhere.
+    pub const SIDE_BYTES_MAX: usize = 256;
+
     /// Rebuilds points from the items of [`iter`](Self::iter).
     pub fn new(points: impl IntoIterator<Item = (Vec<u8>, Vec<u8>)>) -> Self {
         let points = points.into_iter().map(|(key, value)| Point { key, value, repeats: 0 });

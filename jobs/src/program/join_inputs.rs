@@ -11,7 +11,7 @@ use crate::collect::{Collector, CollectorSetup};
 use crate::emit::Emit;
 use crate::error::Result;
 use crate::failure::FailureCause;
-use crate::input::{Chunk, RecordError, RecordOf};
+use crate::input::{Chunk, FileReader, FoundUnits, RecordError, RecordOf, Units, find_units};
 use crate::key::Key;
 use crate::mapper::Mapper;
 use crate::pairs::{RecordBatches, RecordSink};
@@ -38,6 +38,8 @@ impl<K: Key + ?Sized, V: Value + ?Sized> JoinInput<K, V> {
 trait JoinMapper<K: ?Sized, V: ?Sized>: Send + Sync {
     fn input_format(&self) -> InputFormat;
 
+    fn find_units(&self, file: &FileReader<'_>, units: Units) -> Result<FoundUnits, FailureCause>;
+
     fn collector(&self, setup: &CollectorSetup, route: Arc<dyn Route>) -> Box<dyn Collector>;
 }
 
@@ -51,6 +53,10 @@ where
 {
     fn input_format(&self) -> InputFormat {
         InputFormat::of(&*self.0)
+    }
+
+    fn find_units(&self, file: &FileReader<'_>, units: Units) -> Result<FoundUnits, FailureCause> {
+        find_units(&self.0.format(), file, units)
     }
 
     fn collector(&self, setup: &CollectorSetup, route: Arc<dyn Route>) -> Box<dyn Collector> {
@@ -71,6 +77,15 @@ impl<K: Key + ?Sized, V: Value + ?Sized> MapSide for JoinInputs<K, V> {
 
     fn input_format(&self, input: u32) -> InputFormat {
         self.0[input as usize].mapper.input_format()
+    }
+
+    fn find_units(
+        &self,
+        input: u32,
+        file: &FileReader<'_>,
+        units: Units,
+    ) -> Result<FoundUnits, FailureCause> {
+        self.0[input as usize].mapper.find_units(file, units)
     }
 
     fn collector(&self, setup: &CollectorSetup, route: impl Route) -> Box<dyn Collector> {

@@ -8,6 +8,7 @@ use super::part_sink::PartSink;
 use super::{Program, ReduceSummary};
 use crate::collect::{Collector, CollectorSetup, EncodedStore, map_into};
 use crate::failure::FailureCause;
+use crate::input::{FileReader, FoundUnits, Units, find_units};
 use crate::mapper::Mapper;
 use crate::output::{Output, PartInfo};
 use crate::pairs::{RecordBatches, RecordSink};
@@ -26,6 +27,15 @@ impl<M: Mapper, O: Output<M::Key, M::Value>> Program for MapOnly<M, O> {
 
     fn input_format(&self, _input: u32) -> InputFormat {
         InputFormat::of(&*self.mapper)
+    }
+
+    fn find_units(
+        &self,
+        _input: u32,
+        file: &FileReader<'_>,
+        units: Units,
+    ) -> Result<FoundUnits, FailureCause> {
+        find_units(&self.mapper.format(), file, units)
     }
 
     fn is_map_only(&self) -> bool {

@@ -12,6 +12,7 @@ use crate::collect::{Collector, CollectorSetup};
 use crate::error::Result;
 use crate::failure::{FailureCause, RecordPlace};
 use crate::grouping::{Grouping, GroupingOf};
+use crate::input::{FileReader, FoundUnits, Units};
 use crate::key::Key;
 use crate::output::{Output, PartInfo};
 use crate::pairs::{Groups, RecordBatches, RecordSink};
@@ -50,6 +51,15 @@ where
 
     fn input_format(&self, input: u32) -> InputFormat {
         self.map_side.input_format(input)
+    }
+
+    fn find_units(
+        &self,
+        input: u32,
+        file: &FileReader<'_>,
+        units: Units,
+    ) -> Result<FoundUnits, FailureCause> {
+        self.map_side.find_units(input, file, units)
     }
 
     fn is_map_only(&self) -> bool {

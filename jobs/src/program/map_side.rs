@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::combine_step::CombineStep;
 use crate::collect::{Collector, CollectorSetup};
 use crate::failure::FailureCause;
-use crate::input::{Format, Framing};
+use crate::input::{FileReader, Format, FoundUnits, Framing, Units, find_units};
 use crate::key::Key;
 use crate::mapper::Mapper;
 use crate::pairs::{RecordBatches, RecordSink};
@@ -46,6 +46,14 @@ pub(crate) trait MapSide: Send + Sync + 'static {
     /// How files of this input are read. Inputs are counted from 0.
     fn input_format(&self, input: u32) -> InputFormat;
 
+    /// See [`Program::find_units`](super::Program::find_units).
+    fn find_units(
+        &self,
+        input: u32,
+        file: &FileReader<'_>,
+        units: Units,
+    ) -> Result<FoundUnits, FailureCause>;
+
     /// A collector for one thread of a task.
     fn collector(&self, setup: &CollectorSetup, route: impl Route) -> Box<dyn Collector>;
 
@@ -75,6 +83,15 @@ impl<M: Mapper, C: CombineStep<M::Value>> MapSide for OneInput<M, C> {
 
     fn input_format(&self, _input: u32) -> InputFormat {
         InputFormat::of(&*self.mapper)
+    }
+
+    fn find_units(
+        &self,
+        _input: u32,
+        file: &FileReader<'_>,
+        units: Units,
+    ) -> Result<FoundUnits, FailureCause> {
+        find_units(&self.mapper.format(), file, units)
     }
 
     fn collector(&self, setup: &CollectorSetup, route: impl Route) -> Box<dyn Collector> {

@@ -46,6 +46,7 @@ use crate::bad_records::BadRecord;
 use crate::collect::{Collector, CollectorSetup};
 use crate::counters::Counters;
 use crate::failure::FailureCause;
+use crate::input::{FileReader, FoundUnits, Units};
 use crate::output::PartInfo;
 use crate::pairs::{RecordBatches, RecordSink};
 use crate::partitioning::Partitioning;
@@ -58,6 +59,18 @@ pub trait Program: Send + Sync {
 
     /// How the files of input number `input`, from 0, are read.
     fn input_format(&self, input: u32) -> InputFormat;
+
+    /// Finds the units of a file of an input that has any.
+    fn find_units(
+        &self,
+        input: u32,
+        file: &FileReader<'_>,
+        units: Units,
+    ) -> Result<FoundUnits, FailureCause> {
+        let _ = (file, units);
+        let message = format!("the files of input {input} have no units");
+        Err(FailureCause::Unsupported { message })
+    }
 
     /// Whether the map output is the job's output, without shuffle and reduce.
     fn is_map_only(&self) -> bool;

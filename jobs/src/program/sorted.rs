@@ -12,6 +12,7 @@ use crate::emit::Emit;
 use crate::error::Result;
 use crate::failure::{FailureCause, RecordPlace};
 use crate::grouping::{GroupingOf, WholeKey};
+use crate::input::{FileReader, FoundUnits, Units, find_units};
 use crate::key::Key;
 use crate::mapper::Mapper;
 use crate::output::{Output, PartInfo};
@@ -40,6 +41,15 @@ where
 
     fn input_format(&self, _input: u32) -> InputFormat {
         InputFormat::of(&*self.mapper)
+    }
+
+    fn find_units(
+        &self,
+        _input: u32,
+        file: &FileReader<'_>,
+        units: Units,
+    ) -> Result<FoundUnits, FailureCause> {
+        find_units(&self.mapper.format(), file, units)
     }
 
     fn is_map_only(&self) -> bool {

@@ -1,10 +1,11 @@
 //! Inputs: one version of a file or an object, read by position.
 //!
-//! Everything that a map task reads comes through [`Input`]; a store is added by implementing it,
-//! and in [`open`]. A version that does not exist, or not any more, is
-//! [`InputChanged`](FailureCause::InputChanged) in every store.
+//! Everything that is read of a job's input, by map tasks and for samples, comes through
+//! [`Input`]; a store is added by implementing it, and in [`open`]. A version that does not exist,
+//! or not any more, is [`InputChanged`](FailureCause::InputChanged) in every store.
 
 mod local;
+pub mod units;
 
 use windrow_jobs::{FailureCause, Location, Version};
 

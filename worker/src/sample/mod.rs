@@ -1,80 +1,47 @@
-//! Chooses the ranges of an ordered job from a sample of its map output.
+//! Cuts the output of an ordered job into ranges, by a sample of its map output.
 //!
 //! ```text
-//!  all files, end to end   |--------|--------|--------|--------|   strata of the same size
-//!                            ###        ###    ###         ###     a piece of each, cut at records
-//!                             | the job's own mapper, each pair once for so many bytes of pairs
-//!                             v
-//!                         SplitPoints::from_sample
+//!  pieces of the input, cut at records
+//!        | the job's own mapper, each pair once for so many bytes of pairs
+//!        v
+//!    SplitPoints::from_sample
 //! ```
 //!
 //! The coordinator chooses the pieces, since it has listed the files. They are read and mapped by
 //! the job's own code, so the submitter does that: code that hangs or dies harms nobody else. Small
 //! inputs are read whole. The same files give the same points on any machine. Records that cannot
-//! be read or mapped are skipped: the map task will report them.
+//! be read or mapped are skipped: the map task will report them. Units are read whole, and as many
+//! of them as do not take long.
 
 mod records;
-mod strata;
+mod units;
 
 use std::collections::HashSet;
-use std::fs::File;
 use std::hash::BuildHasher;
 use std::sync::Arc;
 
 use windrow_jobs::collect::{Collected, CollectorSetup, RecordBuffer, Unlimited};
-use windrow_jobs::input::Chunk;
+use windrow_jobs::input::{Chunk, Framing};
 use windrow_jobs::pairs::RecordRef;
 use windrow_jobs::partitioning::{Partitioning, SampledPair, SplitPoints};
 use windrow_jobs::program::Program;
 use windrow_jobs::user_code::BadRecordPolicy;
-use windrow_jobs::{InputRange, hash_key};
+use windrow_jobs::{InputRange, SamplePiece, hash_key};
 
+use crate::input::{self, Input};
 use records::records;
-use strata::{Piece, strata};
-
-use super::listing::InputFile;
+use units::UnitSampler;
 
 /// Strata are read in this many groups, on a thread each. A constant, so that the result does not
 /// depend on the machine.
 const GROUPS: usize = 4;
 /// Most pairs drawn for each partition.
 const PAIRS_PER_PARTITION: u64 = 4_000;
-/// Bytes kept of a sampled key or value: a range may begin anywhere.
-pub(crate) const SIDE_BYTES_MAX: usize = 256;
 /// Bytes kept of all points of a job, so that they fit into a message: with very many partitions,
 /// less is kept of each side.
 const POINTS_BYTES_MAX: usize = 16 << 20;
 /// Approximate overhead of a pair beside key and value.
 const PAIR_OVERHEAD_BYTES: u64 = 8;
-
-/// A piece of a file to sample. The coordinator, which has listed the files, chooses it; the
-/// submitter reads it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SamplePiece {
-    /// Pieces of one stratum are neighbours.
-    pub stratum: u32,
-    /// The index of the file's input.
-    pub input: u32,
-    /// The range in which wanted records begin.
-    pub range: InputRange,
-}
-
-/// The pieces of `files` to read in order to cut the job's output into `partitions` ranges.
-pub(crate) fn pieces(files: &[InputFile], partitions: u32) -> Vec<SamplePiece> {
-    let mut pieces = Vec::new();
-    for (stratum, of_stratum) in (0..).zip(strata(files, partitions)) {
-        pieces.extend(of_stratum.into_iter().map(|Piece { file, bytes }| {
-            let InputFile { input, location, version } = files[file].clone();
-            let file_number = file as u32;
-            SamplePiece {
-                stratum,
-                input,
-                range: InputRange { location, file_number, range: bytes, version },
-            }
-        }));
-    }
-    pieces
-}
 
 /// The split points that cut the output of the ordered job `program` into `partitions` ranges of
 /// about the same size in bytes. Reads the pieces, about 8 MiB; blocks.
@@ -101,7 +68,8 @@ fn split_points(
     let pairs_max =
         (PAIRS_PER_PARTITION * u64::from(partitions)).div_ceil(strata.len().max(1) as u64);
     let sample_group = |strata: &[&[SamplePiece]]| {
-        let mut sampler = Sampler::new(program, pairs_max, side_bytes_max(partitions));
+        let pieces = strata.iter().map(|pieces| pieces.len()).sum();
+        let mut sampler = Sampler::new(program, pieces, pairs_max, side_bytes_max(partitions));
         strata.iter().copied().flatten().for_each(|piece| sampler.read(piece));
         sampler.drawn
     };
@@ -126,6 +94,7 @@ struct Sampler<'a> {
     pairs_max: u64,
     side_bytes_max: usize,
     open: Option<Opened>,
+    units: UnitSampler,
     buffer: Vec<u8>,
     /// Hashes of keys that were met. A task would combine equal keys, so each counts once.
     combined: HashSet<u64>,
@@ -134,17 +103,24 @@ struct Sampler<'a> {
 
 struct Opened {
     number: u32,
-    file: File,
+    input: Box<dyn Input>,
     header: Vec<u8>,
 }
 
 impl<'a> Sampler<'a> {
-    fn new(program: &'a Arc<dyn Program>, pairs_max: u64, side_bytes_max: usize) -> Self {
+    /// A sampler of so many pieces.
+    fn new(
+        program: &'a Arc<dyn Program>,
+        pieces: usize,
+        pairs_max: u64,
+        side_bytes_max: usize,
+    ) -> Self {
         Self {
             program,
             pairs_max,
             side_bytes_max,
             open: None,
+            units: UnitSampler::new(pieces),
             buffer: Vec::new(),
             combined: HashSet::new(),
             drawn: Vec::new(),
@@ -163,22 +139,31 @@ impl<'a> Sampler<'a> {
         let InputRange { location, file_number, range, version } = &piece.range;
         if self.open.as_ref().is_none_or(|open| open.number != *file_number) {
             self.open = None;
-            let opened = File::open(location.to_local().ok()?).ok()?;
+            let input = input::open(location, version).ok()?;
             let mut header = Vec::new();
-            if format.has_header {
-                let first =
-                    records(&opened, version.bytes(), format.framing, 0..1, &mut self.buffer)?;
+            if format.has_header && format.framing != Framing::Units {
+                let bytes = version.bytes();
+                let first = records(&*input, bytes, format.framing, 0..1, &mut self.buffer)?;
                 header.extend_from_slice(&self.buffer[first.in_buffer]);
             }
-            self.open = Some(Opened { number: *file_number, file: opened, header });
+            self.open = Some(Opened { number: *file_number, input, header });
         }
         let open = self.open.as_ref()?;
-        let (framing, range) = (format.framing, range.clone());
-        let found = records(&open.file, version.bytes(), framing, range, &mut self.buffer)?;
-        let mut chunk = Chunk::new(location.as_str(), &self.buffer[found.in_buffer]);
+        let unit;
+        let mut chunk = if format.framing == Framing::Units {
+            unit = self.units.next(&**self.program, piece, &*open.input, &mut self.buffer)?;
+            let mut chunk = Chunk::new(location.as_str(), &self.buffer);
+            (chunk.offset, chunk.unit) = (unit.range().start, unit.descriptor());
+            chunk.header = self.units.header();
+            chunk
+        } else {
+            let (framing, range) = (format.framing, range.clone());
+            let found = records(&*open.input, version.bytes(), framing, range, &mut self.buffer)?;
+            let mut chunk = Chunk::new(location.as_str(), &self.buffer[found.in_buffer]);
+            (chunk.offset, chunk.header) = (found.offset, &open.header);
+            chunk
+        };
         chunk.file_number = *file_number;
-        chunk.offset = found.offset;
-        chunk.header = &open.header;
         // The map task decides whether invalid UTF-8 or another bad record is an error.
         chunk.lossy = true;
         let setup = CollectorSetup {
@@ -231,7 +216,7 @@ fn weight(pair: RecordRef<'_>) -> u64 {
 }
 
 fn side_bytes_max(partitions: u32) -> usize {
-    SIDE_BYTES_MAX.min(POINTS_BYTES_MAX / 2 / partitions.max(1) as usize)
+    SplitPoints::SIDE_BYTES_MAX.min(POINTS_BYTES_MAX / 2 / partitions.max(1) as usize)
 }
 
 #[cfg(test)]

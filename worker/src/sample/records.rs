@@ -1,10 +1,10 @@
 //! Reads whole records from the middle of a file.
 
-use std::fs::File;
 use std::ops::Range;
-use std::os::unix::fs::FileExt;
 
 use windrow_jobs::input::Framing;
+
+use crate::input::Input;
 
 /// Bytes read first beyond the last byte, to find the end of its record.
 const LOOKAHEAD_BYTES: u64 = 4 << 10;
@@ -22,7 +22,7 @@ pub(super) struct Found {
 /// Reads the records that begin in `bytes`, or else the next one, into `buffer`. `None` if that
 /// needs too many bytes, if there is no record, or if the file cannot be read.
 pub(super) fn records(
-    file: &File,
+    input: &dyn Input,
     file_bytes: u64,
     framing: Framing,
     bytes: Range<u64>,
@@ -35,7 +35,7 @@ pub(super) fn records(
         let end = file_bytes.min(offset + wanted);
         let filled = buffer.len();
         buffer.resize((end - offset) as usize, 0);
-        file.read_exact_at(&mut buffer[filled..], offset + filled as u64).ok()?;
+        input.read_at(&mut buffer[filled..], offset + filled as u64).ok()?;
         let border = |at: u64| match framing.record_start(buffer, offset, at) {
             Some(border) if border <= end => Some(border),
             _ => (end == file_bytes).then_some(end),

@@ -4,6 +4,7 @@ use tempfile::TempDir;
 use windrow_jobs::prelude::*;
 
 use super::*;
+use crate::testing::whole_file;
 
 const PARTITIONS: u32 = 4;
 
@@ -29,13 +30,32 @@ fn count() -> Arc<dyn Program> {
     Job::new("count", Lines).combine(Sum).ordered().reduce(Sum).build("{}").unwrap()
 }
 
-fn write(dir: &TempDir, texts: &[String]) -> Vec<InputFile> {
-    let file = |(n, text): (usize, &String)| {
-        let path = dir.path().join(format!("{n:04}"));
+/// Writes the texts to files, and returns all of each file.
+fn write(dir: &TempDir, texts: &[String]) -> Vec<InputRange> {
+    let file = |(number, text): (usize, &String)| {
+        let path = dir.path().join(format!("{number:04}"));
         fs::write(&path, text).unwrap();
-        InputFile::for_test(0, path.to_str().unwrap(), text.len() as u64)
+        InputRange { file_number: number as u32, ..whole_file(&path) }
     };
     texts.iter().enumerate().map(file).collect()
+}
+
+/// A piece of every so many bytes of each file, at places that vary.
+fn pieces(files: &[InputRange]) -> Vec<SamplePiece> {
+    let total: u64 = files.iter().map(InputRange::bytes).sum();
+    let step = total.div_ceil(256).max(32 << 10);
+    let mut pieces = Vec::new();
+    for file in files {
+        for start in (0..file.range.end).step_by(step as usize) {
+            let stratum = pieces.len() as u32;
+            let bytes = (file.range.end - start).min(32 << 10);
+            let slack = step.min(file.range.end - start) - bytes;
+            let start = start + slack * (u64::from(stratum) * 618 % 1_000) / 1_000;
+            let range = InputRange { range: start..start + bytes, ..file.clone() };
+            pieces.push(SamplePiece { stratum, input: 0, range });
+        }
+    }
+    pieces
 }
 
 /// The pairs of each partition, sorted, after checking that the partitions are in order.
@@ -43,8 +63,8 @@ fn parts(program: &Arc<dyn Program>, texts: &[String]) -> Vec<Vec<Vec<u8>>> {
     let dir = tempfile::tempdir().unwrap();
     let files = write(&dir, texts);
     let within_keys = !program.has_combiner();
-    let points = split_points(&pieces(&files, PARTITIONS), program, PARTITIONS, within_keys);
-    assert_eq!(points, split_points(&pieces(&files, PARTITIONS), program, PARTITIONS, within_keys));
+    let points = split_points(&pieces(&files), program, PARTITIONS, within_keys);
+    assert_eq!(points, split_points(&pieces(&files), program, PARTITIONS, within_keys));
     let setup = CollectorSetup {
         partitions: PARTITIONS,
         split_points: Arc::new(points),
@@ -125,7 +145,7 @@ fn unreadable_and_bad_records_are_skipped() {
     let dir = tempfile::tempdir().unwrap();
     let mut files = write(&dir, &["bad\n".to_string(), lines(0..1_000), "b\n".to_string()]);
     files[2].location = format!("{}-is-missing", files[2].location).parse().unwrap();
-    let points = split_points(&pieces(&files, PARTITIONS), &sort(), PARTITIONS, true);
+    let points = split_points(&pieces(&files), &sort(), PARTITIONS, true);
     assert_eq!(points.iter().len(), 3);
     assert!(points.iter().all(|(key, _)| key.starts_with(b"line ")));
 }

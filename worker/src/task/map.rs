@@ -7,13 +7,14 @@ use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
 use windrow_jobs::collect::{Collected, Collector, CollectorSetup, MemoryBudget, RecordBuffer};
+use windrow_jobs::input::Framing;
 use windrow_jobs::{Emitted, FailureCause, InputRange, hash_key};
 
 use super::bad_records::BadRecordsFile;
 use super::map_loop::{ChunkSink, MapLoops};
 use super::map_output::{Pairs, SpillFile};
 use super::plan::{CHUNK_BYTES_MIN, InputPlan, chunk_bytes};
-use super::{Attempt, Outcome, map_only, map_output};
+use super::{Attempt, Outcome, map_only, map_output, units};
 use crate::memory::Reservation;
 use crate::model::{Finished, Stats};
 
@@ -43,14 +44,13 @@ pub fn run(
     if bad_records.is_some() {
         chunk_bytes = chunk_bytes.min(SKIPPING_CHUNK_BYTES_MAX);
     }
-    let inputs = attempt.program.input_names().len().max(1);
-    if input as usize >= inputs {
-        let message = format!("{} has {inputs} inputs, and no number {input}", context.job);
-        return Err(FailureCause::Unsupported { message });
-    }
     let format = attempt.program.input_format(input);
-    let mut plan = InputPlan::new(ranges, chunk_bytes, format, context.lossy);
+    let mut plan = match format.framing {
+        Framing::Units => units::plan(attempt, input, ranges, format)?,
+        _ => InputPlan::new(ranges, chunk_bytes, format, context.lossy),
+    };
     plan.record_bytes_max = record_bytes_max;
+    let _units = attempt.memory.reserve(plan.units_bytes());
     let setup = CollectorSetup {
         partitions: context.partitions,
         input,

@@ -23,7 +23,6 @@ mod audit;
 mod bad_records;
 mod chunk;
 mod cores;
-mod input;
 pub(crate) mod large_record_lock;
 mod map;
 mod map_loop;
@@ -32,6 +31,7 @@ mod map_output;
 mod ordered;
 mod plan;
 mod reduce;
+mod units;
 
 #[cfg(test)]
 mod tests;

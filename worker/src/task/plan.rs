@@ -1,11 +1,14 @@
 //! The input of a map task, cut into chunks that its threads take one after the other.
 //!
 //! Chunks are cut by arithmetic alone; the records of a chunk are those that start in it, as with
-//! splits. So no thread waits for another to find the end of a record.
+//! splits. So no thread waits for another to find the end of a record. In a format that has units,
+//! each unit is a chunk.
 
+use std::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use windrow_jobs::InputRange;
+use windrow_jobs::input::{FoundUnits, Unit};
 use windrow_jobs::program::InputFormat;
 
 /// Smallest chunk, unless its range is smaller: each chunk costs a read, and some bytes of the
@@ -35,6 +38,10 @@ pub struct InputPlan {
     pub record_bytes_max: u64,
     ranges: Vec<InputRange>,
     chunks: Vec<ChunkRange>,
+    /// The unit that each chunk is, in a format that has units; otherwise empty.
+    units: Vec<Unit>,
+    /// What the units of each range need, likewise.
+    headers: Vec<Box<[u8]>>,
     next: AtomicUsize,
 }
 
@@ -88,8 +95,31 @@ impl InputPlan {
             record_bytes_max: u64::MAX,
             ranges,
             chunks,
+            units: Vec::new(),
+            headers: Vec::new(),
             next: AtomicUsize::new(0),
         }
+    }
+
+    /// A chunk for each unit that was found in each of the ranges.
+    pub fn of_units(
+        ranges: Vec<InputRange>,
+        found: Vec<FoundUnits>,
+        chunk_bytes: u64,
+        format: InputFormat,
+        lossy: bool,
+    ) -> Self {
+        let mut plan = Self::new(Vec::new(), chunk_bytes, format, lossy);
+        for (range, FoundUnits { units, header }) in found.into_iter().enumerate() {
+            let chunk = |unit: &Unit| {
+                let Range { start, end } = unit.range();
+                ChunkRange { range, start, end }
+            };
+            plan.chunks.extend(units.iter().map(chunk));
+            plan.units.extend(units);
+            plan.headers.push(header);
+        }
+        Self { ranges, ..plan }
     }
 
     /// Takes the next chunk: its number, counted in input order.
@@ -102,6 +132,17 @@ impl InputPlan {
     pub fn chunk(&self, index: usize) -> (ChunkRange, &InputRange) {
         let chunk = self.chunks[index];
         (chunk, &self.ranges[chunk.range])
+    }
+
+    /// The unit that the chunk of this number is, and what it needs of its file.
+    pub fn unit(&self, index: usize) -> Option<(&Unit, &[u8])> {
+        let unit = self.units.get(index)?;
+        Some((unit, &self.headers[self.chunks[index].range]))
+    }
+
+    /// Memory of the units.
+    pub fn units_bytes(&self) -> u64 {
+        self.units.iter().map(Unit::memory_bytes).sum()
     }
 
     /// Number of chunks.

@@ -5,12 +5,12 @@ use std::ops::Range;
 
 use windrow_jobs::partitioning::{Partitioning, SplitPoints};
 use windrow_jobs::program::JobShape;
-use windrow_jobs::{InputRange, Version};
+use windrow_jobs::{InputRange, SamplePiece, Version};
 use windrow_proto::v1;
 
 use super::Malformed;
 use super::spec::{NAME_BYTES_MAX, REDUCERS_MAX, check};
-use crate::plan::{Ranges, SIDE_BYTES_MAX, SamplePiece};
+use crate::plan::Ranges;
 
 /// Most named inputs.
 const INPUTS_MAX: usize = 1_000;
@@ -58,7 +58,7 @@ pub(in crate::rpc) fn ranges_from(ranges: v1::JobRanges) -> Result<Ranges, Malfo
     let v1::JobRanges { partitions, points } = ranges;
     check((1..=REDUCERS_MAX).contains(&partitions), "ranges for no partitions, or for too many")?;
     check(points.len() < partitions as usize, "more ranges than partitions")?;
-    let long = |side: &[u8]| side.len() > SIDE_BYTES_MAX;
+    let long = |side: &[u8]| side.len() > SplitPoints::SIDE_BYTES_MAX;
     let too_long = points.iter().any(|point| long(&point.key) || long(&point.value));
     check(!too_long, "the first pair of a range is too long")?;
     let points = points.into_iter().map(|point| (point.key.to_vec(), point.value.to_vec()));
@@ -109,7 +109,7 @@ mod tests {
             (0, vec![]),
             (REDUCERS_MAX + 1, vec![]),
             (1, vec![point(b"hay")]),
-            (2, vec![point(&[b'x'; SIDE_BYTES_MAX + 1])]),
+            (2, vec![point(&[b'x'; SplitPoints::SIDE_BYTES_MAX + 1])]),
         ] {
             assert!(ranges_from(v1::JobRanges { partitions, points }).is_err(), "{partitions}");
         }

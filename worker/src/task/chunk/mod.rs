@@ -8,13 +8,11 @@
 //!                                                 when the last one is long
 //! ```
 //!
-//! A file that differs from the planned version, or changes while it is read, is an error. Files
+//! A unit is read as it is. A file that differs from the planned version, or changes while it is read, is an error. Files
 //! are not memory-mapped: truncating a mapped file would raise a signal.
 
 mod source;
 mod window;
-
-use std::ops::Range;
 
 use windrow_jobs::input::Chunk;
 use windrow_jobs::{FailureCause, InputRange};
@@ -49,14 +47,27 @@ impl<'a> ChunkReader<'a> {
         let (chunk, range) = self.plan.chunk(index);
         let source = open(&mut self.source, chunk.range, range, self.plan)?;
         let usual_bytes = usual_bytes(self.plan);
-        let found = self.window.find(source, self.plan, chunk.start..chunk.end, &mut |wanted| {
-            if wanted > usual_bytes { enter_large() } else { Ok(()) }
-        });
-        let Range { start, end } = found?;
-        let mut chunk = Chunk::new(&source.name, self.window.bytes(start..end));
+        let mut admit =
+            |wanted: u64| if wanted > usual_bytes { enter_large() } else { Ok(()) };
+        let unit = self.plan.unit(index);
+        let (start, bytes) = match unit {
+            Some((unit, _)) => {
+                let most = self.plan.record_bytes_max;
+                (chunk.start, self.window.read_unit(source, unit, most, &mut admit)?)
+            }
+            None => {
+                let wanted = chunk.start..chunk.end;
+                let found = self.window.find(source, self.plan, wanted, &mut admit)?;
+                (found.start, self.window.bytes(found))
+            }
+        };
+        let mut chunk = Chunk::new(&source.name, bytes);
         chunk.file_number = range.file_number;
         chunk.offset = start;
-        chunk.header = &source.header;
+        (chunk.header, chunk.unit) = match unit {
+            Some((unit, header)) => (header, unit.descriptor()),
+            None => (&source.header, &[]),
+        };
         chunk.lossy = self.plan.lossy;
         Ok(chunk)
     }

@@ -1,9 +1,10 @@
 //! The input that a chunk is read from.
 
+use windrow_jobs::input::{Framing, Unit};
 use windrow_jobs::{FailureCause, InputRange, RecordPlace};
 
 use super::window::Window;
-use crate::task::input::{self, Input};
+use crate::input::{self, Input, units};
 use crate::task::plan::InputPlan;
 
 /// An open input, and what is known of it as a whole.
@@ -24,7 +25,7 @@ impl Source {
             bytes: version.bytes(),
             header: Vec::new(),
         };
-        if plan.format.has_header {
+        if plan.format.has_header && plan.format.framing != Framing::Units {
             let mut window = Window::default();
             let first = window.find(&this, plan, 0..1, &mut |_| Ok(()))?;
             this.header = window.bytes(first).to_vec();
@@ -36,9 +37,27 @@ impl Source {
         self.input.read_at(buffer, offset)
     }
 
+    pub(super) fn read_unit(&self, unit: &Unit, buffer: &mut [u8]) -> Result<(), FailureCause> {
+        units::read(unit, &*self.input, buffer)
+    }
+
     /// Checks that the version read is the planned one.
     pub(super) fn check(&self) -> Result<(), FailureCause> {
         self.input.check()
+    }
+
+    #[cold]
+    pub(super) fn unit_too_large(&self, unit: &Unit, most: u64) -> FailureCause {
+        let place = RecordPlace {
+            file: self.name.clone(),
+            offset: Some(unit.range().start),
+            ..RecordPlace::default()
+        };
+        let message = format!(
+            "the unit has {} bytes, more than --max-record-size allows, which is {most}: give a larger one, which its workers need as memory",
+            unit.read_bytes()
+        );
+        FailureCause::UserError { place, message }
     }
 
     #[cold]

@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use windrow_jobs::FailureCause;
-use windrow_jobs::input::Framing;
+use windrow_jobs::input::{Framing, Unit};
 
 use super::LOOKAHEAD_BYTES;
 use super::source::Source;
@@ -84,6 +84,35 @@ impl Window {
         }
     }
 
+    /// Reads a unit, which has at most `most` bytes. Tells `admit` how much memory it needs.
+    pub(super) fn read_unit(
+        &mut self,
+        source: &Source,
+        unit: &Unit,
+        most: u64,
+        admit: &mut dyn FnMut(u64) -> Result<(), FailureCause>,
+    ) -> Result<&[u8], FailureCause> {
+        let bytes = unit.read_bytes();
+        if bytes > most {
+            return Err(source.unit_too_large(unit, most));
+        }
+        admit(bytes)?;
+        let wanted = bytes as usize;
+        self.reserve(wanted);
+        (self.offset, self.filled) = (unit.range().start, wanted);
+        source.read_unit(unit, &mut self.buffer[..wanted])?;
+        Ok(&self.buffer[..wanted])
+    }
+
+    /// Makes the buffer at least this long.
+    fn reserve(&mut self, bytes: usize) {
+        if bytes > self.buffer.len() {
+            // Exact: keeping the memory limit matters more than spare capacity.
+            self.buffer.reserve_exact(bytes - self.buffer.len());
+            self.buffer.resize(bytes, 0);
+        }
+    }
+
     /// The first record that starts at `at` or after it; `None` if it starts beyond the window.
     /// Reads on as far as needed to be sure.
     fn record_start(
@@ -135,11 +164,7 @@ impl Window {
     fn extend(&mut self, source: &Source, to: u64) -> Result<(), FailureCause> {
         let wanted = (to.min(source.bytes).saturating_sub(self.offset)) as usize;
         if wanted > self.filled {
-            if wanted > self.buffer.len() {
-                // Exact: keeping the memory limit matters more than spare capacity.
-                self.buffer.reserve_exact(wanted - self.buffer.len());
-                self.buffer.resize(wanted, 0);
-            }
+            self.reserve(wanted);
             let end = self.end();
             source.read(&mut self.buffer[self.filled..wanted], end)?;
             self.filled = wanted;

@@ -1,6 +1,7 @@
 //! Map and reduce attempts one after the other, without executor or network.
 
 mod disk;
+mod units;
 
 use std::collections::BTreeMap;
 use std::path::Path;
