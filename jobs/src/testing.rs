@@ -101,7 +101,7 @@ pub fn run_inputs<C: AsRef<[u8]>>(
         let mut collector = program.clone().collector(&setup);
         let format = program.input_format(input);
         // Empty files have no number, as in the plan of a job.
-        let files = files.iter().map(|(file, content)| (file, content.as_ref()));
+        let files = files.iter().map(|(file, content)| (*file, content.as_ref()));
         for (number, (file, content)) in (0..).zip(files.filter(|(_, bytes)| !bytes.is_empty())) {
             if format.framing == Framing::Units {
                 map_units(&*program, &mut *collector, input, (file, number), content)?;

@@ -26,10 +26,16 @@ impl PartKind {
             Self::BadRecords => format!("bad-{}-{:05}.{number}", task.stage, task.index),
         }
     }
+
+    /// Where the file of an attempt of a job with this staging location lies, and nowhere else.
+    /// `None` in a store that keeps no staged files.
+    pub fn location(self, staging: &Location, attempt: AttemptId) -> Option<Location> {
+        Location::of_path(&staging.to_local().ok()?.join(self.staged_name(attempt)))
+    }
 }
 
 /// A complete part that is not visible yet: its attempt reports it, and the coordinator publishes
-/// or discards it.
+/// or discards it. The coordinator believes no location but [the attempt's](PartKind::location).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PartHandle {
     /// A file in the staging folder, or the key that the object will have.
@@ -79,5 +85,18 @@ mod tests {
         names.sort();
         names.dedup();
         assert_eq!(names.len(), 5);
+    }
+
+    #[test]
+    fn the_location_follows_from_the_attempt() {
+        let task = TaskId { job: JobId(1), stage: StageId::REDUCE, index: 3 };
+        let at = |staging: &str| {
+            let staging = staging.parse().unwrap();
+            PartKind::Output.location(&staging, AttemptId { task, number: 2 })
+        };
+        for staging in ["/out/_temporary", "/out/_temporary/", "file:///out/_temporary"] {
+            assert_eq!(at(staging).unwrap().as_str(), "/out/_temporary/part-00003.2");
+        }
+        assert_eq!(at("s3://bucket/out"), None);
     }
 }

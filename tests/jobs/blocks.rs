@@ -199,7 +199,8 @@ impl Index {
     pub fn of(file: &[u8]) -> Self {
         let blocks = u64_at(file, file.len() - FOOTER_BYTES) as usize;
         let start = file.len() - FOOTER_BYTES - blocks * ENTRY_BYTES;
-        let numbers = |entry| [0, 8, 16, 24].map(|at| u64_at(file, start + entry * ENTRY_BYTES + at));
+        let numbers =
+            |entry| [0, 8, 16, 24].map(|at| u64_at(file, start + entry * ENTRY_BYTES + at));
         Self((0..blocks).map(numbers).collect())
     }
 

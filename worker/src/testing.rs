@@ -73,7 +73,7 @@ pub fn context() -> JobContext {
         memory_bytes: None,
         fan_in: None,
         partitions: 1,
-        staging: "/out/_temporary".into(),
+        staging: "/out/_temporary".parse().unwrap(),
         program: windrow_jobs::JobExecutable::default(),
         files: Vec::new(),
         writable: Vec::new(),
@@ -162,7 +162,11 @@ pub fn attempt(
 ) -> Attempt {
     Attempt {
         id: attempt_id(StageId::MAP, 0, 1),
-        context: Arc::new(JobContext { partitions, staging: staging.to_path_buf(), ..context() }),
+        context: Arc::new(JobContext {
+            partitions,
+            staging: Location::of_path(staging).unwrap(),
+            ..context()
+        }),
         program: Arc::new(words),
         bad_records: BadRecordPolicy::default(),
         progress: Arc::default(),

@@ -6,12 +6,13 @@
 //! waiting callers.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::SystemTime;
 
 use serde::{Deserialize, Serialize};
-use windrow_jobs::{AttemptId, JobId, JobIdentity, JobName, JobSpec, Platform, TaskId, WorkerId};
+use windrow_jobs::{
+    AttemptId, JobId, JobIdentity, JobName, JobSpec, Location, Platform, TaskId, WorkerId,
+};
 #[cfg(test)]
 use windrow_scheduler::Attachment;
 use windrow_scheduler::journal::{AttachmentId, Content};
@@ -108,7 +109,7 @@ impl JobWork {
     /// The work of a job with this plan.
     #[cfg(test)]
     pub(crate) fn for_test(scheduled: &windrow_scheduler::JobPlan, paths: OutputPaths) -> Self {
-        use windrow_jobs::{JobExecutable, JobOptions, Location};
+        use windrow_jobs::{JobExecutable, JobOptions};
 
         let options = JobOptions {
             max_attempts: scheduled.max_attempts,
@@ -146,9 +147,13 @@ impl JobWork {
         self.plan.to_schedule(&self.spec, self.submitter.as_deref())
     }
 
-    /// The folder in which the job's attempts write.
-    pub(crate) fn staging(&self) -> PathBuf {
-        self.paths.staging_in(self.spec.output.to_local().unwrap_or(self.paths.output()))
+    /// Where the job's attempts write.
+    pub(crate) fn staging(&self) -> Location {
+        let output = &self.spec.output;
+        let folder = output.to_local().ok().map(|output| self.paths.staging_in(output));
+        // In the file system, what lies beneath a location has one, too. Elsewhere, attempts write
+        // to the output itself.
+        folder.and_then(|folder| Location::of_path(&folder)).unwrap_or_else(|| output.clone())
     }
 }
 

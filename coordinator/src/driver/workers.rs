@@ -12,7 +12,7 @@ use super::outgoing::Receipt;
 use super::profile::WorkerProfile;
 use super::sessions::{Joined, OpenedSession, SessionId};
 use super::{Driver, Pending};
-use crate::output::AttemptFiles;
+use crate::output::{AttemptFiles, Reported};
 
 /// A report of a worker in its session.
 pub(crate) enum Report {
@@ -27,8 +27,8 @@ pub(crate) enum Report {
         attempt: AttemptId,
         /// The attempt's statistics.
         stats: AttemptStats,
-        /// The files in the staging folder.
-        written: AttemptFiles,
+        /// The files that it has written.
+        reported: Reported,
     },
     /// An attempt has failed.
     Failed { attempt: AttemptId, cause: FailureCause },
@@ -204,7 +204,9 @@ impl Driver {
                 }
             }
             Report::Draining => self.handle(Event::WorkerDraining { worker }),
-            Report::Done { attempt, stats, written } => self.done(worker, attempt, stats, written),
+            Report::Done { attempt, stats, reported } => {
+                self.done(worker, attempt, stats, reported);
+            }
             Report::Released { job, ticket } => self.released(worker, job, ticket),
             Report::OutputsLost { outputs } => {
                 tracing::warn!(%worker, outputs = outputs.len(), "map outputs lost");
@@ -225,20 +227,33 @@ impl Driver {
         worker: WorkerId,
         attempt: AttemptId,
         stats: AttemptStats,
-        written: AttemptFiles,
+        reported: Reported,
     ) {
-        let work = self.catalog().work(attempt.task.job);
-        let is_map_only = work.is_some_and(|work| work.plan.partitions == 0);
-        if is_map_only && written.part.is_none() {
+        match self.believed(attempt, reported) {
+            Ok(written) => {
+                let done = Event::AttemptDone { worker, attempt, stats };
+                self.handle_noted(done, Note::Written(written));
+            }
             // Otherwise the job would fail only at its publication.
-            let cause = FailureCause::UserError {
-                place: RecordPlace::default(),
-                message: "its worker reported success without the part that it should have written"
-                    .into(),
-            };
-            return self.handle(Event::AttemptFailed { worker, attempt, cause });
+            Err(message) => {
+                let cause = FailureCause::UserError { place: RecordPlace::default(), message };
+                self.handle(Event::AttemptFailed { worker, attempt, cause });
+            }
         }
-        self.handle_noted(Event::AttemptDone { worker, attempt, stats }, Note::Written(written));
+    }
+
+    /// The files of an attempt; none of a job that is over.
+    fn believed(&self, attempt: AttemptId, reported: Reported) -> Result<AttemptFiles, String> {
+        let Some(work) = self.catalog().work(attempt.task.job) else {
+            return Ok(AttemptFiles::default());
+        };
+        if work.plan.partitions == 0 && reported.part.is_none() {
+            let missing =
+                "its worker reported success without the part that it should have written";
+            return Err(missing.into());
+        }
+        let believed = AttemptFiles::believed(attempt, reported, &work.staging());
+        believed.map_err(|error| error.to_string())
     }
 
     pub(super) fn session_ended(&mut self, worker: WorkerId, session: SessionId, end: SessionEnd) {

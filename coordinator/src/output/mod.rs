@@ -54,7 +54,7 @@ pub use paths::remove_from_temporary;
 pub(crate) use publish::{Publication, publish};
 pub(crate) use reservation::{Reservation, check, jobs_in};
 pub(crate) use search::refuse_outputs_at;
-pub(crate) use staged::{AttemptFiles, StagedPart};
+pub(crate) use staged::{AttemptFiles, Reported, StagedPart};
 pub(crate) use stop::Stop;
 pub use verify::{Verified, VerifyError, verify};
 

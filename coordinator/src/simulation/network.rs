@@ -19,7 +19,7 @@ use crate::driver::{
     Assignment, Command, JoinError, Joined, Outgoing, OutputsTable, Receipt, Report, Returning,
     SessionEnd, SessionId, SharedContent, WorkerProfile,
 };
-use crate::output::AttemptFiles;
+use crate::output::Reported;
 use crate::rpc::sessions::{PREDECESSOR_GRACE, PREDECESSOR_PAUSE};
 use crate::simulation::happening::Happening;
 use crate::simulation::invariants::leases;
@@ -267,13 +267,13 @@ impl World {
             return Ok(());
         };
         let (worker, session) = (session.joined.worker, session.joined.session);
-        let written = match &event {
+        let reported = match &event {
             Event::AttemptDone { attempt, .. } if self.writes_part(*attempt) => {
-                AttemptFiles { part: Some(self.output.reported(*attempt)), bad_records: None }
+                Reported { part: self.reported(*attempt), bad_records: None }
             }
-            _ => AttemptFiles::default(),
+            _ => Reported::default(),
         };
-        let Some(report) = report_of(sent, event, written) else { return Ok(()) };
+        let Some(report) = report_of(sent, event, reported) else { return Ok(()) };
         self.command(coordinator, Command::Report { worker, session, report })
     }
 
@@ -434,12 +434,12 @@ fn outputs_of(before: Option<&Arc<MapOutputs>>, told: &OutputsTable) -> Result<M
 
 /// A report as the session passes it on. Heartbeats are numbered by the time at which they were
 /// sent.
-fn report_of(sent: Time, event: Event, written: AttemptFiles) -> Option<Report> {
+fn report_of(sent: Time, event: Event, reported: Reported) -> Option<Report> {
     Some(match event {
         Event::Heartbeat { running, .. } => {
             Report::Heartbeat { running, sequence: sent.0.as_nanos() as u64 }
         }
-        Event::AttemptDone { attempt, stats, .. } => Report::Done { attempt, stats, written },
+        Event::AttemptDone { attempt, stats, .. } => Report::Done { attempt, stats, reported },
         Event::AttemptFailed { attempt, cause, .. } => Report::Failed { attempt, cause },
         Event::OutputsLost { outputs, .. } => Report::OutputsLost { outputs },
         Event::WorkerDraining { .. } => Report::Draining,

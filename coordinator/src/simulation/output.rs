@@ -6,12 +6,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use windrow_jobs::{AttemptId, FailureCause, JobId, PartKind};
+use windrow_jobs::{AttemptId, FailureCause, JobId, Location, PartHandle, PartKind};
 use windrow_scheduler::Unpublished;
 use windrow_scheduler::journal::Epoch;
 
 use crate::driver::Command;
-use crate::output::{OutputPaths, StagedPart, Stop};
+use crate::output::{OutputPaths, Stop};
 use crate::simulation::happening::{Done, Happening};
 use crate::simulation::invariants::visible;
 use crate::simulation::world::World;
@@ -72,11 +72,6 @@ impl Output {
         self.staged.remove(&attempt);
     }
 
-    /// The part that an attempt reports.
-    pub fn reported(&self, attempt: AttemptId) -> StagedPart {
-        StagedPart { attempt, kind: PartKind::Output, bytes: 1, records: 1, crc64: 0 }
-    }
-
     /// Makes a staged part visible, unless it is already. False if there is none.
     fn show(&mut self, winner: AttemptId) -> bool {
         let (job, part) = (winner.task.job, winner.task.index);
@@ -128,6 +123,13 @@ pub fn output_path(output: usize) -> PathBuf {
 }
 
 impl World {
+    /// The part that an attempt reports.
+    pub fn reported(&self, attempt: AttemptId) -> Option<PartHandle> {
+        let staging = Location::of_path(&self.places.get(&attempt.task.job)?.staging())?;
+        let location = PartKind::Output.location(&staging, attempt)?;
+        Some(PartHandle { location, bytes: 1, records: 1, crc64: 0, upload: None })
+    }
+
     /// Takes an output folder for a new job, unless another job has it.
     pub fn take_output(
         &mut self,

@@ -153,9 +153,9 @@ impl<M: Mapper, S: Store<M::Key, M::Value>> Pieces<'_, M, S> {
         }
     }
 
-    /// Maps the records of a unit one by one, adds the bad ones to `skipped`, and returns the number
-    /// of all. A unit that the format cannot read to its end fails the attempt: nobody would know
-    /// how many records are lost.
+    /// Maps the records of a unit one by one, adds the bad ones to `skipped`, and returns the
+    /// number of all. A unit that the format cannot read to its end fails the attempt: nobody would
+    /// know how many records are lost.
     fn map_records(
         &mut self,
         unit: &Chunk<'_>,
@@ -166,12 +166,12 @@ impl<M: Mapper, S: Store<M::Key, M::Value>> Pieces<'_, M, S> {
         let read = panic::guard(|| {
             format.for_each(unit, |position, record| {
                 records += 1;
-                let map = |out: &mut SkippingEmitter<'_, '_, M, S>| {
+                let mapped = self.map_record_of_unit(unit, position.offset, |out| {
                     unit.visit(position.offset);
                     let mapped = mapper.map(record, out);
                     mapped.map(|()| 1).map_err(|error| RecordError::new(position, &error))
-                };
-                match self.map_record_of_unit(unit, position.offset, map) {
+                });
+                match mapped {
                     Ok(Ok(_)) => Ok(()),
                     Ok(Err(bad)) => {
                         skipped.push(bad);

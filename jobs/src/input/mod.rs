@@ -27,7 +27,6 @@ pub use whole_file::WholeFile;
 
 pub(crate) use delimited::write_quoted;
 pub(crate) use line::lines;
-pub(crate) use units::find as find_units;
 
 use std::cell::Cell;
 
@@ -186,7 +185,10 @@ pub trait Format: Default + Send + Sync + 'static {
     /// ```
     fn units(&self, file: &FileReader<'_>, units: &mut Units) -> Result<(), RecordError> {
         let _ = (file, units);
-        Err(RecordError::at(0, "the format of the file has units, but does not say how to find them"))
+        Err(RecordError::at(
+            0,
+            "the format of the file has units, but does not say how to find them",
+        ))
     }
 
     /// Calls `each` with every record and its position, in order, until one fails. Returns its own

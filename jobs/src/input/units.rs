@@ -1,8 +1,9 @@
 //! Units: pieces of a file that are found by reading the file, and are mapped as a whole.
 //!
 //! ```text
-//!  | header |  unit  |  unit  |    unit    |  unit  | index |     a format finds the units:
-//!  |..........split 0.........|.........split 1..............|   a split has those that begin in it
+//!  | header |  unit  |  unit  |    unit    |  unit  | index |     a format finds the units;
+//!  |..........split 0.........|.........split 1..............|     a split has those that begin
+//!                                                                  in it
 //! ```
 //!
 //! A job process that maps a split asks the format for its units, so the plan of a job holds no
@@ -11,12 +12,11 @@
 use std::cell::{Cell, RefCell};
 use std::ops::Range;
 
-use super::{Format, RecordError};
-use crate::failure::{FailureCause, RecordPlace};
-use crate::user_code::panic;
+use super::RecordError;
+use crate::failure::FailureCause;
 
 /// Bytes of a file that are read and mapped together, such as a row group, a compressed member, or
-/// a block. Found by [`Format::units`].
+/// a block. Found by [`Format::units`](super::Format::units).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unit {
     range: Range<u64>,
@@ -79,7 +79,8 @@ fn len(range: &Range<u64>) -> u64 {
 /// Reads from one version of a file.
 type Read<'a> = dyn Fn(&mut [u8], u64) -> Result<(), FailureCause> + 'a;
 
-/// One version of a file, for [`Format::units`] to read where it likes.
+/// One version of a file, for [`Format::units`](super::Format::units) to read
+/// where it likes.
 pub struct FileReader<'a> {
     name: &'a str,
     bytes: u64,
@@ -87,7 +88,6 @@ pub struct FileReader<'a> {
     /// Bytes that may still be read.
     left: Cell<u64>,
     limit_bytes: u64,
-    /// Takes precedence over any error that the format returned because of it.
     failure: RefCell<Option<FailureCause>>,
 }
 
@@ -107,6 +107,11 @@ impl<'a> FileReader<'a> {
     /// Its size.
     pub fn bytes(&self) -> u64 {
         self.bytes
+    }
+
+    /// The failure of a read, if any. It takes precedence over what the format made of it.
+    pub(crate) fn take_failure(&self) -> Option<FailureCause> {
+        self.failure.take()
     }
 
     /// Reads these bytes.
@@ -139,7 +144,8 @@ impl<'a> FileReader<'a> {
     }
 }
 
-/// The units of a file that begin in one range, as [`Format::units`] finds them.
+/// The units of a file that begin in one range, as
+/// [`Format::units`](super::Format::units) finds them.
 #[derive(Debug)]
 pub struct Units {
     range: Range<u64>,
@@ -155,8 +161,9 @@ pub struct Units {
     failure: Option<RecordError>,
 }
 
-/// What [`Format::units`] has found.
+/// What [`Format::units`](super::Format::units) has found.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct FoundUnits {
     /// In the order of the file.
     pub units: Vec<Unit>,
@@ -254,31 +261,14 @@ impl Units {
         Ok(())
     }
 
+    /// The units, unless the format has failed, or has ignored an error.
+    pub(crate) fn finish(self, found: Result<(), RecordError>) -> Result<FoundUnits, RecordError> {
+        self.failure.map_or(found, Err).map(|()| self.found)
+    }
+
     /// Whether nothing more is wanted: a format that finds units one by one may stop.
     pub fn is_full(&self) -> bool {
         self.found.units.len() >= self.most || self.end >= self.range.end
-    }
-}
-
-/// Runs a format's [`units`](Format::units).
-pub(crate) fn find<F: Format>(
-    format: &F,
-    file: &FileReader<'_>,
-    mut units: Units,
-) -> Result<FoundUnits, FailureCause> {
-    let outcome = panic::guard(|| format.units(file, &mut units));
-    if let Some(cause) = file.failure.take() {
-        return Err(cause);
-    }
-    match outcome {
-        Err(caught) => {
-            let place = RecordPlace { file: file.name.to_string(), ..RecordPlace::default() };
-            Err(caught.into_failure(place))
-        }
-        Ok(found) => match units.failure.take().map_or(found, Err) {
-            Ok(()) => Ok(units.found),
-            Err(error) => Err(error.into_failure(file.name)),
-        },
     }
 }
 
@@ -307,9 +297,9 @@ mod tests {
             (vec![0..10, 9..20], 9, "begins before the end of the unit before it, at byte 10"),
             (vec![20..30, 0..10], 0, "begins before the end"),
             (vec![0..10, 90..101], 90, "has the bytes 90 to 101, but the file has 100"),
-            (vec![u64::MAX - 1..u64::MAX], 100, "but the file has 100"),
-            (vec![5..5], 5, "is empty"),
-            (vec![Range { start: 9, end: 5 }], 9, "is empty"),
+            (vec![0..1, u64::MAX - 1..u64::MAX], 100, "but the file has 100"),
+            (vec![0..1, 5..5], 5, "is empty"),
+            (vec![0..1, Range { start: 9, end: 5 }], 9, "is empty"),
         ] {
             for range in [0..100, 70..80] {
                 let error = pushed(&units, range).unwrap_err();
@@ -343,59 +333,6 @@ mod tests {
         assert!(units.is_full());
         units.push(Unit::new(20..30)).unwrap();
         assert_eq!(units.found.units, [Unit::new(10..20)]);
-    }
-
-    /// Reads what `Self` says; a unit for each time.
-    #[derive(Clone, Default)]
-    struct Reads(Vec<Range<u64>>);
-
-    impl Format for Reads {
-        type Record<'a> = ();
-
-        fn framing(&self) -> crate::input::Framing {
-            crate::input::Framing::Units
-        }
-
-        fn units(&self, file: &FileReader<'_>, units: &mut Units) -> Result<(), RecordError> {
-            for range in &self.0 {
-                // An error that the format does not pass on.
-                let _ = file.read(range.clone());
-                units.push(Unit::new(range.clone()))?;
-            }
-            if self.0.is_empty() { panic!("no reads") } else { Ok(()) }
-        }
-
-        fn for_each(
-            &self,
-            _chunk: &crate::input::Chunk<'_>,
-            _each: impl for<'a> FnMut(crate::input::Position<'a>, ()) -> Result<(), RecordError>,
-        ) -> Result<(), RecordError> {
-            Ok(())
-        }
-    }
-
-    fn found(reads: &[Range<u64>]) -> Result<FoundUnits, FailureCause> {
-        let read = |buffer: &mut [u8], offset: u64| match offset {
-            50.. => Err(FailureCause::InputChanged { file: "f".into(), message: "x".into() }),
-            _ => {
-                buffer.fill(7);
-                Ok(())
-            }
-        };
-        let file = FileReader::new("f", 100, 20, &read);
-        find(&Reads(reads.to_vec()), &file, Units::new(0..100, 100, 10_000, usize::MAX))
-    }
-
-    #[test]
-    fn failures_of_the_file_pass_through_the_format() {
-        assert_eq!(found(&[0..10, 20..30]).unwrap().units.len(), 2);
-        assert!(matches!(found(&[0..10, 60..61]), Err(FailureCause::InputChanged { .. })));
-    }
-
-    #[test]
-    fn a_panic_of_the_format_names_the_file() {
-        let Err(FailureCause::UserPanic { place, message }) = found(&[]) else { panic!() };
-        assert_eq!((&*place.file, &*message), ("f", "no reads"));
     }
 
     #[test]

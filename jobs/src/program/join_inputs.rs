@@ -7,11 +7,12 @@ use std::sync::Arc;
 
 use super::combine_step::{CombineStep, NotCombined};
 use super::map_side::{InputFormat, MapSide};
+use super::units::find_units;
 use crate::collect::{Collector, CollectorSetup};
 use crate::emit::Emit;
 use crate::error::Result;
 use crate::failure::FailureCause;
-use crate::input::{Chunk, FileReader, FoundUnits, RecordError, RecordOf, Units, find_units};
+use crate::input::{Chunk, FileReader, FoundUnits, RecordError, RecordOf, Units};
 use crate::key::Key;
 use crate::mapper::Mapper;
 use crate::pairs::{RecordBatches, RecordSink};

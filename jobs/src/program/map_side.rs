@@ -4,9 +4,10 @@
 use std::sync::Arc;
 
 use super::combine_step::CombineStep;
+use super::units::find_units;
 use crate::collect::{Collector, CollectorSetup};
 use crate::failure::FailureCause;
-use crate::input::{FileReader, Format, FoundUnits, Framing, Units, find_units};
+use crate::input::{FileReader, Format, FoundUnits, Framing, Units};
 use crate::key::Key;
 use crate::mapper::Mapper;
 use crate::pairs::{RecordBatches, RecordSink};

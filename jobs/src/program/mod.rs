@@ -26,6 +26,7 @@ mod part_frame;
 mod part_sink;
 mod shape;
 mod sorted;
+mod units;
 
 pub use combine_step::{Combined, NotCombined};
 pub use map_side::InputFormat;

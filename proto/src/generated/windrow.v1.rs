@@ -1444,7 +1444,7 @@ pub struct ReduceDone {
 /// A file or object that an attempt has written under a name of its own, complete but not visible yet.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Part {
-    /// for people: the attempt determines it
+    /// the attempt determines it: another one is not believed
     #[prost(string, tag = "1")]
     pub location: ::prost::alloc::string::String,
     #[prost(uint64, tag = "2")]
@@ -1505,7 +1505,7 @@ pub struct JobContext {
     /// 0: map-only
     #[prost(uint32, tag = "6")]
     pub partitions: u32,
-    /// absolute folder for the parts of attempts
+    /// where attempts write their parts: an absolute path, or a URL
     #[prost(string, tag = "7")]
     pub staging: ::prost::alloc::string::String,
     /// a longer record is an error

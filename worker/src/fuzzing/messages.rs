@@ -158,7 +158,8 @@ fn known_outputs(told: wire::ToldOutputs) -> Option<Vec<WorkerOutputs>> {
 
 fn context() -> JobContext {
     let identity = vec![7; 16].into();
-    let context = v1::JobContext { identity, ..v1::JobContext::default() };
+    let staging = "/out/_temporary".into();
+    let context = v1::JobContext { identity, staging, ..v1::JobContext::default() };
     let message = v1::CoordinatorMessage { message: Some(Order::JobContext(context)) };
     match wire::order_from(message) {
         Ok(wire::Order::Context(_, context)) => *context,

@@ -6,8 +6,11 @@ use windrow_jobs::{FailureCause, InputRange};
 
 use super::Input;
 
+/// Most memory that the descriptions of the units of one range take: there may be half a million.
+const DESCRIPTIONS_BYTES: u64 = 64 << 20;
+
 /// The units that begin in `range` of the open `file`, which belongs to input number `input` of the
-/// job. At most `limit_bytes` are read for it, and kept of it.
+/// job. At most `limit_bytes` are read to find them.
 pub fn find(
     program: &dyn Program,
     input: u32,
@@ -16,7 +19,7 @@ pub fn find(
     limit_bytes: u64,
 ) -> Result<FoundUnits, FailureCause> {
     let (of_file, file_bytes) = (range.range.clone(), range.version.bytes());
-    let units = Units::new(of_file, file_bytes, limit_bytes, usize::MAX);
+    let units = Units::new(of_file, file_bytes, DESCRIPTIONS_BYTES, usize::MAX);
     find_in(program, input, range, file, limit_bytes, units)
 }
 
@@ -29,7 +32,7 @@ pub fn find_one(
     limit_bytes: u64,
 ) -> Result<FoundUnits, FailureCause> {
     let (of_file, file_bytes) = (range.range.clone(), range.version.bytes());
-    let units = Units::new(of_file, file_bytes, limit_bytes, 1).overlapping();
+    let units = Units::new(of_file, file_bytes, DESCRIPTIONS_BYTES, 1).overlapping();
     find_in(program, input, range, file, limit_bytes, units)
 }
 

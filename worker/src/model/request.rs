@@ -6,7 +6,7 @@ use std::sync::Arc;
 use windrow_jobs::partitioning::SplitPoints;
 use windrow_jobs::{
     AttemptId, BadRecord, BadRecordBudget, Compression, InputRange, JobExecutable, JobIdentity,
-    SideFile, WorkerId,
+    Location, SideFile, WorkerId,
 };
 
 /// The settings that all tasks of a job share.
@@ -37,8 +37,8 @@ pub struct JobContext {
     pub partitions: u32,
     /// The lower bounds of an ordered job's ranges; empty for all other jobs.
     pub split_points: Arc<SplitPoints>,
-    /// Folder in which attempts write their parts, each under a name of its own.
-    pub staging: PathBuf,
+    /// Where attempts write their parts, each under a name of its own, until they are published.
+    pub staging: Location,
     /// The executable that has the job's code.
     pub program: JobExecutable,
     /// The files that its code reads besides the input.

@@ -57,9 +57,15 @@ pub(crate) trait Unreported: Send {
     fn keep(self: Box<Self>);
 }
 
-/// The store for a job's staging folder.
-pub(crate) fn store(staging: &Path) -> Box<dyn PartStore> {
-    Box::new(staging::Staging::new(staging))
+/// The store that a staging location is in.
+pub(crate) fn store(staging: &Location) -> Result<Box<dyn PartStore>, FailureCause> {
+    Ok(Box::new(staging::Staging::new(folder_of(staging)?, staging)))
+}
+
+/// The folder that attempts must be able to write to.
+pub(crate) fn folder_of(staging: &Location) -> Result<&Path, FailureCause> {
+    let folder = staging.to_local();
+    folder.map_err(|no_store| FailureCause::Unsupported { message: no_store.to_string() })
 }
 
 /// Removes a reported file that is not wanted.

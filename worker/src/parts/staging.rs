@@ -21,15 +21,13 @@ const BUFFER_BYTES: usize = 256 << 10;
 /// The folder to which attempts of a job write, and from which its parts are renamed.
 pub(super) struct Staging {
     folder: PathBuf,
+    location: Location,
 }
 
 impl Staging {
-    pub(super) fn new(folder: &Path) -> Self {
-        Self { folder: folder.to_path_buf() }
-    }
-
-    fn path(&self, attempt: AttemptId, kind: PartKind) -> PathBuf {
-        self.folder.join(kind.staged_name(attempt))
+    /// The folder, and its location.
+    pub(super) fn new(folder: &Path, location: &Location) -> Self {
+        Self { folder: folder.to_path_buf(), location: location.clone() }
     }
 }
 
@@ -39,11 +37,11 @@ impl PartStore for Staging {
         attempt: AttemptId,
         kind: PartKind,
     ) -> Result<Box<dyn PartUpload>, FailureCause> {
-        Ok(Box::new(PartFile::create(self.path(attempt, kind))?))
+        Ok(Box::new(PartFile::create(self.folder.join(kind.staged_name(attempt)))?))
     }
 
     fn location(&self, attempt: AttemptId, kind: PartKind) -> Option<Location> {
-        Location::of_path(&self.path(attempt, kind))
+        kind.location(&self.location, attempt)
     }
 }
 

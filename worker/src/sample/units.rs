@@ -40,7 +40,7 @@ impl UnitSampler {
         let mut from_here = range.clone();
         from_here.range.end = range.version.bytes();
         let found = units::find_one(program, *input, &from_here, file, UNITS_BYTES).ok()?;
-        let FoundUnits { units, header } = found;
+        let FoundUnits { units, header, .. } = found;
         let unit = units.into_iter().next()?;
         let this = (range.file_number, unit.range().start);
         self.saved_bytes = self.saved_bytes.saturating_add(self.share_bytes);

@@ -1,7 +1,6 @@
 //! A map attempt whose pairs go to reducers: threads collect, full collectors spill, and the
 //! result is one output, in memory or as a segment file.
 
-use std::os::unix::ffi::OsStrExt;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Instant;
@@ -56,9 +55,9 @@ pub fn run(
         input,
         split_points: Arc::clone(&context.split_points),
         bad_records: attempt.bad_records.clone(),
-        // The folder's name was not known when the input was written, so input cannot be built to
+        // The location was not known when the input was written, so input cannot be built to
         // collide.
-        seed: hash_key(context.staging.as_os_str().as_bytes()),
+        seed: hash_key(context.staging.as_str().as_bytes()),
     };
     let mut outcome = match (attempt.program.is_map_only(), context.partitions) {
         (true, _) => map_only::run(attempt, &plan, setup, bad_records.as_ref())?,

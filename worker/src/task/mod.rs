@@ -124,7 +124,7 @@ impl Attempt {
 
     /// Begins a file that the attempt reports.
     fn create(&self, kind: PartKind) -> Result<Box<dyn PartUpload>, FailureCause> {
-        parts::store(&self.context.staging).create(self.id, kind)
+        parts::store(&self.context.staging)?.create(self.id, kind)
     }
 
     /// Waits until no other thread of the job works on large records.

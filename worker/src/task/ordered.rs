@@ -264,14 +264,15 @@ mod tests {
     use std::time::{Duration, Instant};
 
     use windrow_jobs::program::{NoFrame, PartSink};
-    use windrow_jobs::{PartKind, StageId};
+    use windrow_jobs::{Location, PartKind, StageId};
 
     use super::*;
     use crate::parts::{self, WrittenPart};
     use crate::testing::attempt_id;
 
     fn upload(folder: &Path) -> Box<dyn PartUpload> {
-        parts::store(folder).create(attempt_id(StageId::MAP, 0, 1), PartKind::Output).unwrap()
+        let store = parts::store(&Location::of_path(folder).unwrap()).unwrap();
+        store.create(attempt_id(StageId::MAP, 0, 1), PartKind::Output).unwrap()
     }
 
     fn text(chunk: usize) -> Text {

@@ -110,7 +110,7 @@ impl InputPlan {
         lossy: bool,
     ) -> Self {
         let mut plan = Self::new(Vec::new(), chunk_bytes, format, lossy);
-        for (range, FoundUnits { units, header }) in found.into_iter().enumerate() {
+        for (range, FoundUnits { units, header, .. }) in found.into_iter().enumerate() {
             let chunk = |unit: &Unit| {
                 let Range { start, end } = unit.range();
                 ChunkRange { range, start, end }

@@ -116,6 +116,7 @@ fn context_from(context: v1::JobContext) -> Result<JobContext, Malformed> {
     let compression = compression_from(context.compression());
     let skip_bad_records = context.skip_bad_records.map(budget_from).transpose()?;
     let identity = JobIdentity::from_bytes(&context.identity);
+    let staging = context.staging.parse();
     Ok(JobContext {
         identity: identity.ok_or(Malformed("a job without an identity"))?,
         job: context.job,
@@ -128,7 +129,7 @@ fn context_from(context: v1::JobContext) -> Result<JobContext, Malformed> {
         memory_bytes: context.memory_bytes,
         fan_in: context.fan_in,
         partitions: context.partitions,
-        staging: context.staging.into(),
+        staging: staging.map_err(|_| Malformed("the staging location is none"))?,
         split_points: Arc::default(),
         program: program::program_from(context.program.unwrap_or_default())?,
         files: program::files_from(context.files)?,

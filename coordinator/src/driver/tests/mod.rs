@@ -7,7 +7,7 @@ use std::path::Path;
 use object_store::memory::InMemory;
 use object_store::throttle::{ThrottleConfig, ThrottledStore};
 use tokio::time::{sleep, timeout};
-use windrow_jobs::{PartKind, PlatformNeeds};
+use windrow_jobs::{Location, PartHandle, PartKind, PlatformNeeds};
 use windrow_scheduler::{
     AttemptStats, Config, JobPlan, JobState, Outcome, SplitPlan, SubmissionId,
 };
@@ -15,7 +15,7 @@ use windrow_scheduler::{
 use super::*;
 use crate::failpoint::{Failpoint, FailpointId};
 use crate::journal::Opened;
-use crate::output::{AttemptFiles, Reservation, StagedPart};
+use crate::output::{Reported, Reservation};
 
 const LEASE: Duration = Duration::from_secs(10);
 
@@ -143,18 +143,48 @@ async fn submit(driver: &DriverHandle, plan: JobPlan, output: &Path) -> (JobId, 
 
 /// A worker runs its next map attempt and reports success.
 async fn run_one(driver: &DriverHandle, worker: &mut Joined, paths: &OutputPaths) {
+    run_one_and_report(driver, worker, paths, |part| part).await;
+}
+
+/// A worker runs its next map attempt and reports success with the part that `change` makes of the
+/// true one.
+async fn run_one_and_report(
+    driver: &DriverHandle,
+    worker: &mut Joined,
+    paths: &OutputPaths,
+    change: impl FnOnce(PartHandle) -> PartHandle,
+) {
     let attempt = loop {
         if let Outgoing::Map { assignment, .. } = worker.outbox.orders.recv().await.unwrap() {
             break assignment.attempt;
         }
     };
-    let name = format!("part-{:05}.{}", attempt.task.index, attempt.number);
-    std::fs::write(paths.staging().join(name), "x\n").unwrap();
-    let kind = PartKind::Output;
-    let part = StagedPart { attempt, kind, bytes: 2, records: 1, crc64: 0 };
-    let written = AttemptFiles { part: Some(part), bad_records: None };
-    let done = Report::Done { attempt, stats: AttemptStats::default(), written };
+    let staging = Location::of_path(&paths.staging()).unwrap();
+    let location = PartKind::Output.location(&staging, attempt).unwrap();
+    std::fs::write(location.to_local().unwrap(), "x\n").unwrap();
+    let part = PartHandle { location, bytes: 2, records: 1, crc64: 0, upload: None };
+    let reported = Reported { part: Some(change(part)), bad_records: None };
+    let done = Report::Done { attempt, stats: AttemptStats::default(), reported };
     driver.report(worker.worker, worker.session, done).await.unwrap();
+}
+
+/// A worker reports a part that the attempt did not write: it would be renamed into the output.
+#[tokio::test(start_paused = true)]
+async fn a_part_elsewhere_fails_its_attempt() {
+    let dir = tempfile::tempdir().unwrap();
+    let output = dir.path().join("out");
+    let driver = start(Opened::in_memory().unwrap(), settings(None));
+    let mut worker = driver.join(WorkerProfile::for_test(), None).await.unwrap().unwrap();
+    let plan = JobPlan { max_attempts: 1, ..map_only(1) };
+    let (job, paths) = submit(&driver, plan, &output).await;
+    let elsewhere = |part| PartHandle { location: "/etc/passwd".parse().unwrap(), ..part };
+    run_one_and_report(&driver, &mut worker, &paths, elsewhere).await;
+    let mut changes = driver.watch(job).await.unwrap().unwrap();
+    timeout(Duration::from_secs(60), changes.wait_for(|over| *over)).await.unwrap().unwrap();
+    let state = driver.job(job).await.unwrap().unwrap().view.state.clone();
+    let said = format!("{state:?}");
+    assert!(said.contains("reported the part /etc/passwd"), "{said}");
+    assert!(!output.join("part-00000").exists());
 }
 
 /// Returns the ticket of the next release that a worker gets.

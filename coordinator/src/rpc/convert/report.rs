@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use windrow_jobs::{AttemptId, Audit, Emitted, JobId, PartKind, StageId};
+use windrow_jobs::{Audit, Emitted, JobId, Location, PartHandle, StageId, Upload};
 use windrow_proto::v1;
 use windrow_proto::v1::worker_message::Message;
 use windrow_scheduler::{AttemptProgress, AttemptStats};
@@ -10,7 +10,7 @@ use windrow_scheduler::{AttemptProgress, AttemptStats};
 use super::failure::failure_from;
 use super::{Malformed, attempt_from, attempts_from};
 use crate::driver::Report;
-use crate::output::{AttemptFiles, StagedPart};
+use crate::output::Reported;
 
 /// The report in a message after the hello; `None` for a message of a kind that a newer worker
 /// knows.
@@ -59,21 +59,20 @@ fn done(
         return Err(Malformed(format!("{attempt} reported as a {stage} attempt")));
     }
     let stats = stats_from(stats.ok_or_else(|| Malformed::missing("stats"))?)?;
-    let part = part.map(|part| part_from(attempt, PartKind::Output, part)).transpose()?;
-    let bad_records =
-        bad_records.map(|part| part_from(attempt, PartKind::BadRecords, part)).transpose()?;
-    Ok(Report::Done { attempt, stats, written: AttemptFiles { part, bad_records } })
+    let part = part.map(part_from).transpose()?;
+    let bad_records = bad_records.map(part_from).transpose()?;
+    Ok(Report::Done { attempt, stats, reported: Reported { part, bad_records } })
 }
 
-/// The reported location is ignored: it follows from the attempt's name.
-fn part_from(attempt: AttemptId, kind: PartKind, part: v1::Part) -> Result<StagedPart, Malformed> {
-    let v1::Part { location: _, bytes, records, crc64, upload } = part;
-    if upload.is_some() {
-        return Err(Malformed(
-            "a part in an object store, which this coordinator does not support".to_string(),
-        ));
-    }
-    Ok(StagedPart { attempt, kind, bytes, records, crc64 })
+/// The handle as the worker tells it: whoever knows the job compares the location.
+fn part_from(part: v1::Part) -> Result<PartHandle, Malformed> {
+    let v1::Part { location, bytes, records, crc64, upload } = part;
+    let location = Location::parse(&location).map_err(|error| Malformed(error.to_string()))?;
+    let upload = upload.map(|v1::Upload { id, pieces }| Upload {
+        id: id.into(),
+        pieces: pieces.into_iter().map(Into::into).collect(),
+    });
+    Ok(PartHandle { location, bytes, records, crc64, upload })
 }
 
 fn stats_from(stats: v1::AttemptStats) -> Result<AttemptStats, Malformed> {
@@ -154,7 +153,7 @@ mod tests {
             message(Message::ReduceDone(v1::ReduceDone {
                 attempt: attempt(StageId::REDUCE),
                 stats: stats(),
-                part: Some(v1::Part { upload: Some(v1::Upload::default()), ..Default::default() }),
+                part: Some(v1::Part { location: "ftp://host/part".into(), ..Default::default() }),
                 bad_records: None,
             })),
             message(Message::AttemptFailed(v1::AttemptFailed {
@@ -198,7 +197,7 @@ mod tests {
             bytes: 7,
             records: 8,
             crc64: 9,
-            upload: None,
+            upload: Some(v1::Upload { id: "10".into(), pieces: vec!["a".into(), "b".into()] }),
         };
         let done = v1::ReduceDone {
             attempt: attempt(StageId::REDUCE),
@@ -206,15 +205,20 @@ mod tests {
             part: Some(part.clone()),
             bad_records: Some(part),
         };
-        let Ok(Some(Report::Done { attempt, stats, written })) =
+        let Ok(Some(Report::Done { attempt, stats, reported })) =
             report_from(message(Message::ReduceDone(done)))
         else {
             panic!("refused")
         };
         assert_eq!(attempt.to_string(), "job-1/reduce-00002.3");
-        let staged = |kind| StagedPart { attempt, kind, bytes: 7, records: 8, crc64: 9 };
-        assert_eq!(written.part, Some(staged(PartKind::Output)));
-        assert_eq!(written.bad_records, Some(staged(PartKind::BadRecords)));
+        let handle = PartHandle {
+            location: "/elsewhere".parse().unwrap(),
+            bytes: 7,
+            records: 8,
+            crc64: 9,
+            upload: Some(Upload { id: "10".into(), pieces: vec!["a".into(), "b".into()] }),
+        };
+        assert_eq!(reported, Reported { part: Some(handle.clone()), bad_records: Some(handle) });
         assert_eq!(
             stats,
             AttemptStats {

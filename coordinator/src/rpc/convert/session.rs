@@ -207,7 +207,7 @@ fn context_to(job: JobId, work: &JobWork) -> v1::JobContext {
         threads: options.threads,
         memory_bytes: options.memory_bytes,
         partitions: work.plan.partitions,
-        staging: work.staging().display().to_string(),
+        staging: work.staging().to_string(),
         record_bytes_max: options.record_bytes_max,
         compression: compression_to(options.compression).into(),
         fan_in: options.fan_in,

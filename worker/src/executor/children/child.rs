@@ -340,8 +340,9 @@ impl Running {
     fn new(request: &RunRequest, progress: &Arc<Progress>, ended: oneshot::Sender<Ended>) -> Self {
         let writes_part =
             request.attempt.task.stage == StageId::REDUCE || request.context.partitions == 0;
-        let store = parts::store(&request.context.staging);
-        let location = |kind| store.location(request.attempt, kind);
+        // In a store that this worker does not have, no process can have written anything.
+        let store = parts::store(&request.context.staging).ok();
+        let location = |kind| store.as_ref()?.location(request.attempt, kind);
         Self {
             progress: Arc::clone(progress),
             ended,

@@ -11,6 +11,7 @@ use super::ChildCommand;
 use crate::blobs::{BlobCache, Cached, Use};
 use crate::files::give_back_at;
 use crate::model::JobContext;
+use crate::parts;
 
 /// Finds the executables of jobs.
 pub(crate) struct Executables {
@@ -78,7 +79,8 @@ impl Executables {
                 ChildCommand::shipped(file, arguments)
             }
         };
-        let (staging, writable) = (context.staging.clone(), context.writable.clone());
+        let staging = parts::folder_of(&context.staging)?.to_path_buf();
+        let writable = context.writable.clone();
         Ok(JobFiles { program, side_files, staging, writable, _kept: kept })
     }
 }

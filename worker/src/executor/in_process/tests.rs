@@ -5,7 +5,7 @@ use std::sync::Condvar;
 use std::time::Instant;
 
 use windrow_jobs::prelude::*;
-use windrow_jobs::{StageId, WorkerId, ready};
+use windrow_jobs::{Location, StageId, WorkerId, ready};
 
 use super::*;
 use crate::model::{JobContext, WorkerOutputs};
@@ -101,7 +101,7 @@ impl Bench {
     }
 
     fn request(&self, job: &str, stage: StageId, index: u32, work: Work) -> RunRequest {
-        let staging = self.folder.path().join("staging");
+        let staging = Location::of_path(&self.folder.path().join("staging")).unwrap();
         let context = JobContext { job: job.into(), staging, ..context() };
         RunRequest {
             attempt: attempt_id(stage, index, 1),

@@ -8,8 +8,8 @@
 //!                                                 when the last one is long
 //! ```
 //!
-//! A unit is read as it is. A file that differs from the planned version, or changes while it is read, is an error. Files
-//! are not memory-mapped: truncating a mapped file would raise a signal.
+//! A unit is read as it is. A file that differs from the planned version, or changes while it is
+//! read, is an error. Files are not memory-mapped: truncating a mapped file would raise a signal.
 
 mod source;
 mod window;
@@ -47,8 +47,7 @@ impl<'a> ChunkReader<'a> {
         let (chunk, range) = self.plan.chunk(index);
         let source = open(&mut self.source, chunk.range, range, self.plan)?;
         let usual_bytes = usual_bytes(self.plan);
-        let mut admit =
-            |wanted: u64| if wanted > usual_bytes { enter_large() } else { Ok(()) };
+        let mut admit = |wanted: u64| if wanted > usual_bytes { enter_large() } else { Ok(()) };
         let unit = self.plan.unit(index);
         let (start, bytes) = match unit {
             Some((unit, _)) => {
@@ -66,7 +65,7 @@ impl<'a> ChunkReader<'a> {
         chunk.offset = start;
         (chunk.header, chunk.unit) = match unit {
             Some((unit, header)) => (header, unit.descriptor()),
-            None => (&source.header, &[]),
+            None => (&source.header[..], &[][..]),
         };
         chunk.lossy = self.plan.lossy;
         Ok(chunk)

@@ -48,11 +48,7 @@ impl Source {
 
     #[cold]
     pub(super) fn unit_too_large(&self, unit: &Unit, most: u64) -> FailureCause {
-        let place = RecordPlace {
-            file: self.name.clone(),
-            offset: Some(unit.range().start),
-            ..RecordPlace::default()
-        };
+        let place = RecordPlace::in_file(&self.name).at(unit.range().start);
         let message = format!(
             "the unit has {} bytes, more than --max-record-size allows, which is {most}: give a larger one, which its workers need as memory",
             unit.read_bytes()

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use proptest::prelude::*;
 use windrow_jobs::fan_in::merge_bytes;
 use windrow_jobs::prelude::*;
-use windrow_jobs::{Audit, BadRecordBudget, Emitted, FailureCause, PartHandle, StageId};
+use windrow_jobs::{Audit, BadRecordBudget, Emitted, FailureCause, Location, PartHandle, StageId};
 
 use super::{Attempt, Left, map, reduce};
 use crate::memory::Account;
@@ -162,7 +162,8 @@ fn combined_by(
     let _others = mapping.pairs.reserve(memory_bytes - free_bytes.unwrap_or(memory_bytes));
     let mapped = map(&mapping, 0, vec![whole_file(input)]).unwrap();
     let mut reducing = of_job(attempt_id(StageId::REDUCE, 0, 1));
-    Arc::get_mut(&mut reducing.context).unwrap().staging = folder.path().to_path_buf();
+    Arc::get_mut(&mut reducing.context).unwrap().staging =
+        Location::of_path(folder.path()).unwrap();
     let reduced = reduce(&reducing, |_| store.sources(reducing.id.task.job, (0, 1), 0)).unwrap();
     let part = std::fs::read_to_string(path(reduced.finished.part.as_ref().unwrap())).unwrap();
     (part, mapped.finished.stats)

@@ -57,11 +57,7 @@ impl Mapper for Show {
     type Key = u64;
     type Value = u64;
 
-    fn map(
-        &self,
-        block: LocatedRecord<'_, &[u8]>,
-        out: &mut impl Emit<u64, u64>,
-    ) -> Result<()> {
+    fn map(&self, block: LocatedRecord<'_, &[u8]>, out: &mut impl Emit<u64, u64>) -> Result<()> {
         out.emit(block.offset, u64::from(block.record[0]))
     }
 }
