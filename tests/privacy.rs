@@ -15,6 +15,7 @@ pub fn tests() -> Vec<Trial> {
     vec![
         case("privacy::embedded_opens_no_socket", embedded_opens_no_socket),
         case("privacy::embedded_leaves_nothing", embedded_leaves_nothing),
+        case("privacy::no_temporary_folder_stays", no_temporary_folder_stays),
         // Only root can see a role's descriptors.
         root_case("privacy::servers_listen_on_loopback", servers_listen_on_loopback),
     ]
@@ -52,6 +53,23 @@ fn embedded_leaves_nothing() {
     // Nothing is kept of an executable that was built a moment ago.
     let digests = ["cache", "cache/windrow", "cache/windrow/digests"];
     assert!(kept.is_empty() || kept == digests, "{kept:?}");
+}
+
+/// However a run ends: refused, or killed.
+fn no_temporary_folder_stays() {
+    let dir = Dir::new();
+    generated_words(&dir, 1, 1_000);
+    let gates = gates(&dir);
+    let temporary = Dir::new();
+    let mut refused = windrow(["run", "word-count", "--input", "nosuch", "--output", "out"]);
+    refused.current_dir(dir.path()).env("TMPDIR", temporary.path());
+    Process::start(refused).finish().expect_code(1).expect_said("no input matches");
+    let mut killed = windrow(["run"]);
+    killed.args(gated(&dir, &[])).env("TMPDIR", temporary.path());
+    let mut killed = Process::start(killed);
+    eventually("a running map", || !processes(&gates, "map-").is_empty());
+    killed.kill();
+    assert_eq!(temporary.tree(), Vec::<String>::new());
 }
 
 fn servers_listen_on_loopback() {

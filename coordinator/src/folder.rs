@@ -4,21 +4,30 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
-use tempfile::TempDir;
-use windrow_security::files::{make_private_folder, temporary_folder};
+use windrow_security::TemporaryFolder;
+use windrow_security::files::make_private_folder;
 
 /// A folder of a coordinator.
 pub(crate) enum Folder {
     /// At this path, whether or not it exists yet.
     At(PathBuf),
     /// Made when it is needed, and removed when this is dropped.
-    Temporary(Mutex<Option<TempDir>>),
+    Temporary(Mutex<Option<TemporaryFolder>>),
 }
 
 impl Folder {
     /// The folder `name` in `state`, or a temporary one.
     pub(crate) fn new(state: Option<&Path>, name: &str) -> Self {
         state.map_or_else(|| Self::Temporary(Mutex::default()), |state| Self::At(state.join(name)))
+    }
+
+    /// Whether a temporary one has been made.
+    #[cfg(test)]
+    pub(crate) fn is_made(&self) -> bool {
+        match self {
+            Self::At(path) => path.exists(),
+            Self::Temporary(made) => made.lock().unwrap_or_else(PoisonError::into_inner).is_some(),
+        }
     }
 
     /// The path, for writing. Makes the folder if need be, but never the state folder itself: a
@@ -45,7 +54,7 @@ impl Folder {
             return Ok(folder.path().to_path_buf());
         }
         Ok(made
-            .insert(temporary_folder("windrow-coordinator-", &std::env::temp_dir())?)
+            .insert(TemporaryFolder::make_in(&std::env::temp_dir(), "windrow-coordinator-")?)
             .path()
             .to_path_buf())
     }

@@ -19,7 +19,7 @@ use windrow_coordinator::{
 };
 use windrow_jobs::Registry;
 use windrow_security::files::make_folder_of_owner;
-use windrow_security::{Dialer, SecurityError, Tls, keep_renewed};
+use windrow_security::{Dialer, SecurityError, TemporaryFolder, Tls, keep_renewed};
 use windrow_worker::{
     ChildCommand, Connector, FetchTimeouts, JobLimits, Orphans, Stops, WorkerConfig, WorkerError,
 };
@@ -30,7 +30,6 @@ use super::exit::Exit;
 use super::interrupt::{HangUp, Interrupt, Interrupts};
 use super::security::{self, TokenSource};
 use super::state_folder::StateFolder;
-use super::temporary_folder::TemporaryFolder;
 use crate::executable::Executable;
 
 /// In a worker's folder: what it shows to a secured cluster.
@@ -260,8 +259,14 @@ async fn temporary_folder(
     if !needs {
         return Ok(None);
     }
-    let made = spawn_blocking(|| TemporaryFolder::make(prefix)).await;
-    made.map_err(|error| CliError::Other(error.to_string()))?.map(Some)
+    let above = std::env::temp_dir();
+    let path = above.clone();
+    let made = spawn_blocking(move || TemporaryFolder::make_in(&above, prefix)).await;
+    let made = made.map_err(|error| CliError::Other(error.to_string()))?;
+    made.map(Some).map_err(|error| {
+        let error = CliError::io(path)(error);
+        if std::env::var_os("TMPDIR").is_some() { error.given_by("TMPDIR") } else { error }
+    })
 }
 
 /// Reaps orphans: process 1 of a container becomes the parent of all of them.

@@ -20,7 +20,7 @@ pub const SMALL_BYTES_MAX: u64 = 4 << 20;
 const WITHOUT_WAITING: OFlags = OFlags::NONBLOCK.union(OFlags::NOCTTY);
 
 const OWNER_ONLY: u32 = 0o600;
-const FOLDER_OF_OWNER: u32 = 0o700;
+pub(crate) const FOLDER_OF_OWNER: u32 = 0o700;
 
 /// The mode bits of everybody but the owner.
 const OF_OTHERS: u32 = 0o077;
@@ -152,15 +152,6 @@ fn tighten(file: &File, mode: u32) -> io::Result<()> {
         return Ok(());
     }
     file.set_permissions(fs::Permissions::from_mode(mode))
-}
-
-/// A new private folder inside `above`, which is removed with the result.
-///
-/// # Errors
-/// When it cannot be made.
-pub fn temporary_folder(prefix: &str, above: &Path) -> io::Result<tempfile::TempDir> {
-    let rights = fs::Permissions::from_mode(FOLDER_OF_OWNER);
-    tempfile::Builder::new().prefix(prefix).permissions(rights).tempdir_in(above)
 }
 
 /// Keeps tools that remove old temporary files, such as systemd-tmpfiles, away from a folder while

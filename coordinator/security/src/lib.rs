@@ -4,6 +4,7 @@
 //!  identity, certificate   the name of a member: windrow://CLUSTER/ROLE/NAME
 //!  credentials, token      key and certificate of a member; the token for which it gets them
 //!  files                   files and folders that only their owner may open
+//!  temporary_folder        a folder that is gone with its process, however that ends
 //!  tls                     both sides of a connection; the cluster's authority is the only root
 //!  dial, listener          outgoing and incoming connections, plain without credentials
 //!  local                   the user behind a connection on this machine, without credentials
@@ -37,6 +38,7 @@ mod local;
 mod refusals;
 mod renewal;
 mod retry;
+mod temporary_folder;
 mod tls;
 mod token;
 pub mod waiting_list;
@@ -54,5 +56,6 @@ pub use local::{LocalUsers, LocalUsersOnly, Origin, nobodys_number};
 pub use refusals::Refusals;
 pub use renewal::{keep_renewed, renew_if_due};
 pub use retry::retry_while_hung_up;
+pub use temporary_folder::TemporaryFolder;
 pub use tls::{Tls, job_host};
 pub use token::JoinToken;

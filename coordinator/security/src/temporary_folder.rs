@@ -1,18 +1,16 @@
-//! The folder of a role that was given none: under the system's temporary folder, and gone with the
-//! process.
+//! A folder under the system's temporary folder, which is gone with the process.
 //!
 //! A killed process cannot remove its folder. So each folder has a lock, which ends with its
-//! process in any case; the next role that starts removes folders whose lock is free.
+//! process in any case; whoever makes the next folder removes those whose lock is free.
 
 use std::fs::{self, File};
 use std::io;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
-use windrow_security::files::{keep_from_tidying, private, temporary_folder};
 
-use super::error::CliError;
+use crate::files::{FOLDER_OF_OWNER, keep_from_tidying, private};
 
 /// In each folder, locked as long as its process lives.
 const LOCK: &str = "in-use.lock";
@@ -22,7 +20,7 @@ const NEW_LOCK: &str = "in-use.new";
 
 /// A folder that is removed when this is dropped.
 #[derive(Debug)]
-pub(crate) struct TemporaryFolder {
+pub struct TemporaryFolder {
     folder: TempDir,
     _lock: File,
     /// It may be used for longer than files stay in the temporary folder by themselves.
@@ -31,22 +29,22 @@ pub(crate) struct TemporaryFolder {
 
 impl TemporaryFolder {
     /// Removes folders that killed processes have left, and makes one whose name begins with
-    /// `prefix`. Blocks on the file system.
-    pub(crate) fn make(prefix: &str) -> Result<Self, CliError> {
-        let is_set = std::env::var_os("TMPDIR").is_some();
-        Self::make_in(&std::env::temp_dir(), prefix)
-            .map_err(|error| if is_set { error.given_by("TMPDIR") } else { error })
-    }
-
-    fn make_in(above: &Path, prefix: &str) -> Result<Self, CliError> {
+    /// `prefix` inside `above`. Blocks on the file system.
+    ///
+    /// # Errors
+    /// When it cannot be made.
+    pub fn make_in(above: &Path, prefix: &str) -> io::Result<Self> {
         sweep(above, prefix);
-        let folder = temporary_folder(prefix, above).map_err(CliError::io(above))?;
-        let lock = lock(folder.path()).map_err(CliError::io(folder.path()))?;
+        let rights = fs::Permissions::from_mode(FOLDER_OF_OWNER);
+        let folder =
+            tempfile::Builder::new().prefix(prefix).permissions(rights).tempdir_in(above)?;
+        let lock = lock(folder.path())?;
         let untidied = keep_from_tidying(folder.path());
         Ok(Self { folder, _lock: lock, _untidied: untidied })
     }
 
-    pub(crate) fn path(&self) -> &Path {
+    /// Its path.
+    pub fn path(&self) -> &Path {
         self.folder.path()
     }
 }
@@ -154,11 +152,5 @@ mod tests {
         assert_eq!(names(above.path()), expected);
         drop((living, next));
         assert_eq!(names(above.path()).len(), 4);
-    }
-
-    #[test]
-    fn a_folder_that_cannot_be_made_is_named() {
-        let error = TemporaryFolder::make_in(Path::new("/nonexistent"), PREFIX).unwrap_err();
-        assert!(error.to_string().contains("/nonexistent: No such file"), "{error}");
     }
 }

@@ -188,6 +188,8 @@ fn the_coordinators_own_program_is_present_without_a_copy() {
     let store = Arc::new(BlobStore::new(Folder::new(None, "programs"), MOST, Some((own, file))));
     assert_eq!(store.offer(own, NOBODY).unwrap(), Offered::Present);
     assert!(store.open(own.digest).is_ok());
+    drop(store.pin(vec![own.digest], NOBODY, &[]).unwrap());
+    assert!(!store.folder.is_made(), "nothing has been sent");
     assert!(!store.has(Digest([8; 32])));
 }
 
