@@ -133,6 +133,13 @@ pub enum FailureCause {
         /// What is missing.
         message: String,
     },
+    /// A record has more bytes than the job allows. It was not read, so it cannot be skipped.
+    RecordTooLong {
+        /// Where it begins.
+        place: RecordPlace,
+        /// The limit, and what to do.
+        message: String,
+    },
 }
 
 /// Which memory limit a process exceeded.
@@ -188,7 +195,9 @@ impl FailureCause {
             // Only this worker's view of the file may be stale.
             | Self::InputChanged { .. }
             | Self::Io { .. } => FailureClass::Attempt,
-            Self::BadRecords { .. } | Self::Unsupported { .. } => FailureClass::Fatal,
+            Self::BadRecords { .. } | Self::Unsupported { .. } | Self::RecordTooLong { .. } => {
+                FailureClass::Fatal
+            }
             // If several attempts ran in the process, the one to blame is unknown.
             Self::ProcessDied { alone, .. } | Self::OutOfMemory { alone, .. } => match alone {
                 true => FailureClass::Attempt,
@@ -357,7 +366,9 @@ impl fmt::Display for FailureCause {
             Self::UserError { place, message } if *place == RecordPlace::default() => {
                 f.write_str(message)
             }
-            Self::UserError { place, message } => write!(f, "{place}: {message}"),
+            Self::UserError { place, message } | Self::RecordTooLong { place, message } => {
+                write!(f, "{place}: {message}")
+            }
             Self::UserPanic { place, message } => write!(f, "panic: {message} ({place})"),
             Self::BadRecords { skipped, place, message } => {
                 write!(f, "{skipped} bad records, the last one in {place}: {message}")

@@ -40,6 +40,9 @@ fn cause_to(cause: FailureCause) -> Cause {
             let message = capped(message);
             Cause::UserError(UserError { place: Some(place_to(place)), message })
         }
+        FailureCause::RecordTooLong { place, message } => {
+            Cause::RecordTooLong(UserError { place: Some(place_to(place)), message })
+        }
         FailureCause::UserPanic { place, message } => {
             let message = capped(message);
             Cause::UserPanic(UserError { place: Some(place_to(place)), message })
@@ -101,6 +104,9 @@ pub(super) fn failure_from(failure: Option<v1::Failure>) -> Result<FailureCause,
     Ok(match cause {
         Cause::UserError(UserError { place, message }) => {
             FailureCause::UserError { place: said_place_from(place), message }
+        }
+        Cause::RecordTooLong(UserError { place, message }) => {
+            FailureCause::RecordTooLong { place: said_place_from(place), message }
         }
         Cause::UserPanic(UserError { place, message }) => {
             FailureCause::UserPanic { place: said_place_from(place), message }

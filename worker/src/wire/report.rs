@@ -281,6 +281,7 @@ mod tests {
             FailureCause::Cancelled,
             FailureCause::WorkerLost { worker: WorkerId(5), reason: text() },
             FailureCause::Unsupported { message: text() },
+            FailureCause::RecordTooLong { place: RecordPlace::default(), message: text() },
         ] {
             let told = result_to(attempt(StageId::MAP), Err(cause.clone()));
             assert_eq!(report_from(told), Ok((attempt(StageId::MAP), Err(cause))));

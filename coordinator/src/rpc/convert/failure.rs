@@ -17,6 +17,10 @@ pub(super) fn failure_from(failure: Option<v1::Failure>) -> Result<FailureCause,
             place: place_from(error.place),
             message: capped(error.message),
         },
+        Cause::RecordTooLong(error) => FailureCause::RecordTooLong {
+            place: place_from(error.place),
+            message: capped(error.message),
+        },
         Cause::UserPanic(panic) => FailureCause::UserPanic {
             place: place_from(panic.place),
             message: capped(panic.message),
@@ -72,6 +76,9 @@ pub(super) fn failure_to(cause: &FailureCause) -> v1::Failure {
     let cause = match cause.clone() {
         FailureCause::UserError { place, message } => {
             Cause::UserError(v1::failure::UserError { place: Some(place_to(place)), message })
+        }
+        FailureCause::RecordTooLong { place, message } => {
+            Cause::RecordTooLong(v1::failure::UserError { place: Some(place_to(place)), message })
         }
         FailureCause::UserPanic { place, message } => {
             Cause::UserPanic(v1::failure::UserError { place: Some(place_to(place)), message })
@@ -226,6 +233,7 @@ mod tests {
             FailureCause::Cancelled,
             FailureCause::WorkerLost { worker: WorkerId(5), reason: text() },
             FailureCause::Unsupported { message: text() },
+            FailureCause::RecordTooLong { place: RecordPlace::default(), message: text() },
         ] {
             assert_eq!(failure_from(Some(failure_to(&cause))), Ok(cause));
         }

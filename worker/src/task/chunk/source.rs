@@ -7,6 +7,10 @@ use super::window::Window;
 use crate::input::{self, Input, units};
 use crate::task::plan::InputPlan;
 
+/// What to do about a long record whose end was not merely overlooked.
+const LARGER_LIMIT: &str =
+    "; give a larger one, such as --max-record-size 1GiB, which the workers need as memory";
+
 /// An open input, and what is known of it as a whole.
 pub(super) struct Source {
     input: Box<dyn Input>,
@@ -59,9 +63,10 @@ impl Source {
     #[cold]
     pub(super) fn too_long(&self, offset: u64, most: u64, hint: &str) -> FailureCause {
         let place = RecordPlace::in_file(self.name.clone()).at(offset);
+        let hint = if hint.is_empty() { LARGER_LIMIT } else { hint };
         let message = format!(
             "the record is longer than {most} bytes, the largest that --max-record-size allows{hint}"
         );
-        FailureCause::UserError { place, message }
+        FailureCause::RecordTooLong { place, message }
     }
 }
