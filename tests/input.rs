@@ -77,7 +77,11 @@ fn locations(mode: &Mode) {
             "'s3://bucket/a//b/*': this build cannot read or write s3://",
         ),
         (&*input, "gs://bucket/out", "'gs://bucket/out': this build cannot read or write gs://"),
-        ("ftp://host/x", &*out, "'ftp://host/x' has an unknown scheme"),
+        (
+            "ftp://host/x",
+            &*out,
+            "'ftp://host/x' has an unknown scheme: this build reads and writes paths",
+        ),
         ("s3:///key", &*out, "names no bucket"),
         (&*input, "file://host/out", "write file:/// and an absolute path"),
     ] {

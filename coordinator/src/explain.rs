@@ -88,7 +88,7 @@ pub(crate) fn waiting(waiting: &Waiting, now: Time) -> String {
                 others => format!(" and {others} more"),
             };
             format!(
-                "no answer from {worker}{others}, which alone can run its program and may come back"
+                "no connected worker can run the job; waiting for {worker}{others} to come back"
             )
         }
         Waiting::Slots => "all suitable workers are busy with other jobs".to_string(),

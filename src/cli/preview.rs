@@ -11,14 +11,20 @@ use super::stdout;
 const LINES: u64 = 5;
 const LINE_BYTES_MAX: u64 = 120;
 
+/// A result of no more lines is shown completely.
+const ALL_LINES_MAX: u64 = 10;
+/// Lines of larger parts are not counted: nobody waits for a preview.
+const COUNTED_BYTES_MAX: u64 = 16 << 20;
+
 /// What is looked through for the end of a line. Nobody waits for a preview of longer ones.
 const LOOKED_THROUGH_MAX: u64 = 1 << 20;
 
 /// A part that is smaller is shown from its first line on.
 const SMALL_BYTES: u64 = 4 << 10;
 
-/// Prints lines of the first part that is not empty, one of each fifth: the first ones alone would
-/// be odd, since parts are sorted. The job has succeeded, so problems here are silent.
+/// Prints lines of the first part that is not empty: all, if they are few; else one of each fifth,
+/// since the first ones alone would be odd where parts are sorted. The job has succeeded, so
+/// problems here are silent.
 pub(crate) fn print(output: &Location) {
     if let Ok(folder) = output.to_local() {
         let _ = try_print(folder);
@@ -27,16 +33,60 @@ pub(crate) fn print(output: &Location) {
 
 fn try_print(output: &Path) -> io::Result<()> {
     let Some(part) = first_part(output)? else { return Ok(()) };
-    stdout::line(format_args!("  preview   {}", one_line(&part.display().to_string())));
-    for line in lines(File::open(part)?)? {
+    let Preview { lines, of } = preview(File::open(&part)?)?;
+    let (shown, part) = (lines.len() as u64, one_line(&part.display().to_string()));
+    match of {
+        Some(all) if all == shown => stdout::line(format_args!("  preview   all of {part}")),
+        Some(all) => stdout::line(format_args!("  preview   {shown} of {all} lines of {part}")),
+        None => stdout::line(format_args!("  preview   {shown} lines from all over {part}")),
+    }
+    for line in lines {
         stdout::line(format_args!("    {line}"));
     }
     Ok(())
 }
 
+/// Lines of a file.
+struct Preview {
+    lines: Vec<String>,
+    /// How many there are; `None` if that would take too long.
+    of: Option<u64>,
+}
+
+fn preview(mut file: File) -> io::Result<Preview> {
+    let is_counted = file.metadata()?.len() <= COUNTED_BYTES_MAX;
+    let of = if is_counted { Some(count_lines(&file)?) } else { None };
+    file.rewind()?;
+    let lines = match of {
+        Some(all) if all <= ALL_LINES_MAX => first_lines(file)?,
+        _ => spread_lines(file)?,
+    };
+    Ok(Preview { lines, of })
+}
+
+/// The last line may have no end.
+fn count_lines(file: &File) -> io::Result<u64> {
+    let mut reader = BufReader::with_capacity(64 << 10, file);
+    let (mut ends, mut last) = (0, b'\n');
+    loop {
+        let bytes = reader.fill_buf()?;
+        let Some(end) = bytes.last() else { break };
+        last = *end;
+        ends += memchr::memchr_iter(b'\n', bytes).count() as u64;
+        let read = bytes.len();
+        reader.consume(read);
+    }
+    Ok(ends + u64::from(last != b'\n'))
+}
+
+fn first_lines(file: File) -> io::Result<Vec<String>> {
+    let mut reader = BufReader::new(file);
+    std::iter::from_fn(|| short_line(&mut reader).transpose()).collect()
+}
+
 /// A line in the middle of each fifth of a file, or the first of it in a small one; the next one
 /// where that has been shown already.
-fn lines(file: File) -> io::Result<Vec<String>> {
+fn spread_lines(file: File) -> io::Result<Vec<String>> {
     let bytes = file.metadata()?.len();
     let mut reader = BufReader::new(file);
     let (mut lines, mut shown) = (Vec::new(), 0);
@@ -99,8 +149,9 @@ mod tests {
     fn lines_of(text: &str) -> Vec<String> {
         let mut file = tempfile::tempfile().unwrap();
         file.write_all(text.as_bytes()).unwrap();
-        file.rewind().unwrap();
-        lines(file).unwrap()
+        let Preview { lines, of } = preview(file).unwrap();
+        assert_eq!(of, Some(text.lines().count() as u64));
+        lines
     }
 
     #[test]
@@ -110,7 +161,9 @@ mod tests {
         let thousand: String = (0..2_000).map(|n| format!("{n:04}\n")).collect();
         assert_eq!(lines_of(&thousand), ["0200", "0600", "1000", "1400", "1800"]);
         assert_eq!(lines_of("a\nb\nc\n"), ["a", "b", "c"]);
-        assert_eq!(lines_of("1\n2\n3\n4\n5\n6\n").len(), 5);
+        assert_eq!(lines_of("1\n2\n3\n4\n5\n6\n"), ["1", "2", "3", "4", "5", "6"]);
+        assert_eq!(lines_of(&"x\n".repeat(10)).len(), 10);
+        assert_eq!(lines_of(&"x\n".repeat(11)).len(), 5);
         assert_eq!(lines_of("no end"), ["no end"]);
         assert_eq!(lines_of(""), [""; 0]);
     }

@@ -19,10 +19,12 @@ pub(crate) enum OutputError {
         path: PathBuf,
     },
     /// The folder's content was not written by a job that has ended, so it is not replaced.
-    #[error("output {} is not empty, and has no _SUCCESS: --overwrite replaces only the result of a job; move the files elsewhere, or choose another folder", path.display())]
+    #[error("output {} is not empty, and {why}: --overwrite replaces only the result of a job; move the files elsewhere, or choose another folder", path.display())]
     NotAnOutput {
         /// The output folder.
         path: PathBuf,
+        /// How this is known.
+        why: &'static str,
     },
     /// A job that was replacing the output has died, and the old output, which it had moved aside,
     /// cannot be put back.
@@ -50,10 +52,12 @@ pub(crate) enum OutputError {
         /// The foreign file or folder.
         foreign: PathBuf,
     },
-    /// The output is a file.
-    #[error("output {} exists and is not a folder; choose another name", path.display())]
+    /// The output, or a folder above it, is a file, a device or the like.
+    #[error("cannot write to output {}: {} exists and is not a folder; choose another name", output.display(), path.display())]
     NotAFolder {
         /// The output.
+        output: PathBuf,
+        /// What is not a folder.
         path: PathBuf,
     },
     /// Another job writes there.

@@ -145,6 +145,8 @@ fn refuse_upwards(path: &Path) -> Result<(), NotAllowed> {
 fn real_path(path: &Path) -> Option<PathBuf> {
     for ancestor in path.ancestors() {
         match at(ancestor, || fs::canonicalize(ancestor)) {
+            // To join nothing would append a slash, which a file does not bear.
+            Ok(real) if ancestor == path => return Some(real),
             Ok(real) => return Some(real.join(path.strip_prefix(ancestor).ok()?)),
             // A dangling link would be followed once its target is created.
             Err(error) if error.kind() == ErrorKind::NotFound && !is_link(ancestor) => {}

@@ -19,11 +19,13 @@ pub enum PlanError {
     NoStore(#[from] NoStore),
     /// No file matches.
     #[error(
-        "no input matches '{input}' (names that begin with '.' or '_' are skipped unless named)"
+        "no input matches '{input}' (names that begin with '.' or '_' are skipped unless named){hint}"
     )]
     NoMatch {
         /// The input, as given.
         input: String,
+        /// A likely mistake, after a separator; may be empty.
+        hint: String,
     },
     /// Not a glob pattern.
     #[error("'{input}' is not a pattern: {message}")]
@@ -40,6 +42,17 @@ pub enum PlanError {
         path: PathBuf,
         /// The system's error.
         error: io::Error,
+    },
+    /// A link that leads nowhere.
+    #[error(
+        "{} is a link to {}, which does not exist; remove the link, or name the files to read",
+        path.display(), target.display()
+    )]
+    DanglingLink {
+        /// Its path.
+        path: PathBuf,
+        /// Where it leads.
+        target: PathBuf,
     },
     /// A device, socket or pipe.
     #[error("{} is not a regular file; copy what it holds into a file first", path.display())]

@@ -144,7 +144,9 @@ impl From<PlanError> for Status {
         let text = one_line(&error.to_string());
         match error {
             PlanError::NoMatch { .. } => Self::not_found(text),
-            PlanError::Unreadable { .. } => Self::failed_precondition(text),
+            PlanError::Unreadable { .. } | PlanError::DanglingLink { .. } => {
+                Self::failed_precondition(text)
+            }
             PlanError::NotAllowed(_) => Self::permission_denied(text),
             PlanError::GivenUp => Self::cancelled(text),
             PlanError::Inputs(_)

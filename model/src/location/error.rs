@@ -43,11 +43,14 @@ impl fmt::Display for NotALocation {
             Self::Empty => f.write_str("a path is empty"),
             Self::Nul { text } => write!(f, "'{}' contains a NUL", one_line(text)),
             Self::UnknownScheme { text } => {
-                let known = Scheme::ALL.map(|scheme| format!("{scheme}://")).join(", ");
+                let stores = Scheme::ALL.into_iter().filter(|scheme| *scheme != Scheme::File);
+                let stores: Vec<_> = stores.map(|scheme| format!("{scheme}://")).collect();
                 let text = one_line(text);
                 write!(
                     f,
-                    "'{text}' has an unknown scheme ({known}); if it is a path, write './{text}'"
+                    "'{text}' has an unknown scheme: this build reads and writes paths and file:///, and knows {} only by \
+                     name; if it is a path, write './{text}'",
+                    stores.join(", ")
                 )
             }
             Self::NoAuthority { text, scheme } => {

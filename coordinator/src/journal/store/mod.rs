@@ -61,12 +61,10 @@ pub enum StoreError {
     },
     /// There are objects, but none that names the journal's cluster.
     #[error(
-        "{object} exists, but {IDENTITY}, which names the journal's cluster, is missing or damaged ({problem}): bring the whole \
-         folder back, or begin with an empty one"
+        "{IDENTITY}, which names the journal's cluster, is {problem}: bring the whole folder back, or begin with an \
+         empty one"
     )]
     Nameless {
-        /// An existing object.
-        object: String,
         /// The defect of the identity object.
         problem: String,
     },
@@ -384,7 +382,11 @@ fn unknown(key: &str, error: DecodeError, build: &str) -> StoreError {
             StoreError::OtherBuild { key: key.to_string(), theirs, ours: build.to_string() }
         }
         DecodeError::Torn(problem) | DecodeError::Damaged(problem) => {
-            StoreError::Nameless { object: key.to_string(), problem }
+            let problem = match key {
+                IDENTITY => format!("damaged ({problem})"),
+                other => format!("missing, and {other} is damaged ({problem})"),
+            };
+            StoreError::Nameless { problem }
         }
     }
 }
@@ -397,7 +399,7 @@ async fn refuse_headless(objects: &dyn ObjectStore, build: &str) -> Result<(), S
         let name = first.location.to_string();
         let bytes = objects.get(&first.location).await?.bytes().await?;
         return Err(match codec::cluster_of(&bytes) {
-            Ok(_) => StoreError::Nameless { object: name, problem: "it is missing".into() },
+            Ok(_) => StoreError::Nameless { problem: format!("missing, though there is {name}") },
             Err(error) => unknown(&name, error, build),
         });
     }

@@ -141,8 +141,22 @@ async fn a_journal_without_its_beginning_is_not_taken_for_a_new_one() {
     write(&dir, 0, &[&["a"]]).await;
     fs::remove_file(dir.path().join(IDENTITY)).unwrap();
     let error = open(&dir, "a").await.err().expect("the journal was opened").to_string();
-    assert!(error.contains("epochs/00000001 exists, but identity"), "{error}");
+    assert!(error.contains("is missing, though there is epochs/00000001: bring"), "{error}");
     assert!(!dir.path().join(IDENTITY).exists());
+}
+
+#[tokio::test]
+async fn a_damaged_identity_is_named_once() {
+    let dir = tempfile::tempdir().unwrap();
+    write(&dir, 0, &[&["a"]]).await;
+    let path = dir.path().join(IDENTITY);
+    let mut bytes = fs::read(&path).unwrap();
+    let last = bytes.len() - 1;
+    bytes[last] ^= 1;
+    fs::write(&path, bytes).unwrap();
+    let error = open(&dir, "a").await.err().expect("the journal was opened").to_string();
+    assert!(error.contains("identity, which names the journal's cluster, is damaged ("), "{error}");
+    assert!(!error.contains("missing"), "{error}");
 }
 
 #[tokio::test]

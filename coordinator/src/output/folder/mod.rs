@@ -402,7 +402,7 @@ pub(super) fn kind(kind: FileType) -> &'static str {
         FileType::Socket => "a socket, where a file should be; remove it",
         FileType::Directory => "a folder, where a file should be; remove it",
         FileType::RegularFile => "a file, where a folder should be; remove it",
-        _ => "a device, where a file should be; remove it",
+        _ => "a device, where a file should be; choose another folder",
     }
 }
 

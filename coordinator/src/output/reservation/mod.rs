@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::io::{self, BufReader};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use rustix::fs::Mode;
 use windrow_jobs::JobIdentity;
@@ -37,11 +37,19 @@ pub(crate) fn check(output: &Path, overwrite: bool) -> Result<(), OutputError> {
             checked => checked,
         },
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        Err(error) if error.kind() == io::ErrorKind::NotADirectory => {
-            Err(OutputError::NotAFolder { path: output.to_path_buf() })
-        }
-        Err(error) => Err(OutputError::not_writable(output)(error)),
+        Err(error) => Err(match no_folder(output) {
+            Some(path) => OutputError::NotAFolder { output: output.to_path_buf(), path },
+            None => OutputError::not_writable(output)(error),
+        }),
     })
+}
+
+/// What lies in the way of an output folder: itself or a folder above it, but no link, which has a
+/// message of its own.
+fn no_folder(output: &Path) -> Option<PathBuf> {
+    let found = output.ancestors().find_map(|path| Some((path, path.symlink_metadata().ok()?)));
+    let (path, found) = found?;
+    (!found.is_dir() && !found.is_symlink()).then(|| path.to_path_buf())
 }
 
 fn check_entries(output: &Folder, overwrite: bool) -> Result<(), OutputError> {
@@ -51,7 +59,13 @@ fn check_entries(output: &Folder, overwrite: bool) -> Result<(), OutputError> {
     match (is_empty, overwrite) {
         (true, _) => Ok(()),
         (false, true) if has_manifest(output) => refuse_foreign(output),
-        (false, true) => Err(OutputError::NotAnOutput { path }),
+        (false, true) => {
+            let why = match output.has(SUCCESS) {
+                Ok(true) => "its _SUCCESS was not written by Windrow",
+                _ => "has no _SUCCESS",
+            };
+            Err(OutputError::NotAnOutput { path, why })
+        }
         (false, false) => Err(OutputError::NotEmpty { path }),
     }
 }

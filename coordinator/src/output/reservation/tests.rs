@@ -18,7 +18,13 @@ fn outputs_with_content_are_refused_untouched() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("file");
     fs::write(&file, "x").unwrap();
-    assert!(matches!(take(&file), Err(OutputError::NotAFolder { .. })));
+    for output in [file.clone(), file.join("x"), file.join("x/y")] {
+        let refused = take(&output).unwrap_err().to_string();
+        let says = format!("{}: {} exists and is not a folder", output.display(), file.display());
+        assert!(refused.ends_with(&format!("{says}; choose another name")), "{refused}");
+    }
+    let device = take(Path::new("/dev/null")).unwrap_err().to_string();
+    assert!(device.contains("/dev/null exists and is not a folder; choose"), "{device}");
     assert!(matches!(take(dir.path()), Err(OutputError::NotEmpty { .. })));
     assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
 }
@@ -135,7 +141,7 @@ fn only_a_complete_output_can_be_replaced() {
     let dir = tempfile::tempdir().unwrap();
     fs::write(dir.path().join("part-00000"), "x").unwrap();
     let error = Reservation::take(dir.path(), true, None).unwrap_err();
-    assert!(matches!(error, OutputError::NotAnOutput { .. }), "{error}");
+    assert!(error.to_string().contains("has no _SUCCESS"), "{error}");
     fs::write(dir.path().join("_SUCCESS"), OF_ANOTHER_JOB).unwrap();
     Reservation::take(dir.path(), true, None).unwrap();
     assert!(matches!(take(dir.path()), Err(OutputError::NotEmpty { .. })));
@@ -266,7 +272,10 @@ fn the_output_of_another_system_is_not_replaced() {
         fs::write(dir.path().join("part-00000"), "x").unwrap();
         fs::write(dir.path().join("_SUCCESS"), success).unwrap();
         let error = Reservation::take(dir.path(), true, None).unwrap_err();
-        assert!(matches!(error, OutputError::NotAnOutput { .. }), "{success}: {error}");
+        assert!(
+            error.to_string().contains("its _SUCCESS was not written by"),
+            "{success}: {error}"
+        );
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 2);
     }
 }

@@ -6,6 +6,7 @@ use std::io::{self, ErrorKind};
 use std::path::{Component, Path, PathBuf};
 
 use glob::{MatchOptions, Pattern};
+use percent_encoding::percent_decode_str;
 use windrow_jobs::Location;
 
 use super::candidates::{Candidates, Origin};
@@ -42,10 +43,20 @@ pub(super) fn expand(inputs: &[&Location], found: &mut Candidates) -> Result<(),
             None => {}
         }
         if found.len() == before {
-            return Err(PlanError::NoMatch { input: input.to_string() });
+            let (input, hint) = (input.to_string(), undecoded(path));
+            return Err(PlanError::NoMatch { input, hint });
         }
     }
     Ok(())
+}
+
+/// Other programs decode the paths of file URLs.
+fn undecoded(path: &str) -> String {
+    let decoded = percent_decode_str(path).decode_utf8();
+    match decoded.ok().filter(|decoded| decoded != path && Path::new(&**decoded).exists()) {
+        Some(decoded) => format!("; no %XX is decoded: write '{decoded}'"),
+        None => String::new(),
+    }
 }
 
 /// The type of a path's target, and whether the path is a link.

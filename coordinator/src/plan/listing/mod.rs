@@ -105,7 +105,13 @@ fn check_readable(path: &Path) -> io::Result<()> {
 }
 
 fn unreadable(path: &Path, error: io::Error) -> PlanError {
-    PlanError::Unreadable { path: path.to_path_buf(), error }
+    let path = path.to_path_buf();
+    if error.kind() == io::ErrorKind::NotFound
+        && let Ok(target) = fs::read_link(&path)
+    {
+        return PlanError::DanglingLink { path, target };
+    }
+    PlanError::Unreadable { path, error }
 }
 
 #[cfg(test)]

@@ -114,7 +114,7 @@ fn wrong_patterns_dangling_links_and_special_files_are_named() {
     let dir = tree(&["d/a"]);
     symlink("nowhere", dir.path().join("d/dangling")).unwrap();
     let error = listed(&dir, &["d"]).unwrap_err();
-    assert!(error.starts_with("cannot read d/dangling: "), "{error}");
+    assert!(error.starts_with("d/dangling is a link to nowhere, which does not exist"), "{error}");
     let error = listed(&dir, &["***"]).unwrap_err();
     assert!(error.contains("'***' is not a pattern"), "{error}");
     let error = list_all(&["/dev/null".into()], &mut Places::default()).unwrap_err().to_string();
@@ -256,5 +256,18 @@ fn a_dangling_link_is_named() {
     let dir = tree(&["a"]);
     symlink("/nowhere/at/all", dir.path().join("link")).unwrap();
     let error = listed(&dir, &["link"]).unwrap_err();
-    assert!(error.contains("cannot read") && error.contains("No such file"), "{error}");
+    assert_eq!(
+        error,
+        "link is a link to /nowhere/at/all, which does not exist; remove the link, or name the files to read"
+    );
+}
+
+#[test]
+fn who_expects_a_url_to_be_decoded_is_told_the_path() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("odd name"), "x").unwrap();
+    let error = listed(&dir, &["odd%20name"]).unwrap_err();
+    assert!(error.ends_with(" write 'odd name'") && error.contains("no %XX is decoded"), "{error}");
+    let error = listed(&dir, &["other%20name"]).unwrap_err();
+    assert!(!error.contains("decoded"), "{error}");
 }
