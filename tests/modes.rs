@@ -124,7 +124,7 @@ fn nothing_is_for_others(secured: bool) {
     let side_file = format!("notes={}", dir.write("notes", "x").display());
     let flags = ["--input", &input, "--output", &output, "--file", &side_file];
     // So little memory that it spills.
-    let more = ["--coordinator", &url, "--memory", "256KiB", "--split-size", "32KiB"];
+    let more = ["--coordinator", &url, "--memory", "512KiB", "--split-size", "32KiB"];
     let mut job = careless.start(&[&["submit", "word-count"], &flags[..], &more[..]].concat());
     let mut seen = BTreeSet::new();
     eventually("the job's end", || {

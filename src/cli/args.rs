@@ -4,7 +4,6 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use bytesize::ByteSize;
-use clap::builder::RangedU64ValueParser;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use windrow_coordinator::Failpoint;
 use windrow_jobs::{BadRecordBudget, JobName};
@@ -15,7 +14,7 @@ use super::confinement::ConfinementArgs;
 use super::generate::GenArgs;
 use super::values::{
     absolute_path, any_duration, budget, duration_from, host_and_port, local_user, log_task,
-    positive_size, role_of_member, short_name, side_file, size_from,
+    memory, number, positive_size, role_of_member, short_name, side_file, size_from,
 };
 
 /// Where a cluster's coordinator listens unless told otherwise.
@@ -27,8 +26,6 @@ const LEASE_MS_MIN: u64 = 1_000;
 const CERTIFICATE_MS_MIN: u64 = 1_000;
 /// Within less, neither a task reports its progress nor a worker answers another one.
 const PROGRESS_MS_MIN: u64 = 100;
-/// Less is a slip of the pen, such as `--memory 4` for 4 GiB.
-const MEMORY_BYTES_MIN: u64 = 64 << 10;
 /// With less, the process of a job is killed as soon as it begins.
 const JOB_MEMORY_BYTES_MIN: u64 = 16 << 20;
 /// With less, hardly any task could write its output.
@@ -117,21 +114,21 @@ pub(crate) struct JobArgs {
     pub(crate) json: bool,
 
     /// Number of reduce tasks and output parts [default: chosen from input and cores]
-    #[arg(long, value_name = "N", value_parser = RangedU64ValueParser::<u32>::new().range(1..=100_000), help_heading = "Engine")]
+    #[arg(long, value_name = "N", value_parser = number(1..=100_000_u32), help_heading = "Engine")]
     pub(crate) reducers: Option<u32>,
     /// Threads that a task may use [default: all cores of its worker]
-    #[arg(long, value_name = "N", value_parser = RangedU64ValueParser::<u32>::new().range(1..=1024), help_heading = "Engine")]
+    #[arg(long, value_name = "N", value_parser = number(1..=1024_u32), help_heading = "Engine")]
     pub(crate) threads: Option<u32>,
     /// Memory per worker that this job may use, such as 512MiB [default: all that the worker may
     /// use, which is half of its machine's or control group's unless it was told otherwise]
-    #[arg(long, value_name = "SIZE", value_parser = size_from(MEMORY_BYTES_MIN), help_heading = "Engine")]
+    #[arg(long, value_name = "SIZE", value_parser = memory, help_heading = "Engine")]
     pub(crate) memory: Option<ByteSize>,
     /// Largest input of one map task, such as 64MiB [default: chosen from input and cores]
     #[arg(long, value_name = "SIZE", value_parser = positive_size, help_heading = "Engine")]
     pub(crate) split_size: Option<ByteSize>,
     /// Sorted runs that one merge reads at once (more if they are small); where there are more,
     /// some are merged on disk first [default: chosen from memory]
-    #[arg(long, value_name = "N", value_parser = RangedU64ValueParser::<u32>::new().range(2..=10_000), help_heading = "Engine")]
+    #[arg(long, value_name = "N", value_parser = number(2..=10_000_u32), help_heading = "Engine")]
     pub(crate) fan_in: Option<u32>,
     /// Largest record, such as 1GiB; a larger one is an error before it fills the memory
     #[arg(long, value_name = "SIZE", default_value = "64MiB", value_parser = positive_size, help_heading = "Engine")]
@@ -140,7 +137,7 @@ pub(crate) struct JobArgs {
     #[arg(long, value_name = "METHOD", help_heading = "Engine")]
     pub(crate) compress: Option<Method>,
     /// How often a task may fail before the job fails
-    #[arg(long, value_name = "N", default_value_t = 4, value_parser = RangedU64ValueParser::<u32>::new().range(1..=1000), help_heading = "Engine")]
+    #[arg(long, value_name = "N", default_value_t = 4, value_parser = number(1..=1000_u32), help_heading = "Engine")]
     pub(crate) max_attempts: u32,
     /// How long a task may go without progress, such as 90s
     #[arg(long, value_name = "DURATION", default_value = "10m", value_parser = duration_from(PROGRESS_MS_MIN), help_heading = "Engine")]
@@ -341,10 +338,10 @@ pub(crate) struct WorkerArgs {
     #[arg(long, value_name = "DIR")]
     pub(crate) dir: Option<PathBuf>,
     /// Threads to run tasks on [default: all cores]
-    #[arg(long, value_name = "N", value_parser = RangedU64ValueParser::<u32>::new().range(1..=1024))]
+    #[arg(long, value_name = "N", value_parser = number(1..=1024_u32))]
     pub(crate) threads: Option<u32>,
     /// Memory for intermediate data [default: half of the machine's, or of its control group's]
-    #[arg(long, value_name = "SIZE", value_parser = size_from(MEMORY_BYTES_MIN))]
+    #[arg(long, value_name = "SIZE", value_parser = memory)]
     pub(crate) memory: Option<ByteSize>,
     /// Address on which other workers fetch this one's data
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:0")]
@@ -388,13 +385,13 @@ pub(crate) struct JobLimitArgs {
     #[arg(long, value_name = "SIZE", value_parser = size_from(JOB_MEMORY_BYTES_MIN))]
     pub(crate) job_memory: Option<ByteSize>,
     /// Files and connections that the process may have open at once
-    #[arg(long, value_name = "N", default_value_t = 65_536, value_parser = RangedU64ValueParser::<u64>::new().range(64..))]
+    #[arg(long, value_name = "N", default_value_t = 65_536, value_parser = number(64..=1_u64 << 30))]
     pub(crate) job_open_files: u64,
     /// Largest file that the process may write, map outputs and parts included [default: any]
     #[arg(long, value_name = "SIZE", value_parser = size_from(JOB_FILE_BYTES_MIN))]
     pub(crate) job_file_size: Option<ByteSize>,
     /// Number of processes at once, the job's process and its descendants
-    #[arg(long, value_name = "N", default_value_t = 1_000, value_parser = RangedU64ValueParser::<u64>::new().range(1..))]
+    #[arg(long, value_name = "N", default_value_t = 1_000, value_parser = number(1..=1_u64 << 22))]
     pub(crate) job_processes: u64,
 }
 

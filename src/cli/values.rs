@@ -1,7 +1,9 @@
 //! What the values of arguments may be, and what is said of others.
 
+use std::fmt::Display;
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 use std::time::Duration;
 
 use bytesize::ByteSize;
@@ -15,18 +17,54 @@ const DURATION_MAX: Duration = Duration::from_secs(100 * 366 * 24 * 3600);
 /// The longest name that a coordinator takes.
 const NAME_BYTES_MAX: usize = 256;
 
-/// A size of at least so many bytes: with less, nothing would work.
-pub(super) fn size_from(least: u64) -> impl Fn(&str) -> Result<ByteSize, String> + Clone {
-    move |text| match text.parse::<ByteSize>()? {
-        ByteSize(bytes) if bytes < least => {
-            Err(format!("must be at least {}", ByteSize(least).display().iec()))
-        }
-        size => Ok(size),
+/// More than any machine has: a slip of the pen.
+const SIZE_MAX: u64 = 1 << 60;
+/// More than any machine can address.
+const MEMORY_BYTES_MAX: u64 = 64 << 40;
+/// Less is a slip of the pen, such as `--memory 4` for 4 GiB, or slow: to sort 200 MiB takes 4 s
+/// with 1 MiB, 8 s with 512 KiB, 20 s with 256 KiB, and more than a minute with less.
+const MEMORY_BYTES_MIN: u64 = 512 << 10;
+
+/// A size within bounds: beyond them, nothing would work.
+fn size_within(text: &str, least: u64, most: u64) -> Result<ByteSize, String> {
+    let Ok(size) = text.parse::<ByteSize>() else {
+        return Err("must be a size, such as 512MiB or 2GB".to_string());
+    };
+    let shown = |bytes| ByteSize(bytes).display().iec();
+    match size.0 {
+        bytes if bytes < least => Err(format!("must be at least {}", shown(least))),
+        bytes if bytes > most => Err(format!("must be at most {}", shown(most))),
+        _ => Ok(size),
     }
 }
 
+/// A size of at least so many bytes.
+pub(super) fn size_from(least: u64) -> impl Fn(&str) -> Result<ByteSize, String> + Clone {
+    move |text| size_within(text, least, SIZE_MAX)
+}
+
 pub(super) fn positive_size(text: &str) -> Result<ByteSize, String> {
-    size_from(1)(text)
+    size_within(text, 1, SIZE_MAX)
+}
+
+/// Memory for the data of jobs.
+pub(super) fn memory(text: &str) -> Result<ByteSize, String> {
+    size_within(text, MEMORY_BYTES_MIN, MEMORY_BYTES_MAX)
+}
+
+/// A whole number within bounds.
+pub(super) fn number<N>(
+    within: RangeInclusive<N>,
+) -> impl Fn(&str) -> Result<N, String> + Clone + Send + Sync + 'static
+where
+    N: Copy + PartialOrd + Display + FromStr + Send + Sync + 'static,
+{
+    move |text| {
+        let number = text.parse().ok().filter(|number| within.contains(number));
+        number.ok_or_else(|| {
+            format!("must be a whole number from {} to {}", within.start(), within.end())
+        })
+    }
 }
 
 /// A duration of at least so many milliseconds: with less, nothing would work.
@@ -35,8 +73,9 @@ pub(super) fn duration_from(
 ) -> impl Fn(&str) -> Result<humantime::Duration, String> + Clone {
     let least = Duration::from_millis(least_ms);
     move |text| {
-        let duration: humantime::Duration =
-            text.parse().map_err(|error: humantime::DurationError| error.to_string())?;
+        let Ok(duration) = text.parse::<humantime::Duration>() else {
+            return Err("must be a duration, such as 90s or 5m".to_string());
+        };
         match *duration {
             short if short < least => {
                 Err(format!("must be at least {}", humantime::format_duration(least)))
@@ -180,9 +219,21 @@ mod tests {
         assert_eq!(of("999ms"), Err("must be at least 1s".to_string()));
         assert_eq!(of("0s"), Err("must be at least 1s".to_string()));
         assert_eq!(of("99999999y"), Err("must be at most 100 years".to_string()));
-        assert!(of("soon").is_err());
+        assert_eq!(of("soon"), Err("must be a duration, such as 90s or 5m".to_string()));
         assert_eq!(size_from(16 << 20)("16MiB"), Ok(ByteSize(16 << 20)));
         assert_eq!(size_from(16 << 20)("1KB"), Err("must be at least 16.0 MiB".to_string()));
+        let no_size = Err("must be a size, such as 512MiB or 2GB".to_string());
+        for text in ["", "abc", "1e9", "-1", "1 2", "NaN", "0x10"] {
+            assert_eq!(positive_size(text), no_size, "{text}");
+        }
+        assert_eq!(positive_size("0"), Err("must be at least 1 B".to_string()));
+        assert_eq!(memory("511KiB"), Err("must be at least 512.0 KiB".to_string()));
+        assert_eq!(memory("99999999999999TB"), Err("must be at most 64.0 TiB".to_string()));
+        assert_eq!(number(2..=1_024_u32)("1024"), Ok(1_024));
+        for text in ["", "1", "1025", "x", "-3", "99999999999999999999"] {
+            let said = Err("must be a whole number from 2 to 1024".to_string());
+            assert_eq!(number(2..=1_024_u32)(text), said, "{text}");
+        }
         let name = short_name(&"x".repeat(5_000));
         assert_eq!(name, Err("must have 1 to 256 bytes, and has 5000".to_string()));
         assert!(short_name("").is_err() && short_name("nightly").is_ok());

@@ -29,6 +29,8 @@ pub use sort::sort;
 pub use top::top;
 pub use word_count::word_count;
 
+use std::num::NonZeroUsize;
+
 use crate::job::Job;
 
 /// All ready jobs.
@@ -36,6 +38,11 @@ pub fn all() -> Vec<Job> {
     let of_text = [word_count(), n_grams(), inverted_index(), grep(), sort(), dedup(), sample()];
     let of_tables = [count(), sum(), min(), max(), mean(), distinct(), top(), histogram(), join()];
     of_text.into_iter().chain(of_tables).collect()
+}
+
+/// A number of things, of which there is one at least.
+fn positive(text: &str) -> Result<NonZeroUsize, String> {
+    text.parse().map_err(|_| "must be a whole number from 1 on, such as 100".to_string())
 }
 
 #[cfg(test)]

@@ -28,7 +28,7 @@ pub fn n_grams() -> Job {
 #[derive(clap::Args, Serialize, Deserialize)]
 struct Params {
     /// Words in a run
-    #[arg(long, value_name = "N", default_value = "2")]
+    #[arg(long, value_name = "N", default_value = "2", value_parser = super::positive)]
     size: NonZeroUsize,
 }
 

@@ -67,7 +67,7 @@ struct Params {
     stable: bool,
 
     /// Sort records of N bytes each instead of lines
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = super::positive)]
     record_bytes: Option<NonZeroUsize>,
 
     /// Bytes of each record to sort by, from 0 and without the end, such as '0..10' [default: all]
