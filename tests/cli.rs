@@ -26,6 +26,7 @@ pub fn tests() -> Vec<Trial> {
         assert_eq!(last["map"]["records"], 1);
         assert_eq!(last["output_records"], 2);
     });
+    tests.push(case("cli::refusals_are_json_if_asked", refusals_are_json_if_asked));
     tests.push(case("cli::help_names_jobs_and_flags", help_names_jobs_and_flags));
     tests.push(case("cli::usage_errors_end_with_2", usage_errors_end_with_2));
     tests.push(case("cli::empty_variables_are_not_set", empty_variables_are_not_set));
@@ -89,6 +90,28 @@ fn usage_errors_end_with_2() {
     }
 }
 
+/// Whatever refuses: the parser, the job, the coordinator, or no coordinator at all.
+fn refusals_are_json_if_asked() {
+    let paths = ["--input", "/no/such/input", "--output", "/no/such/output"];
+    for (command, status, says) in [
+        (&[&["run", "word-count"], &paths[..]].concat()[..], 1, "no input matches"),
+        (&[&["run", "word-count", "--memory", "x"], &paths[..]].concat(), 2, "such as 512MiB"),
+        (&[&["run", "sort", "--delimiter", ";;"], &paths[..]].concat(), 2, "delimiter"),
+        (&["jobs", "--coordinator", "http://127.0.0.1:1"], 6, "no windrow coordinator"),
+    ] {
+        let refused = Process::start(windrow([command, &["--json"]].concat())).finish();
+        let refused = refused.expect_code(status);
+        let event = refused.last_json();
+        assert_eq!((&event["event"], &event["status"]), (&"error".into(), &status.into()));
+        assert!(event["message"].as_str().unwrap().contains(says), "{event}");
+        assert!(refused.stderr.contains(says), "{refused:?}");
+    }
+    // A bad parameter of a job shows that job's usage.
+    let wrong = [&["run", "sort", "--delimiter", ";;"], &paths[..]].concat();
+    let wrong = Process::start(windrow(wrong)).finish().expect_code(2);
+    wrong.expect_said("run sort [OPTIONS]");
+}
+
 /// Refused at once; the message names the flag and the accepted values.
 fn impossible_values_are_refused() {
     let long = "x".repeat(5_000);
@@ -99,11 +122,15 @@ fn impossible_values_are_refused() {
         (&["coordinator", "--lease", "99999999999y"], "at most 100 years"),
         (&["coordinator", "--security", "x", "--certificate-lifetime", "0s"], "at least 1s"),
         (&["worker", "--fetch-timeout", "0s"], "at least 100ms"),
-        (&["worker", "--memory", "1KB"], "at least 64.0 KiB"),
+        (&["worker", "--memory", "64KiB"], "at least 512.0 KiB"),
         (&["worker", "--job-memory", "1KB"], "at least 16.0 MiB"),
         (&["worker", "--job-file-size", "1KB"], "at least 1.0 MiB"),
         (&["worker", "--name", &long], "has 5000"),
-        (&[&["run"], &job[..], &["--memory", "4"]].concat(), "at least 64.0 KiB"),
+        (&[&["run"], &job[..], &["--memory", "4"]].concat(), "at least 512.0 KiB"),
+        (&[&["run"], &job[..], &["--memory", "1e9"]].concat(), "a size, such as 512MiB"),
+        (&[&["run"], &job[..], &["--memory", "9999999TB"]].concat(), "at most 64.0 TiB"),
+        (&[&["run"], &job[..], &["--reducers", "0"]].concat(), "from 1 to 100000"),
+        (&[&["run", "n-grams"], &job[1..], &["--size", "0"]].concat(), "number from 1 on"),
         (&[&["run"], &job[..], &["--task-timeout", "0s"]].concat(), "at least 100ms"),
         (&[&["submit"], &job[..], &["--submission", &long]].concat(), "has 5000"),
         (&["jobs", "--coordinator", "http://127.0.0.1:99999"], "'99999' is no port"),
@@ -265,8 +292,15 @@ fn summary_and_preview() {
     let mut command = windrow(["run"]);
     command.args(arguments("word-count", &dir, &["--reducers", "1"]));
     let output = Process::start(command).finish().expect_code(0);
-    for line in ["word-count succeeded", "19 B in 1 file, 1 record,", "4 records", "be\t2", "to\t2"]
-    {
+    for line in [
+        "word-count succeeded",
+        "19 B in 1 file, 1 record,",
+        "4 records",
+        "  preview   all of ",
+        "be\t2",
+        "or\t1",
+        "to\t2",
+    ] {
         assert!(output.stdout.contains(line), "{line:?} is not in {}", output.stdout);
     }
 }

@@ -48,11 +48,12 @@ pub(crate) fn parse(
     let matches = command.try_get_matches_from_mut(arguments)?;
     let invocation = match matches.subcommand() {
         Some(("run", of_run)) => {
-            let (job, _) = JobCommand::from_matches(registry, of_run, &mut command)?;
+            let (job, _) = JobCommand::from_matches(registry, ("run", of_run), &command)?;
             Invocation::Run(job)
         }
         Some(("submit", of_submit)) => {
-            let (job, of_job) = JobCommand::from_matches(registry, of_submit, &mut command)?;
+            let (job, of_job) =
+                JobCommand::from_matches(registry, ("submit", of_submit), &command)?;
             Invocation::Submit(job, SubmitArgs::from_arg_matches(of_job)?)
         }
         _ => Invocation::Fixed(Cli::from_arg_matches(&matches)?.command),
@@ -112,7 +113,8 @@ fn with_jobs(
 }
 
 /// A parameter that parsed but does not fit the job, such as a bad regex, as clap would have said
-/// it.
-pub(crate) fn bad_parameter(command: &mut Command, message: &str) -> clap::Error {
-    command.error(ErrorKind::ValueValidation, message)
+/// it: with the usage of the subcommand.
+pub(crate) fn bad_parameter(command: &Command, names: &[&str], message: &str) -> clap::Error {
+    let found = names.iter().try_fold(command, |command, name| command.find_subcommand(name));
+    found.unwrap_or(command).clone().error(ErrorKind::ValueValidation, message)
 }

@@ -22,6 +22,8 @@ const ANSWER_GRACE: Duration = Duration::from_secs(1);
 pub(crate) enum OnInterrupt {
     /// It is cancelled, by whoever has submitted it; a second interrupt leaves at once.
     Cancel,
+    /// The same, and it ends with this process in any case.
+    End,
     /// It goes on without this command.
     Leave,
 }
@@ -36,7 +38,7 @@ pub(crate) async fn follow(
 ) -> Result<Exit, CliError> {
     let client = patience.client;
     let status = tokio::select! {
-        status = watch(&mut patience, job, reporter) => status?,
+        status = watch(&mut patience, job, reporter, on_interrupt) => status?,
         interrupt = interrupts.next() => {
             let leave = |why: &str| {
                 format!("{why}; job {0} goes on: \"windrow wait {0}\" waits for it again", job.number)
@@ -44,7 +46,19 @@ pub(crate) async fn follow(
             match (interrupt, on_interrupt) {
                 (Interrupt::HungUp, _) => reporter.note(&leave("the terminal is gone")),
                 (_, OnInterrupt::Leave) => reporter.note(&leave("interrupted")),
-                (_, OnInterrupt::Cancel) => interrupted(client, job, reporter, interrupts).await,
+                (_, OnInterrupt::Cancel) => {
+                    if let Some(why) = cancelled(client, job, reporter, interrupts).await {
+                        let job = job.number;
+                        reporter.note(&format!(
+                            "{why}; job {job} may still be running: \"windrow cancel {job}\" stops it later"
+                        ));
+                    }
+                }
+                (_, OnInterrupt::End) => {
+                    if let Some(why) = cancelled(client, job, reporter, interrupts).await {
+                        reporter.note(&format!("{why}; it ends with this process"));
+                    }
+                }
             }
             return Ok(Exit::Interrupted);
         }
@@ -57,13 +71,14 @@ pub(crate) async fn follow(
     Ok(exit)
 }
 
-/// Cancels the job if a coordinator answers, and says what became of it.
-async fn interrupted(
+/// Cancels the job if a coordinator answers, and says what became of it. Returns why that is not
+/// known.
+async fn cancelled(
     client: &Client,
     job: &Accepted,
     reporter: &mut dyn Reporter,
     interrupts: &mut Interrupts,
-) {
+) -> Option<String> {
     reporter.note("interrupted: cancelling the job");
     let cancel = async {
         client.find().await?;
@@ -79,18 +94,15 @@ async fn interrupted(
         Some(ended) => Some(ended),
         None => timeout(ANSWER_GRACE, client.get(job.name())).await.ok(),
     };
-    let why = match ended {
-        Some(Ok(status)) if is_final(&status) => return reporter.finished(&status),
-        Some(Ok(_)) => "the job has not ended yet".to_string(),
+    match ended {
+        Some(Ok(status)) if is_final(&status) => reporter.finished(&status),
+        Some(Ok(_)) => return Some("the job has not ended yet".to_string()),
         // Nobody else's job is meant.
-        Some(Err(error)) if is_gone(&error) => return reporter.note(&gone(job, &error)),
-        Some(Err(error)) => error.to_string(),
-        None => "the coordinator does not answer".to_string(),
-    };
-    let job = job.number;
-    reporter.note(&format!(
-        "{why}; job {job} may still be running: \"windrow cancel {job}\" stops it later"
-    ));
+        Some(Err(error)) if is_gone(&error) => reporter.note(&gone(job, &error)),
+        Some(Err(error)) => return Some(error.to_string()),
+        None => return Some("the coordinator does not answer".to_string()),
+    }
+    None
 }
 
 /// Reports every status until the final one, which it returns.
@@ -98,6 +110,7 @@ async fn watch(
     patience: &mut Patience<'_>,
     job: &Accepted,
     reporter: &mut dyn Reporter,
+    on_interrupt: OnInterrupt,
 ) -> Result<v1::JobStatus, CliError> {
     loop {
         let error = match watch_once(patience, job, reporter).await {
@@ -108,6 +121,9 @@ async fn watch(
             continue;
         };
         return Err(match error {
+            ClientError::Unreachable { message, .. } if on_interrupt == OnInterrupt::End => {
+                CliError::Other(format!("the coordinator in this process has ended: {message}"))
+            }
             ClientError::Unreachable { .. } => CliError::Unreachable(format!(
                 "{error}; job {0} may still be running: \"windrow status {0}\" shows it later",
                 job.number

@@ -1,6 +1,6 @@
 //! A job from the command line, checked as far as possible without running anything.
 
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use clap::{ArgMatches, Command, FromArgMatches};
 use windrow_jobs::side_files::set_side_files;
@@ -28,31 +28,28 @@ impl JobCommand {
     /// Reads the matches of `run` or `submit`. Also returns those of the job's subcommand.
     pub(crate) fn from_matches<'a>(
         registry: &Registry,
-        matches: &'a ArgMatches,
-        command: &mut Command,
+        (under, matches): (&str, &'a ArgMatches),
+        command: &Command,
     ) -> Result<(Self, &'a ArgMatches), clap::Error> {
         let found =
             matches.subcommand().and_then(|(name, of_job)| Some((registry.get(name)?, of_job)));
         let Some((job, of_job)) = found else {
-            return Err(bad_parameter(command, "no job was named"));
+            return Err(bad_parameter(command, &[under], "no job was named"));
         };
+        let wrong = |message: &str| bad_parameter(command, &[under, job.name()], message);
         let args = JobArgs::from_arg_matches(of_job)?;
-        let side_files =
-            side_files(&args).map_err(|error| bad_parameter(command, &error.to_string()))?;
+        let side_files = side_files(&args).map_err(|error| wrong(&error.to_string()))?;
         // Before the job is built, which may read them.
         set_side_files(side_files.iter().cloned());
         let params = job.params_from_args(of_job)?;
         // Built only for its checks, so that a bad parameter is wrong usage before anything runs.
-        let program =
-            job.build(&params).map_err(|error| bad_parameter(command, error.message()))?;
+        let program = job.build(&params).map_err(|error| wrong(error.message()))?;
         let names = program.input_names();
         let inputs = args.inputs.iter().map(|input| named(input, &names));
         let inputs = inputs.collect::<Result<Vec<_>, _>>();
-        let inputs = inputs.map_err(|error| bad_parameter(command, &error.to_string()))?;
-        let output =
-            given(&args.output).map_err(|error| bad_parameter(command, &error.to_string()))?;
-        JobInput::numbers(&inputs, &names)
-            .map_err(|error| bad_parameter(command, error.message()))?;
+        let inputs = inputs.map_err(|error| wrong(&error.to_string()))?;
+        let output = given(&args.output).map_err(|error| wrong(&error.to_string()))?;
+        JobInput::numbers(&inputs, &names).map_err(|error| wrong(error.message()))?;
         let name = job.name().to_string();
         Ok((Self { name, params, inputs, output, side_files, args }, of_job))
     }
@@ -178,19 +175,88 @@ fn absolute_path(path: &Path) -> Result<Location, CliError> {
              paths"
         )),
     })?;
-    Location::of_path(&path).ok_or_else(|| not_utf8(&path))
+    Location::of_path(&without_upwards(&path)).ok_or_else(|| not_utf8(&path))
+}
+
+/// Resolves each `..`, as the system would: links before it are followed. A folder that this
+/// machine does not have leaves the rest as it is.
+fn without_upwards(path: &Path) -> PathBuf {
+    let mut resolved = PathBuf::new();
+    let mut components = path.components();
+    while let Some(component) = components.next() {
+        if component != Component::ParentDir {
+            resolved.push(component);
+        } else if let Some(mut real) = resolved.canonicalize().ok().filter(|real| real.is_dir()) {
+            real.pop();
+            resolved = real;
+        } else {
+            resolved.push(component);
+            resolved.push(components.as_path());
+            break;
+        }
+    }
+    resolved
 }
 
 /// Makes a path or glob pattern absolute. The folder put before a pattern is taken literally,
 /// whatever signs it has.
 fn absolute_pattern(input: &Location) -> Result<Location, CliError> {
-    match input.to_local() {
-        Ok(path) if !input.is_absolute() && !path.exists() => {
-            let here = absolute_path(Path::new("."))?;
-            let here = glob::Pattern::escape(here.as_str().trim_end_matches('/'));
-            Location::parse(&format!("{here}/{input}"))
-                .map_err(|error| CliError::Usage(error.to_string()))
+    let path = match input.to_local() {
+        Ok(path) if !input.is_url() && !path.exists() => path,
+        _ => return absolute(input),
+    };
+    let is_literal = |part: &Component<'_>| {
+        !part.as_os_str().as_encoded_bytes().iter().any(|byte| b"*?[".contains(byte))
+    };
+    let mut pattern = path.components();
+    let mut literal = PathBuf::new();
+    while let Some(part) = pattern.clone().next().filter(is_literal) {
+        literal.push(part);
+        pattern.next();
+    }
+    let Some(pattern) = pattern.as_path().to_str().filter(|pattern| !pattern.is_empty()) else {
+        return absolute(input);
+    };
+    let folder = absolute_path(if literal == Path::new("") { Path::new(".") } else { &literal })?;
+    let folder = glob::Pattern::escape(folder.as_str().trim_end_matches('/'));
+    Location::parse(&format!("{folder}/{pattern}"))
+        .map_err(|error| CliError::Usage(error.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    #[test]
+    fn upward_steps_are_resolved_as_the_system_does() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path().canonicalize().unwrap();
+        std::fs::create_dir_all(root.join("a/b")).unwrap();
+        std::fs::create_dir_all(root.join("[x]")).unwrap();
+        symlink(root.join("a/b"), root.join("link")).unwrap();
+        let at = |name: &str| root.join(name).display().to_string();
+        for (given, expected) in [
+            ("a/../c", "c"),
+            ("a/b/../../c/d", "c/d"),
+            // The link leads to a/b.
+            ("link/../c", "a/c"),
+            ("link/c", "link/c"),
+            // Other machines may have it.
+            ("no/../c", "no/../c"),
+        ] {
+            let found = absolute_path(Path::new(&at(given))).unwrap();
+            assert_eq!(found.as_str(), at(expected), "{given}");
         }
-        _ => absolute(input),
+        for (given, expected) in [
+            ("a/../*.txt", "*.txt"),
+            ("link/../*/../x?", "a/*/../x?"),
+            ("a/../[x]/*", "[[]x[]]/*"),
+            ("a/[b]", "a/[b]"),
+        ] {
+            let found = absolute_pattern(&Location::parse(&at(given)).unwrap()).unwrap();
+            assert_eq!(found.as_str(), at(expected), "{given}");
+        }
     }
 }

@@ -26,7 +26,6 @@ mod stderr;
 mod stdout;
 mod submit;
 mod summary;
-mod temporary_folder;
 mod values;
 mod verify;
 mod wait;
@@ -37,6 +36,7 @@ use std::io::IsTerminal;
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde_json::json;
 use tokio::task::spawn_blocking;
 use tokio::time::{interval, timeout};
 use tracing::field::Field;
@@ -64,6 +64,8 @@ const THREAD_WAIT_MAX: Duration = Duration::from_secs(60);
 /// Parses `arguments` and does what they say.
 pub(crate) fn main(registry: Registry, arguments: Vec<OsString>) -> Exit {
     let prefix = job_process::prefix(&arguments);
+    // Also of a command line that cannot be parsed.
+    let wants_json = arguments.iter().any(|argument| argument == "--json");
     let invocation = match commands::parse(&registry, arguments) {
         Ok(invocation) => invocation,
         Err(error) => {
@@ -71,7 +73,11 @@ pub(crate) fn main(registry: Registry, arguments: Vec<OsString>) -> Exit {
             if error.use_stderr() {
                 // It quotes arguments as they are.
                 stderr::text(&text);
-                return Exit::Usage;
+                if wants_json {
+                    let message = text.split("\n\n").next().unwrap_or_default();
+                    refused(message.trim_start_matches("error: "), Exit::Usage);
+                }
+                return stdout::exit(Exit::Usage);
             }
             // Help and version are "errors" of clap's that end with success.
             stdout::text(&text);
@@ -87,11 +93,20 @@ pub(crate) fn main(registry: Registry, arguments: Vec<OsString>) -> Exit {
     windrow_worker::give_back_freed_memory();
     let exit = dispatch(Arc::new(registry), invocation, prefix).unwrap_or_else(|error| {
         stderr::line(format_args!("windrow: {error}"));
+        if wants_json {
+            refused(&error.to_string(), error.exit());
+        }
         error.exit()
     });
     let exit = stdout::exit(exit);
     stderr::flush();
     exit
+}
+
+/// Says as JSON why a command has not done what was asked.
+fn refused(message: &str, exit: Exit) {
+    let event = json!({ "event": "error", "message": message, "status": exit.code() });
+    stdout::line(format_args!("{event}"));
 }
 
 /// `prefix` are the arguments that come before Windrow's own.

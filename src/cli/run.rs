@@ -23,25 +23,35 @@ pub(crate) async fn run(registry: Arc<Registry>, job: JobCommand) -> Result<Exit
         threads: job.args.threads,
         memory_bytes: job.args.memory.map(|size| size.0),
     };
-    let mut embedded = Embedded::start(registry, config).await.map_err(CliError::Other)?;
     let mut spec = job.spec()?;
     if let Some(options) = &mut spec.options {
         options.worker_wait_ms = WORKER_WAIT.as_millis() as u64;
     }
+    let mut embedded = Embedded::start(registry, config).await.map_err(CliError::Other)?;
     // Listing a large input takes a while.
     let submitted = tokio::select! {
-        submitted = embedded.submit(spec) => Some(submitted?),
+        submitted = embedded.submit(spec) => Some(submitted),
         _ = interrupts.next() => None,
     };
-    let Some(submitted) = submitted else {
-        embedded.stop().await;
-        return Ok(Exit::Interrupted);
+    let submitted = match submitted {
+        Some(Ok(submitted)) => submitted,
+        Some(Err(refused)) => {
+            embedded.stop().await;
+            return Err(refused.into());
+        }
+        None => {
+            embedded.stop().await;
+            return Ok(Exit::Interrupted);
+        }
     };
-    let mut reporter = progress::reporter(job.args.json);
+    let mut reporter = progress::of_embedded(job.args.json);
+    let client = embedded.client().clone();
     // A coordinator in this process that does not answer will not come back.
-    let patience = Patience::new(embedded.client(), Duration::ZERO);
-    let exit =
-        follow(patience, &submitted, &mut *reporter, &mut interrupts, OnInterrupt::Cancel).await;
+    let patience = Patience::new(&client, Duration::ZERO);
+    let exit = tokio::select! {
+        exit = follow(patience, &submitted, &mut *reporter, &mut interrupts, OnInterrupt::End) => exit,
+        why = embedded.worker_ended() => Err(CliError::Other(why)),
+    };
     embedded.stop().await;
     let exit = exit?;
     if exit == Exit::Success && !job.args.json {

@@ -4,11 +4,13 @@
 //! replacing a running coordinator, or taking a copy for the original. A copy's coordinator could
 //! not know what became of its jobs since.
 
+use std::ffi::OsString;
 use std::fs::{self, File, Metadata, TryLockError};
 use std::io::Write;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+use windrow_jobs::one_line;
 use windrow_security::files::{create_private, make_folder_of_owner, read};
 
 use super::error::CliError;
@@ -21,6 +23,8 @@ const NEXT_LOCK: &str = "lock.next";
 const ADDRESS: &str = "address";
 /// Where the folder itself was when it was last used.
 const HOME: &str = "home";
+/// One of these is in each folder that a coordinator has used, however it ended.
+const OWN: [&str; 4] = [LOCK, NEXT_LOCK, HOME, "journal"];
 
 /// A folder that this process has taken, until this is dropped.
 #[derive(Debug)]
@@ -36,6 +40,7 @@ impl StateFolder {
         make_folder_of_owner(path)
             .map_err(|error| CliError::io(path)(error).given_by("--state"))?;
         let path = fs::canonicalize(path).map_err(CliError::io(path))?;
+        refuse_foreign(&path)?;
         refuse_copy(&path)?;
         let lock = lock(&path, take_over)?;
         if !take_over {
@@ -78,6 +83,29 @@ impl StateFolder {
         };
         write().map_err(CliError::io(&temporary))?;
         fs::rename(&temporary, &path).map_err(CliError::io(&path))
+    }
+}
+
+/// Refuses a folder that holds anything before a coordinator has used it. Hidden files and
+/// `lost+found` are the file system's.
+fn refuse_foreign(path: &Path) -> Result<(), CliError> {
+    let names = fs::read_dir(path).and_then(|entries| {
+        entries.map(|entry| Ok(entry?.file_name())).collect::<std::io::Result<Vec<_>>>()
+    });
+    let names = names.map_err(CliError::io(path))?;
+    if names.iter().any(|name| OWN.iter().any(|own| name == own)) {
+        return Ok(());
+    }
+    let is_foreign =
+        |name: &&OsString| *name != "lost+found" && !name.as_encoded_bytes().starts_with(b".");
+    match names.iter().find(is_foreign) {
+        None => Ok(()),
+        Some(foreign) => Err(CliError::Other(format!(
+            "--state {}: it contains {}, which is not a coordinator's; name a folder of its own, such as {}",
+            path.display(),
+            one_line(&foreign.to_string_lossy()),
+            path.join("state").display()
+        ))),
     }
 }
 
@@ -139,6 +167,24 @@ mod tests {
         assert_eq!(fs::read_to_string(dir.path().join(ADDRESS)).unwrap(), "http://second\n");
         drop(second);
         take(false).unwrap();
+    }
+
+    #[test]
+    fn a_folder_of_foreign_files_is_refused_untouched() {
+        let dir = tempfile::tempdir().unwrap();
+        // A new file system that is mounted there.
+        fs::create_dir(dir.path().join("lost+found")).unwrap();
+        fs::write(dir.path().join(".keep"), "").unwrap();
+        drop(StateFolder::take(dir.path(), false).unwrap());
+        fs::write(dir.path().join("notes"), "").unwrap();
+        drop(StateFolder::take(dir.path(), false).unwrap());
+        let other = tempfile::tempdir().unwrap();
+        fs::write(other.path().join("notes"), "").unwrap();
+        for take_over in [false, true] {
+            let refused = StateFolder::take(other.path(), take_over).unwrap_err().to_string();
+            assert!(refused.contains("it contains notes, which is not"), "{refused}");
+        }
+        assert_eq!(fs::read_dir(other.path()).unwrap().count(), 1);
     }
 
     #[test]

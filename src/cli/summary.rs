@@ -88,7 +88,7 @@ fn write_text(job: &v1::JobStatus, out: &mut String) -> std::fmt::Result {
         out,
         "  tasks     {}{}{}{}",
         stage_text("map", &map),
-        stage_text(", reduce", &reduce),
+        stage_text("reduce", &reduce),
         retries_text(&map, &reduce),
         backups_text(&map, &reduce)
     )?;
@@ -156,8 +156,11 @@ fn skipped_text(job: &v1::JobStatus) -> String {
 
 /// The numbers that the job runs with, whoever chose them.
 fn chosen_text(job: &v1::JobStatus) -> String {
-    let mut text = count(u64::from(job.map.unwrap_or_default().tasks), "map task");
-    text += &format!(" of {}", size(job.split_bytes));
+    let maps = job.map.unwrap_or_default().tasks;
+    let mut text = count(u64::from(maps), "map task");
+    if maps > 0 {
+        text += &format!(" of {}", size(job.split_bytes));
+    }
     let reducers = job.reduce.unwrap_or_default().tasks;
     if reducers > 0 {
         text += &format!(", {}", count(u64::from(reducers), "reducer"));
@@ -186,15 +189,15 @@ fn chosen_json(job: &v1::JobStatus) -> Value {
 fn stage_text(name: &str, stage: &v1::StageStatus) -> String {
     match stage.tasks {
         0 => String::new(),
-        tasks => format!("{name} {}/{tasks}", stage.done),
+        tasks => format!("{name} {}/{tasks}, ", stage.done),
     }
 }
 
 fn retries_text(map: &v1::StageStatus, reduce: &v1::StageStatus) -> String {
     let (failed, lost) = (map.failed + reduce.failed, map.lost + reduce.lost);
     match (failed, lost) {
-        (0, 0) => ", no retries".to_string(),
-        _ => format!(", {failed} failed and {lost} lost attempts"),
+        (0, 0) => "no retries".to_string(),
+        _ => format!("{failed} failed and {lost} lost attempts"),
     }
 }
 
@@ -297,6 +300,21 @@ mod tests {
         assert_eq!(line(v1::JobState::Running, 2 << 20).as_deref(), Some("1.0 MiB/s"));
         assert_eq!(line(v1::JobState::Cancelled, 4 << 20).as_deref(), Some("2.0 MiB/s"));
         assert_eq!(line(v1::JobState::Succeeded, 0).as_deref(), Some("10.0 MiB/s"));
+    }
+
+    #[test]
+    fn a_job_without_input_has_no_gaps() {
+        let stage = |tasks| Some(v1::StageStatus { tasks, done: tasks, ..Default::default() });
+        let text = |maps, reduces| {
+            let (map, reduce) = (stage(maps), stage(reduces));
+            to_text(&v1::JobStatus { map, reduce, split_bytes: 1 << 20, ..Default::default() })
+        };
+        let empty = text(0, 1);
+        assert!(empty.contains("  chosen    0 map tasks, 1 reducer, "), "{empty}");
+        assert!(empty.contains("  tasks     reduce 1/1, no retries\n"), "{empty}");
+        let all = text(2, 0);
+        assert!(all.contains("  chosen    2 map tasks of 1.0 MiB, "), "{all}");
+        assert!(all.contains("  tasks     map 2/2, no retries\n"), "{all}");
     }
 
     #[test]

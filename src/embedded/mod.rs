@@ -3,6 +3,7 @@
 //!
 //! No socket is opened, and all files lie in the job's output folder until the job ends.
 
+use std::future::pending;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -48,7 +49,7 @@ pub struct Embedded {
 }
 
 struct RunningWorker {
-    task: JoinHandle<()>,
+    task: JoinHandle<String>,
     folders: WorkFolders,
 }
 
@@ -106,19 +107,28 @@ impl Embedded {
             Stops { kill: self.kill.clone(), ..Stops::default() },
         );
         let task = tokio::spawn(async move {
-            if let Err(error) = worker.await {
-                tracing::error!("the embedded worker ended: {error}");
-            }
+            worker.await.map_or_else(|error| error.to_string(), |()| "it was stopped".to_string())
         });
         self.worker = Some(RunningWorker { task, folders });
         Ok(job)
+    }
+
+    /// Returns when the worker has ended although nothing has stopped it, with the reason. Without
+    /// it, the job would wait for another worker, which never comes.
+    pub async fn worker_ended(&mut self) -> String {
+        let Some(RunningWorker { task, .. }) = &mut self.worker else { return pending().await };
+        let why = task.await.unwrap_or_else(|panic| panic.to_string());
+        format!("the worker of this process has ended: {why}")
     }
 
     /// Stops the worker and removes its files. Call it when the job has ended.
     pub async fn stop(self) {
         self.kill.cancel();
         if let Some(RunningWorker { task, folders }) = self.worker {
-            let _ = tokio::time::timeout(STOP_GRACE, task).await;
+            if !task.is_finished() {
+                let _ = tokio::time::timeout(STOP_GRACE, task).await;
+            }
+
             folders.remove();
         }
         let _ = tokio::time::timeout(STOP_GRACE, self.server).await;

@@ -3,7 +3,7 @@
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use windrow_proto::v1;
 
-use super::{Reporter, tasks_text};
+use super::{Reporter, tasks_text, waiting};
 use crate::cli::{stdout, summary};
 use crate::client::Accepted;
 
@@ -46,7 +46,7 @@ impl Reporter for Bars {
     }
 
     fn update(&mut self, status: &v1::JobStatus) {
-        let waiting = match status.waiting.as_str() {
+        let waiting = match waiting(status) {
             "" => String::new(),
             waiting => format!(", waiting: {}", stdout::escaped(waiting)),
         };

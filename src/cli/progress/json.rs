@@ -4,7 +4,7 @@
 use serde_json::{Value, json};
 use windrow_proto::v1;
 
-use super::Reporter;
+use super::{Reporter, waiting};
 use crate::cli::{stdout, summary};
 use crate::client::Accepted;
 
@@ -38,6 +38,8 @@ fn print(event: &str, status: &v1::JobStatus) {
     let mut object = summary::to_json(status);
     if let Value::Object(fields) = &mut object {
         fields.insert("event".to_string(), Value::from(event));
+        let waiting = waiting(status);
+        fields.insert("waiting".to_string(), (!waiting.is_empty()).then_some(waiting).into());
     }
     stdout::line(format_args!("{object}"));
 }

@@ -4,13 +4,11 @@ use std::time::{Duration, Instant};
 
 use windrow_proto::v1;
 
-use super::{Reporter, tasks_text};
+use super::{Reporter, tasks_text, waiting};
 use crate::cli::{stderr, stdout, summary};
 use crate::client::Accepted;
 
 const INTERVAL: Duration = Duration::from_secs(1);
-/// A job that waits for less is only starting.
-const WAITING_MS_MIN: u64 = 500;
 
 #[derive(Default)]
 pub(crate) struct Lines {
@@ -35,11 +33,11 @@ impl Reporter for Lines {
     }
 
     fn update(&mut self, status: &v1::JobStatus) {
-        let waits = !status.waiting.is_empty() && status.elapsed_ms >= WAITING_MS_MIN;
-        if waits && !self.waits {
-            stderr::line(format_args!("waiting: {}", status.waiting));
+        let waits_for = waiting(status);
+        if !waits_for.is_empty() && !self.waits {
+            stderr::line(format_args!("waiting: {waits_for}"));
         }
-        self.waits = waits;
+        self.waits = !waits_for.is_empty();
         if self.printed.is_some_and(|printed| printed.elapsed() < INTERVAL) {
             return;
         }

@@ -1,6 +1,7 @@
 //! How a running job shows: bars on a terminal, plain lines elsewhere, or JSON.
 
 mod bars;
+mod embedded;
 mod json;
 mod lines;
 
@@ -9,6 +10,9 @@ use std::io::{IsTerminal, stderr};
 use windrow_proto::v1;
 
 use crate::client::Accepted;
+
+/// A job that waits for less is only starting.
+const WAITING_MS_MIN: u64 = 500;
 
 /// Hears what becomes of a job.
 pub(crate) trait Reporter: Send {
@@ -33,6 +37,16 @@ pub(crate) fn reporter(json: bool) -> Box<dyn Reporter> {
     } else {
         Box::new(lines::Lines::default())
     }
+}
+
+/// The same for a job that runs in this process.
+pub(crate) fn of_embedded(json: bool) -> Box<dyn Reporter> {
+    Box::new(embedded::Embedded(reporter(json)))
+}
+
+/// What a job waits for, unless it is only starting.
+fn waiting(status: &v1::JobStatus) -> &str {
+    if status.elapsed_ms < WAITING_MS_MIN { "" } else { &status.waiting }
 }
 
 /// Done, running and all tasks of a stage.
