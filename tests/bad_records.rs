@@ -25,6 +25,7 @@ pub fn tests() -> Vec<Trial> {
             "bad_records::a_quoted_line_break_is_one_bad_record",
             a_quoted_line_break_is_one_bad_record,
         ),
+        both("bad_records::a_long_record_names_its_flag", a_long_record_names_its_flag),
     ]
     .into_iter()
     .flatten()
@@ -137,6 +138,20 @@ fn one_record_beyond_the_budget_fails_the_job(mode: &Mode) {
     mode.run(arguments("trouble", &dir, &["--in-map", "error", "--max-attempts", "1"]))
         .expect_code(1)
         .expect_said("leave such records out with --skip-bad-records");
+}
+
+/// It is not read, so it cannot be skipped, and a second attempt would find it, too.
+fn a_long_record_names_its_flag(mode: &Mode) {
+    let dir = Dir::new();
+    dir.write("in/a", format!("short\n{}\n", "x".repeat(300_000)));
+    let flags = ["--max-record-size", "100KB", "--skip-bad-records", "1"];
+    let failed = mode.run(arguments("word-count", &dir, &flags)).expect_code(1);
+    let said =
+        format!("failed after 1 attempt: {} at byte 6: the record is", path(&dir.join("in/a")));
+    let said = failed.expect_said(&said).expect_said("such as --max-record-size 1GiB");
+    assert!(!said.stdout.contains("--skip-bad-records"), "{said:?}");
+    let flags = ["--max-record-size", "1MB"];
+    mode.run(arguments("word-count", &dir, &flags)).expect_code(0);
 }
 
 fn the_budget_may_be_a_share(mode: &Mode) {
