@@ -234,7 +234,7 @@ pub struct RecordPlace {
 pub struct Failure {
     #[prost(
         oneof = "failure::Cause",
-        tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13"
+        tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14"
     )]
     pub cause: ::core::option::Option<failure::Cause>,
 }
@@ -375,6 +375,8 @@ pub mod failure {
         ProcessDied(ProcessDied),
         #[prost(message, tag = "13")]
         OutOfMemory(OutOfMemory),
+        #[prost(message, tag = "14")]
+        RecordTooLong(UserError),
     }
 }
 /// The state of a job at one moment, as progress displays and summaries need it.

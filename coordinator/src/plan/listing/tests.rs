@@ -265,7 +265,7 @@ fn a_dangling_link_is_named() {
 #[test]
 fn who_expects_a_url_to_be_decoded_is_told_the_path() {
     let dir = tempfile::tempdir().unwrap();
-    std::fs::write(dir.path().join("odd name"), "x").unwrap();
+    fs::write(dir.path().join("odd name"), "x").unwrap();
     let error = listed(&dir, &["odd%20name"]).unwrap_err();
     assert!(error.ends_with(" write 'odd name'") && error.contains("no %XX is decoded"), "{error}");
     let error = listed(&dir, &["other%20name"]).unwrap_err();
