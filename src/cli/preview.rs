@@ -149,6 +149,7 @@ mod tests {
     fn lines_of(text: &str) -> Vec<String> {
         let mut file = tempfile::tempfile().unwrap();
         file.write_all(text.as_bytes()).unwrap();
+        file.rewind().unwrap();
         let Preview { lines, of } = preview(file).unwrap();
         assert_eq!(of, Some(text.lines().count() as u64));
         lines
