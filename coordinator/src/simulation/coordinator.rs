@@ -201,7 +201,9 @@ impl World {
         let Role::Deciding(driver) = &coordinator.role else { return Ok(()) };
         let epoch = driver.epoch();
         let recorder = &driver.state().catalog.recorder;
-        if let Effect::Accepted { job, .. } = &effect
+        // A coordinator may die before it tells that it has accepted a job; the next one runs it.
+        if let Effect::Accepted { job, .. }
+        | Effect::Assign { attempt: AttemptId { task: TaskId { job, .. }, .. }, .. } = &effect
             && let Some(work) = driver.state().catalog.work(*job)
         {
             self.places.insert(*job, work.paths.clone());

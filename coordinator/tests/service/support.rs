@@ -397,12 +397,22 @@ impl Worker {
         self.say(FromWorker::MapDone(v1::MapDone { attempt, stats, ..Default::default() })).await;
     }
 
+    /// Where an attempt writes its part.
+    pub fn part(&self, attempt: v1::AttemptId) -> PathBuf {
+        let staging = PathBuf::from(&self.contexts[&attempt.job].staging);
+        staging.join(format!("part-{:05}.{}", attempt.task, attempt.attempt))
+    }
+
     /// Writes the part of a reduce attempt, and reports it as done.
     pub async fn finish_reduce(&self, assign: &v1::AssignReduce, text: &str) {
+        fs::write(self.part(assign.attempt.unwrap()), text).unwrap();
+        self.claim_reduce(assign, text).await;
+    }
+
+    /// Reports a reduce attempt as done, whether its part is there or not.
+    pub async fn claim_reduce(&self, assign: &v1::AssignReduce, text: &str) {
         let attempt = assign.attempt.unwrap();
-        let staging = PathBuf::from(&self.contexts[&attempt.job].staging);
-        let path = staging.join(format!("part-{:05}.{}", attempt.task, attempt.attempt));
-        fs::write(&path, text).unwrap();
+        let path = self.part(attempt);
         let part = v1::Part {
             location: path.display().to_string(),
             bytes: text.len() as u64,
