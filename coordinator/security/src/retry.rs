@@ -42,6 +42,11 @@ fn has_hung_up(error: &(dyn Error + 'static)) -> bool {
         wrapped(cause).or_else(|| cause.source())
     });
     causes.any(|cause| {
+        // The connection ended in order before the request was sent on it.
+        let closed = |error: &hyper::Error| error.is_canceled() || error.is_closed();
+        if cause.downcast_ref::<hyper::Error>().is_some_and(closed) {
+            return true;
+        }
         let kind = cause.downcast_ref::<io::Error>().map(io::Error::kind);
         matches!(kind, Some(BrokenPipe | ConnectionAborted | ConnectionReset | UnexpectedEof))
     })
