@@ -120,6 +120,10 @@ fn too_many_bad_records(
 fn advice(cause: &FailureCause, spec: Option<&JobSpec>) -> &'static str {
     let skips = spec.is_some_and(|spec| spec.options.skip_bad_records.is_some());
     match cause {
+        // What names no record cannot be left out.
+        FailureCause::UserError { place, .. } if !place.names_record() => {
+            "; correct the job's code, and run it again"
+        }
         FailureCause::UserError { .. } if skips => {
             "; correct the record or the job's code, and run it again"
         }
@@ -183,6 +187,21 @@ mod tests {
     use windrow_jobs::{JobId, JobOptions, RecordPlace, StageId, TaskId};
 
     use super::*;
+
+    #[test]
+    fn only_what_names_a_record_is_said_to_be_left_out() {
+        let task = TaskId { job: JobId(1), stage: StageId::MAP, index: 3 };
+        let explained = |place| {
+            let cause = FailureCause::UserError { place, message: "odd".into() };
+            failure(&JobFailure::Task { task, attempts: 1, cause }, None)
+        };
+        let file = RecordPlace::in_file("/data/a");
+        assert!(explained(file.clone().at(0)).contains("--skip-bad-records"));
+        for place in [file, RecordPlace::default()] {
+            let text = explained(place);
+            assert!(text.ends_with("odd; correct the job's code, and run it again"), "{text}");
+        }
+    }
 
     #[test]
     fn a_failed_task_is_explained_with_place_count_and_advice() {

@@ -133,7 +133,8 @@ pub enum FailureCause {
         /// What is missing.
         message: String,
     },
-    /// A record has more bytes than the job allows. It was not read, so it cannot be skipped.
+    /// A record, or a unit of a file, has more bytes than the job allows. It was not read, so it
+    /// cannot be skipped.
     RecordTooLong {
         /// Where it begins.
         place: RecordPlace,

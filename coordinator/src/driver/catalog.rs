@@ -1,7 +1,7 @@
 //! The driver's durable knowledge beside the scheduler's: the cluster's identity, the content of
 //! jobs, the files of attempts, and the profiles of workers.
 //!
-//! It is journaled and replayed like the scheduler, and changes in [`apply`](Catalog::apply) alone,
+//! It is journaled and replayed like the scheduler, and changes in `apply` alone,
 //! by events and their effects. The driver keeps what ends with the process: connections, locks,
 //! waiting callers.
 

@@ -17,7 +17,7 @@
 //! decided [here](turn), and so is simulated, too.
 //!
 //! While the journal accepts nothing, time stands still: commands wait, and only questions are
-//! answered ([`Clock`](windrow_scheduler::Clock)).
+//! answered ([`windrow_scheduler::Clock`]).
 //!
 //! The driver makes no scheduling decisions, never blocks, and knows no wire messages: a worker's
 //! outbox holds shared domain values, which are converted when they are sent. A worker that does

@@ -132,6 +132,7 @@ impl Reducer<str, str> for FileSets {
         while let Some(files) = sets.next()? {
             self.add(&mut set, files)?;
         }
+        // In place, since both are ASCII: the bytes stay valid UTF-8.
         let mut files = set.files.into_bytes();
         files.iter_mut().filter(|byte| **byte == SEPARATOR as u8).for_each(|byte| *byte = b',');
         out.emit(word, &String::from_utf8_lossy(&files))

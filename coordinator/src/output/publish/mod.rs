@@ -7,8 +7,8 @@
 //! and entries in place already count. On an error, everything that this job has put there is taken
 //! back, and the old output is put back.
 //!
-//! Jobs write to the staging folder, so nothing there is trusted: see [part](self::part) and
-//! [private folder](super::private_folder).
+//! Jobs write to the staging folder, so nothing there is trusted: see [`part`] and
+//! [`private_folder`](super::private_folder).
 
 mod part;
 mod take;

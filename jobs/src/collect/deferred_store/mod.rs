@@ -134,7 +134,7 @@ impl<V: Value + ?Sized, C: Combiner<V>> Incoming<'_, '_, '_, V, C> {
             Form::Encoded(bytes) => start(bytes)?,
             Form::Kept(kept) => start(chains.value(kept))?,
         };
-        Ok(self.sink.keep_accumulator::<V>(accumulator))
+        Ok(State::Folded(self.sink.keep_accumulator::<V>(accumulator)))
     }
 
     #[inline]
@@ -162,23 +162,22 @@ impl<V: Value + ?Sized, C: Combiner<V>> Incoming<'_, '_, '_, V, C> {
         chains.follow(chain, &mut followed);
         let mut accumulator = None;
         fold::<V, C>(combiner, chains.values(&mut followed), &mut accumulator)?;
-        let Some(accumulator) = accumulator else { return Ok(State::Waiting(chain)) };
-        let state = self.sink.keep_accumulator::<V>(accumulator);
-        if let State::Folded(number) = state {
-            self.add_to(number)?;
-        }
-        Ok(state)
+        // A chain without values would leave no accumulator to add to.
+        let Some(accumulator) = accumulator else { return self.start_accumulator() };
+        let number = self.sink.keep_accumulator::<V>(accumulator);
+        self.add_to(number)?;
+        Ok(State::Folded(number))
     }
 }
 
 impl<C, A> Sink<'_, C, A> {
-    /// Keeps a new accumulator, and counts its memory.
-    fn keep_accumulator<V: Value + ?Sized>(&mut self, accumulator: A) -> State
+    /// Keeps a new accumulator, counts its memory, and returns its number.
+    fn keep_accumulator<V: Value + ?Sized>(&mut self, accumulator: A) -> usize
     where
         C: Combiner<V, Accumulator = A>,
     {
         *self.heap_bytes = self.heap_bytes.saturating_add(self.combiner.heap_bytes(&accumulator));
-        State::Folded(self.accumulators.push(accumulator))
+        self.accumulators.push(accumulator)
     }
 }
 

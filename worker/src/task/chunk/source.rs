@@ -57,7 +57,7 @@ impl Source {
             "the unit has {} bytes, more than --max-record-size allows, which is {most}: give a larger one, which its workers need as memory",
             unit.read_bytes()
         );
-        FailureCause::UserError { place, message }
+        FailureCause::RecordTooLong { place, message }
     }
 
     #[cold]

@@ -120,7 +120,7 @@ fn a_unit_that_is_too_large_is_named() {
     write(&input, &[50, 60]);
     let read = |most| mapped(folder.path(), vec![whole_file(&input)], most);
     read(60).unwrap();
-    let FailureCause::UserError { place, message } = read(59).unwrap_err() else { panic!() };
+    let FailureCause::RecordTooLong { place, message } = read(59).unwrap_err() else { panic!() };
     assert_eq!((place.file, place.offset), (input.display().to_string(), Some(50)));
     assert!(message.contains("the unit has 60 bytes"), "{message}");
     assert!(message.contains("--max-record-size"), "{message}");
