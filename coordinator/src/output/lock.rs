@@ -93,7 +93,7 @@ impl Lock {
             owner.is_none_or(|owner| owner.unique == unique),
             "the job would not get its folder again after a restart"
         );
-        let name = format!("{NEXT_LOCK}{unique}.{}", owner.map_or(0, |owner| owner.epoch));
+        let name = next_lock(unique, owner.map_or(0, |owner| owner.epoch));
         let make = || make(temporary, &name, owner);
         let Some(mut there) = if_any(temporary.file_to_lock(LOCK))? else {
             let Some(file) = if_any(make())? else { return Ok(None) };
@@ -150,7 +150,8 @@ impl Lock {
                 _ => return Err(in_use()),
             }
         }
-        let name = format!("{NEXT_LOCK}{}.{}", owner.unique, owner.epoch);
+        sweep_earlier(&temporary, owner).map_err(failed())?;
+        let name = next_lock(&owner.unique, owner.epoch);
         let file = make(&temporary, &name, Some(owner)).map_err(failed())?;
         replace(&temporary, &name).map_err(failed())?;
         Ok(Self { file, output: output.path().to_path_buf() })
@@ -171,6 +172,23 @@ impl Lock {
         let temporary = Folder::open(&self.output).and_then(|output| output.folder(TEMPORARY));
         temporary.is_ok_and(|temporary| is_there(&self.file, &temporary))
     }
+}
+
+/// The name of a job's lock before it is renamed into place, in this epoch of its coordinator.
+fn next_lock(unique: &str, epoch: u64) -> String {
+    format!("{NEXT_LOCK}{unique}.{epoch}")
+}
+
+/// Removes the unfinished lock files of the job's earlier coordinators, which would keep its
+/// temporary folder from being removed. One that is still alive takes no lock any more.
+fn sweep_earlier(temporary: &Folder, owner: &Owner) -> io::Result<()> {
+    let of_job = format!("{NEXT_LOCK}{}.", owner.unique);
+    let is_earlier = |name: &OsStr, _| {
+        let epoch = name.to_str().and_then(|name| name.strip_prefix(&*of_job)?.parse::<u64>().ok());
+        epoch.is_some_and(|epoch| epoch < owner.epoch)
+    };
+    let earlier = temporary.entries(is_earlier)?;
+    earlier.into_iter().try_for_each(|(name, _)| temporary.remove_file(name))
 }
 
 /// Why a lock was not taken.

@@ -47,6 +47,20 @@ async fn one_folder_serves_one_job_at_a_time() {
     take(&output).unwrap();
 }
 
+/// Its coordinator was killed while it took the lock again, to clean up.
+#[tokio::test]
+async fn an_unfinished_lock_of_an_earlier_coordinator_is_removed() {
+    for (epoch, goes) in [(1, true), (2, true), (4, false)] {
+        let dir = tempfile::tempdir().unwrap();
+        let reservation = Reservation::take(dir.path(), false, Some(owner("a"))).unwrap();
+        let (paths, temporary) = (reservation.paths().clone(), dir.path().join(TEMPORARY));
+        fs::write(temporary.join(format!("lock.{}.{epoch}", paths.unique())), "{").unwrap();
+        let ended = Reservation::of_ended(&paths, Owner { epoch: 3, ..owner("a") });
+        ended.remove_temporary().await.unwrap();
+        assert_eq!(!temporary.exists(), goes, "epoch {epoch}");
+    }
+}
+
 #[tokio::test]
 async fn an_existing_folder_stays() {
     let dir = tempfile::tempdir().unwrap();
