@@ -55,7 +55,7 @@ pub use windrow_model::{
     FailureCause, FailureClass, GlibcVersion, InputRange, Isolation, JobExecutable, JobId,
     JobIdentity, JobInput, JobName, JobOptions, JobSpec, Location, MemoryLimit, NoStore,
     NotAJobName, NotALocation, PartHandle, PartKind, Platform, PlatformNeeds, RecordPlace, Result,
-    SamplePiece, Scheme, Share, SideFile, StageId, TaskId, Upload, Version, WorkerId, escape,
-    explained, fan_in, one_line,
+    SamplePiece, Scheme, Share, SideFile, StageId, TaskId, Upload, Version, WorkerId, checksum,
+    escape, explained, fan_in, one_line,
 };
 use windrow_model::{audit, bad_records, error, failure};

@@ -6,6 +6,7 @@
 pub mod audit;
 pub mod bad_records;
 pub mod blob;
+pub mod checksum;
 pub mod counters;
 pub mod error;
 pub mod failure;

@@ -124,7 +124,7 @@ fn parts_depend_on_those_below() {
 const ROOMS: [(&str, &str); 7] = [
     (
         "model/src",
-        "audit counters error ids isolation one_line system_error location version sample part failure \
+        "audit checksum counters error ids isolation one_line system_error location version sample part failure \
          bad_records blob fan_in spec",
     ),
     (

@@ -18,9 +18,9 @@ use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
-use crc_fast::{CrcAlgorithm::Crc64Nvme, checksum};
 use prost::Message;
 use rustix::fs::OFlags;
+use windrow_jobs::checksum::crc64;
 use windrow_jobs::user_code::Breadcrumb;
 use windrow_jobs::{FailureCause, JobId, RecordPlace};
 use windrow_proto::v1;
@@ -114,7 +114,7 @@ pub(crate) fn encode(place: &v1::RecordPlace, buffer: &mut Vec<u8>) {
 /// Fills in the checksum of a breadcrumb that ends with its place.
 pub(crate) fn seal(breadcrumb: &mut [u8]) {
     if let Some((sum, rest)) = breadcrumb.split_first_chunk_mut::<CHECKSUM_BYTES>() {
-        *sum = checksum(Crc64Nvme, rest).to_le_bytes();
+        *sum = crc64(rest).to_le_bytes();
     }
 }
 
@@ -123,7 +123,7 @@ pub(crate) fn parse(bytes: &[u8]) -> Option<RecordPlace> {
     let (len, _) = rest.split_first_chunk::<4>()?;
     let end = (u32::from_le_bytes(*len) as usize).checked_add(HEADER_BYTES - CHECKSUM_BYTES)?;
     let checked = rest.get(..end)?;
-    if checksum(Crc64Nvme, checked) != u64::from_le_bytes(*sum) {
+    if crc64(checked) != u64::from_le_bytes(*sum) {
         return None;
     }
     v1::RecordPlace::decode(&checked[4..]).ok().map(place_from)

@@ -1,8 +1,8 @@
 //! For `fuzz/`: journal objects with arbitrary content.
 
-use crc_fast::{CrcAlgorithm::Crc64Nvme, checksum};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use windrow_jobs::checksum::crc64;
 use windrow_scheduler::journal::{Body, Epoch, Key, Nonce, Object, Slot};
 
 use super::codec::{self, HEADER_BYTES, TRAILER};
@@ -59,10 +59,10 @@ fn sealed(object: &[u8]) -> Vec<u8> {
     let end = bytes.len() - TRAILER.len();
     bytes[end..].copy_from_slice(&TRAILER);
     let body = &bytes[HEADER_BYTES..end];
-    let (len, crc) = (body.len() as u64, checksum(Crc64Nvme, body));
+    let (len, crc) = (body.len() as u64, crc64(body));
     bytes[80..88].copy_from_slice(&len.to_le_bytes());
     bytes[88..96].copy_from_slice(&crc.to_le_bytes());
-    let crc = checksum(Crc64Nvme, &bytes[..96]);
+    let crc = crc64(&bytes[..96]);
     bytes[96..HEADER_BYTES].copy_from_slice(&crc.to_le_bytes());
     bytes
 }

@@ -8,7 +8,7 @@ use std::fs::File;
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
-use crc_fast::{CrcAlgorithm::Crc64Nvme, Digest};
+use windrow_jobs::checksum::Crc64;
 use windrow_jobs::program::PartSink;
 use windrow_jobs::{AttemptId, FailureCause, Location, PartHandle, PartKind};
 
@@ -50,7 +50,7 @@ struct PartFile {
     file: BufWriter<File>,
     temporary: TemporaryFile,
     location: Location,
-    digest: Digest,
+    checksum: Crc64,
     bytes: u64,
 }
 
@@ -65,7 +65,7 @@ impl PartFile {
             file: BufWriter::with_capacity(BUFFER_BYTES, file),
             temporary: TemporaryFile::new(path),
             location,
-            digest: Digest::new(Crc64Nvme),
+            checksum: Crc64::new(),
             bytes: 0,
         })
     }
@@ -87,7 +87,7 @@ impl PartFile {
             location: self.location,
             bytes: self.bytes,
             records,
-            crc64: self.digest.finalize(),
+            crc64: self.checksum.finish(),
             upload: None,
         };
         Ok(WrittenPart { handle, unreported: Box::new(self.temporary) })
@@ -127,7 +127,7 @@ impl PartSink for PartFile {
         self.file
             .write_all(bytes)
             .map_err(|error| FailureCause::output_io(self.temporary.path(), &error))?;
-        self.digest.update(bytes);
+        self.checksum.update(bytes);
         self.bytes += bytes.len() as u64;
         Ok(())
     }

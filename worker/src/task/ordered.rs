@@ -10,8 +10,8 @@ use std::io::{self, Read as _, Seek as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Condvar, Mutex};
 
-use crc_fast::{CrcAlgorithm::Crc64Nvme, Digest};
 use windrow_jobs::FailureCause;
+use windrow_jobs::checksum::Crc64;
 use windrow_jobs::collect::Sections;
 use windrow_jobs::program::PartFrame;
 use windrow_security::files::private;
@@ -73,7 +73,7 @@ pub struct TextFile {
     records: u64,
     /// The sections of each appended piece.
     sections: Vec<Sections>,
-    digest: Digest,
+    checksum: Crc64,
 }
 
 impl TextFile {
@@ -81,8 +81,8 @@ impl TextFile {
     pub fn create(path: PathBuf) -> Result<Self, FailureCause> {
         let file = private().read(true).write(true).create_new(true).open(&path);
         let file = file.map_err(|error| FailureCause::io(&path, &error))?;
-        let (temporary, digest) = (TemporaryFile::new(path), Digest::new(Crc64Nvme));
-        Ok(Self { file, temporary, bytes: 0, records: 0, sections: Vec::new(), digest })
+        let (temporary, checksum) = (TemporaryFile::new(path), Crc64::new());
+        Ok(Self { file, temporary, bytes: 0, records: 0, sections: Vec::new(), checksum })
     }
 
     /// Appends whole sections with so many pairs.
@@ -96,7 +96,7 @@ impl TextFile {
         self.bytes += bytes.len() as u64;
         self.records += records;
         self.sections.push(sections);
-        self.digest.update(bytes);
+        self.checksum.update(bytes);
         Ok(())
     }
 
@@ -110,15 +110,15 @@ impl TextFile {
         let failed = |error: &io::Error| FailureCause::io(self.temporary.path(), error);
         self.file.rewind().map_err(|error| failed(&error))?;
         let mut buffer = vec![0; COPY_BYTES];
-        let (mut left, mut digest) = (self.bytes, Digest::new(Crc64Nvme));
+        let (mut left, mut checksum) = (self.bytes, Crc64::new());
         while left > 0 {
             let piece = &mut buffer[..left.min(COPY_BYTES as u64) as usize];
             self.file.read_exact(piece).map_err(|error| failed(&error))?;
-            digest.update(piece);
+            checksum.update(piece);
             part.write(piece)?;
             left -= piece.len() as u64;
         }
-        if digest.finalize() == self.digest.finalize() {
+        if checksum.finish() == self.checksum.finish() {
             return Ok((self.sections, self.records));
         }
         let (file, message) = (self.path().display().to_string(), "its checksum does not match");

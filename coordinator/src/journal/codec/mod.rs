@@ -15,9 +15,9 @@
 //! failure: the trailer distinguishes this from a body that ends in zeros. Any other defect is
 //! damage that happened later.
 
-use crc_fast::{CrcAlgorithm::Crc64Nvme, checksum};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use windrow_jobs::checksum::crc64;
 use windrow_scheduler::journal::{AttachmentId, Body, Epoch, Key, Nonce, Object, Slot};
 
 use super::identity::{ClusterId, Identity};
@@ -84,7 +84,7 @@ pub(super) fn encode<R: Serialize, S: Serialize, P: Serialize>(
         key,
         holds: slots,
         body_bytes: body.len() as u64,
-        body_crc: checksum(Crc64Nvme, body),
+        body_crc: crc64(body),
     };
     bytes[..HEADER_BYTES].copy_from_slice(&header.to_bytes());
     bytes.extend(TRAILER);
@@ -221,7 +221,7 @@ impl Header {
         put(72, &self.holds.0.to_le_bytes());
         put(80, &self.body_bytes.to_le_bytes());
         put(88, &self.body_crc.to_le_bytes());
-        let crc = checksum(Crc64Nvme, &bytes[..CRC_AT]);
+        let crc = crc64(&bytes[..CRC_AT]);
         bytes[CRC_AT..].copy_from_slice(&crc.to_le_bytes());
         bytes
     }
@@ -235,7 +235,7 @@ impl Header {
         let Some(bytes) = object.first_chunk::<HEADER_BYTES>() else {
             return Err(DecodeError::Torn(format!("it has only {} bytes", object.len())));
         };
-        if u64_at(bytes, CRC_AT) != checksum(Crc64Nvme, &bytes[..CRC_AT]) {
+        if u64_at(bytes, CRC_AT) != crc64(&bytes[..CRC_AT]) {
             return Self::broken(object, "its header does not match its checksum");
         }
         if bytes[..8] != MAGIC {
@@ -279,7 +279,7 @@ impl Header {
             "the declared body and the trailer follow the header"
         );
         let (body, trailer) = object[HEADER_BYTES..].split_at(bytes_max - TRAILER.len());
-        if checksum(Crc64Nvme, body) != self.body_crc || trailer != TRAILER {
+        if crc64(body) != self.body_crc || trailer != TRAILER {
             return Self::broken(object, "it does not match its checksum");
         }
         Ok(())
@@ -301,9 +301,8 @@ fn other_format(object: &[u8]) -> Option<u16> {
     let header = object.first_chunk::<FORMER_HEADER_BYTES>()?;
     let format = u16::from_le_bytes([header[8], header[9]]);
     let crc = u64::from_le_bytes(*header.last_chunk::<8>()?);
-    let is_former = header[..8] == MAGIC
-        && format == 1
-        && crc == checksum(Crc64Nvme, &header[..FORMER_HEADER_BYTES - 8]);
+    let is_former =
+        header[..8] == MAGIC && format == 1 && crc == crc64(&header[..FORMER_HEADER_BYTES - 8]);
     is_former.then_some(format)
 }
 

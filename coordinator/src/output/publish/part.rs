@@ -10,8 +10,8 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crc_fast::{CrcAlgorithm::Crc64Nvme, Digest};
 use rustix::fs::{FileType, Mode, Stat};
+use windrow_jobs::checksum::Crc64;
 use windrow_jobs::{FailureCause, PartKind};
 use windrow_scheduler::Unpublished;
 
@@ -114,14 +114,14 @@ pub(super) fn copy_crc64(
     go_on: impl Fn() -> bool,
     mut copy: impl FnMut(&[u8]) -> io::Result<()>,
 ) -> io::Result<Option<(u64, u64)>> {
-    let mut digest = Digest::new(Crc64Nvme);
+    let mut checksum = Crc64::new();
     let (mut buffer, mut bytes) = (vec![0; 1 << 20], 0);
     let mut file = file.take(bytes_max.saturating_add(1));
     while go_on() {
         match file.read(&mut buffer) {
-            Ok(0) => return Ok(Some((bytes, digest.finalize()))),
+            Ok(0) => return Ok(Some((bytes, checksum.finish()))),
             Ok(n) => {
-                digest.update(&buffer[..n]);
+                checksum.update(&buffer[..n]);
                 copy(&buffer[..n])?;
                 bytes += n as u64;
                 debug_assert!(

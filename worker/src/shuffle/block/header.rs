@@ -2,7 +2,7 @@
 
 use std::cmp::Ordering;
 
-use crc_fast::{CrcAlgorithm::Crc64Nvme, Digest, checksum};
+use windrow_jobs::checksum::{Crc64, crc64};
 
 use super::codec::Method;
 use super::layout::Layout;
@@ -58,7 +58,7 @@ impl Header {
             Ordering::Equal => {}
             Ordering::Greater => return Err(BlockError::Long),
         }
-        if checksum(Crc64Nvme, &bytes[CHECKSUM_BYTES..]) != this.crc64 {
+        if crc64(&bytes[CHECKSUM_BYTES..]) != this.crc64 {
             return Err(BlockError::Checksum);
         }
         Ok(this)
@@ -139,14 +139,14 @@ pub(super) fn seal_head(head: &mut [u8], rest: &[&[u8]], contents: &Contents) {
     if rest.is_empty() {
         return reseal(head);
     }
-    let mut digest = Digest::new(Crc64Nvme);
-    digest.update(&head[CHECKSUM_BYTES..]);
-    rest.iter().for_each(|piece| digest.update(piece));
-    head[..CHECKSUM_BYTES].copy_from_slice(&digest.finalize().to_le_bytes());
+    let mut checksum = Crc64::new();
+    checksum.update(&head[CHECKSUM_BYTES..]);
+    rest.iter().for_each(|piece| checksum.update(piece));
+    head[..CHECKSUM_BYTES].copy_from_slice(&checksum.finish().to_le_bytes());
 }
 
 /// Fills in the right checksum of `block`.
 pub(crate) fn reseal(block: &mut [u8]) {
-    let crc64 = checksum(Crc64Nvme, &block[CHECKSUM_BYTES..]);
+    let crc64 = crc64(&block[CHECKSUM_BYTES..]);
     block[..CHECKSUM_BYTES].copy_from_slice(&crc64.to_le_bytes());
 }

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use crc_fast::{CrcAlgorithm::Crc64Nvme, checksum};
+use windrow_jobs::checksum::crc64;
 
 use super::index::{Directory, PartitionIndex, page};
 use super::{FILE_HEADER_BYTES, MAGIC, Owner, TRAILER_BYTES};
@@ -57,7 +57,7 @@ pub(crate) fn reseal(segment: &mut [u8], owner: &Owner) -> bool {
     let can_be = bytes.is_some_and(|bytes| bytes <= Directory::bytes_max(offset) as u64);
     let offset = if can_be { offset } else { trailer as u64 - (offset % 64).min(trailer as u64) };
     segment[trailer..trailer + 8].copy_from_slice(&offset.to_le_bytes());
-    let crc64 = checksum(Crc64Nvme, &segment[offset as usize..trailer + 8]);
+    let crc64 = crc64(&segment[offset as usize..trailer + 8]);
     segment[trailer + 8..trailer + 16].copy_from_slice(&crc64.to_le_bytes());
     true
 }

@@ -3,7 +3,7 @@
 
 use std::fmt;
 
-use crc_fast::{CrcAlgorithm::Crc64Nvme, checksum};
+use windrow_jobs::checksum::crc64;
 use windrow_jobs::{JobIdentity, StageId};
 
 use super::MAGIC;
@@ -41,7 +41,7 @@ impl Owner {
         put(&self.stage.to_number().to_le_bytes());
         put(&self.task.to_le_bytes());
         put(&self.attempt.to_le_bytes());
-        let crc64 = checksum(Crc64Nvme, &header[..CHECKED_BYTES]);
+        let crc64 = crc64(&header[..CHECKED_BYTES]);
         header[CHECKED_BYTES..].copy_from_slice(&crc64.to_le_bytes());
         header
     }
@@ -51,11 +51,11 @@ impl Owner {
         if *header == self.header() {
             return Ok(());
         }
-        let (checked, crc64) = header.split_at(CHECKED_BYTES);
+        let (checked, sum) = header.split_at(CHECKED_BYTES);
         if !checked.starts_with(MAGIC) {
             return Err("the file is cut short, or not a segment of this version".into());
         }
-        if checksum(Crc64Nvme, checked).to_le_bytes() != *crc64 {
+        if crc64(checked).to_le_bytes() != *sum {
             return Err("the checksum of the header does not match".into());
         }
         let found = Self::read(&checked[MAGIC.len()..]);

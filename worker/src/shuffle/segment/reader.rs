@@ -7,8 +7,8 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::Arc;
 
-use crc_fast::{CrcAlgorithm::Crc64Nvme, checksum};
 use windrow_jobs::FailureCause;
+use windrow_jobs::checksum::crc64;
 
 use super::index::{Directory, Encoded, Page, page};
 use super::punch::Punched;
@@ -172,7 +172,7 @@ fn read_directory(file: &File) -> io::Result<Directory> {
         .ok_or_else(|| invalid("the index lies outside the file"))?;
     let mut tail = vec![0; bytes + 8];
     file.read_exact_at(&mut tail, offset)?;
-    if checksum(Crc64Nvme, &tail) != number(8) {
+    if crc64(&tail) != number(8) {
         return Err(invalid(CHECKSUM));
     }
     Directory::read(&tail[..bytes], least, offset)

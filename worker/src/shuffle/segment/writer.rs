@@ -5,7 +5,7 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
-use crc_fast::{CrcAlgorithm::Crc64Nvme, checksum};
+use windrow_jobs::checksum::crc64;
 use windrow_jobs::pairs::{RecordRef, RecordSink};
 use windrow_jobs::{Audit, FailureCause};
 use windrow_security::files::create_private;
@@ -59,7 +59,7 @@ impl SegmentWriter {
         let mut tail = Vec::new();
         directory.write(&mut tail);
         tail.extend_from_slice(&directory.end().to_le_bytes());
-        let crc64 = checksum(Crc64Nvme, &tail);
+        let crc64 = crc64(&tail);
         tail.extend_from_slice(&crc64.to_le_bytes());
         tail.extend_from_slice(MAGIC);
         let end = self.append(&tail)?;

@@ -10,8 +10,8 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use crc_fast::CrcAlgorithm::Crc64Nvme;
 use tempfile::TempDir;
+use windrow_jobs::checksum::crc64;
 use windrow_jobs::{AttemptId, JobId, PartKind, StageId, TaskId};
 
 use super::super::{Reservation, StageCounts, private_folder};
@@ -79,7 +79,7 @@ fn commit_folder(paths: &OutputPaths, epoch: u64) -> PathBuf {
 fn stage(paths: &OutputPaths, kind: PartKind, index: u32, number: u32, text: &str) -> StagedPart {
     let task = TaskId { job: JobId(1), stage: StageId::REDUCE, index };
     let attempt = AttemptId { task, number };
-    let crc64 = crc_fast::checksum(Crc64Nvme, text.as_bytes());
+    let crc64 = crc64(text.as_bytes());
     let part = StagedPart { attempt, kind, bytes: text.len() as u64, records: 1, crc64 };
     fs::write(paths.staging().join(part.staged_name()), text).unwrap();
     part
@@ -153,7 +153,7 @@ async fn winners_become_visible_with_a_manifest() {
     assert_eq!(manifest["output_bytes"], 13);
     assert_eq!(manifest["job"]["counters"]["lines"], 9);
     assert_eq!(manifest["job"]["params"], serde_json::json!({}));
-    let crc64 = format!("{:016x}", crc_fast::checksum(Crc64Nvme, b"second\n"));
+    let crc64 = format!("{:016x}", crc64(b"second\n"));
     assert_eq!(
         manifest["parts"][1],
         serde_json::json!({"name": "part-00001", "bytes": 7, "records": 1, "crc64": crc64})

@@ -1,6 +1,6 @@
 //! The directory of an index: which partitions each of its pages has.
 
-use crc_fast::{CrcAlgorithm::Crc64Nvme, checksum};
+use windrow_jobs::checksum::crc64;
 use windrow_jobs::varint;
 
 use super::page::PAGE_BYTES;
@@ -28,7 +28,7 @@ pub(crate) struct Page {
 impl Page {
     /// Whether these are the bytes of the page.
     pub(crate) fn is(&self, bytes: &[u8]) -> bool {
-        checksum(Crc64Nvme, bytes) == self.crc64
+        crc64(bytes) == self.crc64
     }
 }
 
@@ -40,7 +40,7 @@ impl Directory {
 
     /// Adds a page after all others, whose first partition is `first`.
     pub(crate) fn push(&mut self, first: u32, bytes: &[u8]) {
-        let (offset, crc64) = (self.end(), checksum(Crc64Nvme, bytes));
+        let (offset, crc64) = (self.end(), crc64(bytes));
         self.pages.push(Page { first, offset, bytes: bytes.len(), crc64 });
     }
 
