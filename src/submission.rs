@@ -60,7 +60,8 @@ impl Submission {
         shipped: &Shipped<'_>,
     ) -> Result<Self, ClientError> {
         let program = build(registry, &spec)?;
-        let shape = JobShape::of(&*program);
+        let shape = JobShape::of(&*program)
+            .map_err(|error| wrong(format!("{}: {}", spec.job, error.message())))?;
         let Shipped { executable, prefix, side_files } = shipped;
         let job_program = executable.to_program(prefix).map_err(refused)?;
         spec.program = Some(program_to(job_program));

@@ -75,11 +75,16 @@ pub(crate) fn map_each<M: Mapper + ?Sized>(
     chunk: &Chunk<'_>,
     out: &mut impl Emit<M::Key, M::Value>,
 ) -> Result<u64, RecordError> {
-    let mut records = 0;
-    format.for_each(chunk, |position, record| {
+    let (mut records, mut failure) = (0, None);
+    let read = format.for_each(chunk, |position, record| {
         records += 1;
         chunk.visit(position.offset);
-        mapper.map(record, out).map_err(|error| RecordError::new(position, &error))
-    })?;
-    Ok(records)
+        mapper.map(record, out).map_err(|error| {
+            let error = RecordError::new(position, &error);
+            failure.get_or_insert_with(|| error.clone());
+            error
+        })
+    });
+    // The first error counts, even if the format has ignored it.
+    failure.map_or(read, Err).map(|()| records)
 }

@@ -329,7 +329,7 @@ mod tests {
     }
 
     fn shape(job: &Job) -> JobShape {
-        JobShape::of(&*job.build("{}").unwrap())
+        JobShape::of(&*job.build("{}").unwrap()).unwrap()
     }
 
     /// Writes each line.

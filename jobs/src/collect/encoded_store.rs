@@ -8,7 +8,7 @@ use super::{Collected, Store};
 use crate::counters::LocalCounters;
 use crate::error::Result;
 use crate::key::Key;
-use crate::output::{Output, Section, SectionEncoder, SummaryOf};
+use crate::output::{Output, Section, SectionEncoder, SummaryOf, check_appended};
 use crate::value::Value;
 
 /// Memory is requested in steps of this many bytes.
@@ -24,17 +24,43 @@ pub(crate) struct EncodedStore<K: Key + ?Sized, V: Value + ?Sized, O: Output<K, 
     /// The finished sections.
     sections: Vec<Section<SummaryOf<O::Section, K, V>>>,
     bytes: Vec<u8>,
+    trial: Trial<<O::Section as SectionEncoder<K, V>>::Mark>,
     /// The memory that was last granted.
     granted_bytes: usize,
     records: u64,
     counters: LocalCounters,
 }
 
+/// A pair that is written to see whether it can be.
+struct Trial<M> {
+    /// The state before it, until it is undone: later, if `write` has panicked.
+    mark: Option<M>,
+    bytes: Vec<u8>,
+}
+
 impl<K: Key + ?Sized, V: Value + ?Sized, O: Output<K, V>> EncodedStore<K, V, O> {
     pub(crate) fn new(output: Arc<O>) -> Self {
         let (section_start, sections, bytes, records, counters) = Default::default();
         let (section, granted_bytes) = (output.section(), STEP_BYTES);
-        Self { output, section, section_start, sections, bytes, granted_bytes, records, counters }
+        Self {
+            output,
+            section,
+            section_start,
+            sections,
+            bytes,
+            trial: Trial { mark: None, bytes: Vec::new() },
+            granted_bytes,
+            records,
+            counters,
+        }
+    }
+
+    /// Undoes a trial, whose `write` may have panicked.
+    fn end_trial(&mut self) {
+        if let Some(mark) = self.trial.mark.take() {
+            self.section.undo(mark);
+        }
+        self.trial.bytes.clear();
     }
 
     #[inline]
@@ -61,22 +87,27 @@ impl<K: Key + ?Sized, V: Value + ?Sized, O: Output<K, V>> EncodedStore<K, V, O> 
 impl<K: Key + ?Sized, V: Value + ?Sized, O: Output<K, V>> Store<K, V> for EncodedStore<K, V, O> {
     #[inline]
     fn put(&mut self, key: K::Ref<'_>, value: V::Ref<'_>, _salt: u64) -> Result<bool> {
+        debug_assert!(self.trial.mark.is_none(), "a pair is tried, or written");
+        let before = self.bytes.len();
         self.section.write(key, value, &mut self.bytes)?;
+        check_appended(before, self.bytes.len())?;
         self.records += 1;
         Ok(self.taken_up_bytes() > self.granted_bytes || self.section.is_full())
     }
 
     fn check(&mut self, key: K::Ref<'_>, value: V::Ref<'_>, _salt: u64) -> Result<usize> {
-        let before = self.taken_up_bytes();
-        let (mark, start) = (self.section.mark(), self.bytes.len());
-        let written = self.section.write(key, value, &mut self.bytes);
-        let after = self.taken_up_bytes();
-        self.section.undo(mark);
-        self.bytes.truncate(start);
-        written.map(|()| after.saturating_sub(before))
+        self.end_trial();
+        let held_before = self.section.held_bytes();
+        self.trial.mark = Some(self.section.mark());
+        let written = self.section.write(key, value, &mut self.trial.bytes);
+        let held = self.section.held_bytes().saturating_sub(held_before);
+        let bytes = self.trial.bytes.len() + held;
+        self.end_trial();
+        written.map(|()| bytes)
     }
 
     fn settle(&mut self) -> Result<()> {
+        self.end_trial();
         if self.section.is_full() {
             self.end_section()?;
         }
@@ -92,10 +123,11 @@ impl<K: Key + ?Sized, V: Value + ?Sized, O: Output<K, V>> Store<K, V> for Encode
     }
 
     fn memory_bytes(&self) -> usize {
-        self.bytes.capacity() + self.section.held_bytes()
+        self.bytes.capacity() + self.trial.bytes.capacity() + self.section.held_bytes()
     }
 
     fn take(&mut self) -> Result<Collected> {
+        self.end_trial();
         self.end_section()?;
         self.granted_bytes = STEP_BYTES;
         self.section_start = (0, 0);
@@ -106,5 +138,55 @@ impl<K: Key + ?Sized, V: Value + ?Sized, O: Output<K, V>> Store<K, V> for Encode
 
     fn counters(&mut self) -> &mut LocalCounters {
         &mut self.counters
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::output::TextOutput;
+    use crate::user_code::panic;
+
+    /// Writes half of the value 9, and panics; clears the output at the value 8.
+    #[derive(Clone)]
+    struct Torn;
+
+    impl TextOutput<str, u64> for Torn {
+        fn write(&self, key: &str, value: u64, out: &mut Vec<u8>) -> Result<()> {
+            out.extend_from_slice(key.as_bytes());
+            assert_ne!(value, 9, "half of the pair");
+            if value == 8 {
+                out.clear();
+            }
+            out.push(b'\n');
+            Ok(())
+        }
+    }
+
+    fn taken(store: &mut EncodedStore<str, u64, Torn>) -> String {
+        let Collected::Output { bytes, .. } = store.take().unwrap() else { panic!() };
+        String::from_utf8(bytes).unwrap()
+    }
+
+    #[test]
+    fn a_pair_that_cannot_be_written_leaves_nothing() {
+        let mut store = EncodedStore::<str, u64, Torn>::new(Arc::new(Torn));
+        store.put("rye", 1, 0).unwrap();
+        for _ in 0..2 {
+            panic::guard(|| store.check("hay", 9, 0)).unwrap_err();
+        }
+        store.check("oats", 1, 0).unwrap();
+        store.put("oats", 1, 0).unwrap();
+        panic::guard(|| store.check("hay", 9, 0)).unwrap_err();
+        store.settle().unwrap();
+        assert_eq!(taken(&mut store), "rye\noats\n");
+    }
+
+    #[test]
+    fn an_output_that_removes_other_pairs_is_found() {
+        let mut store = EncodedStore::<str, u64, Torn>::new(Arc::new(Torn));
+        store.put("rye", 1, 0).unwrap();
+        let error = store.put("hay", 8, 0).unwrap_err();
+        assert!(error.message().contains("removed 3 bytes"), "{error}");
     }
 }

@@ -165,6 +165,10 @@ impl<M: Mapper, S: Store<M::Key, M::Value>> Pieces<'_, M, S> {
         let (mut records, mut failure) = (0, None);
         let read = panic::guard(|| {
             format.for_each(unit, |position, record| {
+                if let Some(cause) = &failure {
+                    // The format has ignored it.
+                    return Err(RecordError::new(position, &hidden(cause)));
+                }
                 records += 1;
                 let mapped = self.map_record_of_unit(unit, position.offset, |out| {
                     unit.visit(position.offset);

@@ -13,8 +13,8 @@ impl<const N: usize> Format for FixedBytes<N> {
     type Record<'a> = &'a [u8; N];
 
     fn framing(&self) -> Framing {
-        const { assert!(N > 0, "a record has at least one byte") };
-        Framing::Fixed { bytes: N }
+        let bytes = const { NonZeroUsize::new(N).expect("a record has at least one byte") };
+        Framing::Fixed { bytes }
     }
 
     #[inline]
@@ -72,7 +72,7 @@ impl Format for FixedRecords {
     type Record<'a> = &'a [u8];
 
     fn framing(&self) -> Framing {
-        Framing::Fixed { bytes: self.bytes.get() }
+        Framing::Fixed { bytes: self.bytes }
     }
 
     #[inline]

@@ -1,5 +1,7 @@
 //! Where a file may be cut.
 
+use std::num::NonZeroUsize;
+
 use memchr::{memchr, memrchr};
 
 use super::quoted_lines;
@@ -20,8 +22,8 @@ pub enum Framing {
     },
     /// Records of this many bytes each; a shorter last record is an error.
     Fixed {
-        /// Size of a record, at least 1.
-        bytes: usize,
+        /// Size of a record.
+        bytes: NonZeroUsize,
     },
     /// Each file is one record and is never cut. A file larger than `--max-record-size` is an
     /// error.
@@ -66,6 +68,8 @@ impl Framing {
     /// result may be the end of the file, where no record starts.
     ///
     /// ```
+    /// use std::num::NonZeroUsize;
+    ///
     /// use windrow_jobs::input::Framing;
     ///
     /// let file = b"ab\ncd\nef";
@@ -73,13 +77,14 @@ impl Framing {
     /// assert_eq!(Framing::Lines.record_start(file, 0, 1), Some(3));
     /// assert_eq!(Framing::Lines.record_start(&file[2..], 2, 3), Some(3));
     /// assert_eq!(Framing::Lines.record_start(file, 0, 7), None);
-    /// assert_eq!(Framing::Fixed { bytes: 5 }.record_start(&[], 0, 6), Some(10));
+    /// let records = Framing::Fixed { bytes: NonZeroUsize::new(5).unwrap() };
+    /// assert_eq!(records.record_start(&[], 0, 6), Some(10));
     /// let file = b"a,\"b\nc\"\nd,e\n";
     /// assert_eq!(Framing::QuotedLines { delimiter: b',' }.record_start(file, 0, 1), Some(8));
     /// ```
     pub fn record_start(&self, window: &[u8], window_offset: u64, at: u64) -> Option<u64> {
         match self {
-            Self::Fixed { bytes } => at.checked_next_multiple_of(*bytes as u64),
+            Self::Fixed { bytes } => at.checked_next_multiple_of(bytes.get() as u64),
             Self::Whole | Self::Units => (at == 0).then_some(0),
             Self::Lines | Self::QuotedLines { .. } if at == 0 => Some(0),
             Self::Lines => {
@@ -113,7 +118,10 @@ impl Framing {
     ) -> u64 {
         debug_assert!(window_offset <= first && first < end, "a record starts before the end");
         match self {
-            Self::Fixed { bytes } => first + (end - 1 - first) / *bytes as u64 * *bytes as u64,
+            Self::Fixed { bytes } => {
+                let bytes = bytes.get() as u64;
+                first + (end - 1 - first) / bytes * bytes
+            }
             Self::Whole | Self::Units => first,
             Self::Lines => {
                 let range = (first - window_offset) as usize..(end - 1 - window_offset) as usize;
@@ -137,7 +145,7 @@ impl Framing {
     pub(super) fn records_bytes(&self, bytes: &[u8], at_least: usize) -> usize {
         let at_least = at_least.clamp(1, bytes.len().max(1));
         match self {
-            Self::Fixed { bytes: size } => at_least.next_multiple_of(*size).min(bytes.len()),
+            Self::Fixed { bytes: size } => at_least.next_multiple_of(size.get()).min(bytes.len()),
             Self::Whole | Self::Units => bytes.len(),
             Self::Lines => {
                 let last = bytes.get(at_least - 1..).unwrap_or_default();

@@ -231,7 +231,7 @@ mod tests {
         ) {
             let text = lines.concat();
             let end = end.min(text.len() as u64);
-            for framing in [CSV, Framing::Lines, Framing::Fixed { bytes: 3 }] {
+            for framing in [CSV, Framing::Lines, Framing::Fixed { bytes: std::num::NonZeroUsize::new(3).unwrap() }] {
                 let next = |at: &u64| framing.record_start(text.as_bytes(), 0, at + 1);
                 let starts = std::iter::successors(Some(0), |at| next(at).filter(|next| *next < end));
                 let last = framing.last_record_start(text.as_bytes(), 0, 0, end);

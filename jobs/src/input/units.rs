@@ -203,9 +203,16 @@ impl Units {
     }
 
     /// Sets what each unit needs of the file as a whole, such as a schema or a codec: the
-    /// [`header`](super::Chunk::header) of their chunks.
+    /// [`header`](super::Chunk::header) of their chunks. One that takes more memory than the
+    /// descriptions of units may is an error of the next [`push`](Self::push), or of the file.
     pub fn set_header(&mut self, header: impl Into<Box<[u8]>>) {
         self.found.header = header.into();
+        let bytes = self.found.header.len() as u64;
+        if bytes > self.limit_bytes {
+            let limit = self.limit_bytes;
+            let message = format!("the header has {bytes} bytes; at most {limit} are held");
+            self.failure.get_or_insert(RecordError::at(0, message));
+        }
     }
 
     /// Adds the next unit. Units come in the order of the file, and may leave gaps.
@@ -234,8 +241,9 @@ impl Units {
         if start >= end {
             return failed(format!("the unit from byte {start} to {end} is empty"));
         }
-        if let Some(read) = unit.reads().iter().find(|read| read.end > self.file_bytes) {
-            let (Range { start, end }, bytes) = (read, self.file_bytes);
+        let is_wrong = |read: &&Range<u64>| read.start > read.end || read.end > self.file_bytes;
+        if let Some(Range { start, end }) = unit.reads().iter().find(is_wrong) {
+            let bytes = self.file_bytes;
             return failed(format!(
                 "a unit has the bytes {start} to {end}, but the file has {bytes}"
             ));
@@ -310,6 +318,10 @@ mod tests {
         let mut units = Units::new(0..100, 100, 10_000, usize::MAX);
         let reads = Unit::new(0..10).reading(vec![0..5, 99..101]);
         assert!(units.push(reads).unwrap_err().message.contains("the bytes 99 to 101"));
+        let mut units_of_others = Units::new(0..100, 100, 10_000, usize::MAX);
+        let reads = Unit::new(0..10).reading(vec![Range { start: 10, end: 5 }, 0..4]);
+        let error = units_of_others.push(reads).unwrap_err();
+        assert!(error.message.contains("the bytes 10 to 5"), "{error:?}");
         // The format must not go on, and the task does not even if it does.
         units.push(Unit::new(10..20)).unwrap_err();
     }
@@ -321,6 +333,10 @@ mod tests {
         units.push(unit(0)).unwrap();
         units.push(unit(1)).unwrap();
         assert!(units.push(unit(2)).unwrap_err().message.contains("--split-size"));
+        let mut units = Units::new(0..100, 100, 10_000, usize::MAX);
+        units.set_header(vec![0; 10_001]);
+        let error = units.finish(Ok(())).unwrap_err();
+        assert!(error.message.contains("10001 bytes; at most 10000"), "{error:?}");
     }
 
     #[test]

@@ -19,6 +19,7 @@ use crate::error::{Error, Result};
 use crate::key::Key;
 use crate::mapper::Mapper;
 use crate::program::Program;
+use crate::user_code::panic;
 use crate::value::Value;
 use parameters::{Fixed, Parameterized, Parameters};
 
@@ -188,10 +189,9 @@ impl Job {
     }
 
     /// The program for these parameters (JSON). An error if a parameter is missing, unknown or
-    /// wrong, such as a malformed regex.
+    /// wrong, such as a malformed regex, or if the job's own function fails or panics.
     pub fn build(&self, params: &str) -> Result<Arc<dyn Program>> {
-        self.parameters
-            .build(params)
+        panic::before_tasks(|| self.parameters.build(params))
             .map_err(|error| Error::new(format!("job {}: {error}", self.name)))
     }
 

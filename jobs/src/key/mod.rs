@@ -34,6 +34,10 @@ use crate::error::{Error, Result};
 /// assert!(encoded(-44, "Caesar") < encoded(476, "Augustulus"));
 /// assert!(encoded(476, "Augustulus") < encoded(476, "Odoacer"));
 /// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be a key",
+    note = "keys are strings, integers, bytes, `bool`, `Option`, `Reverse` and tuples of these; other types implement `Key`"
+)]
 pub trait Key: Send + Sync + 'static {
     /// The view that is passed to `emit`.
     type Ref<'a>: Copy;

@@ -22,7 +22,7 @@ mod text;
 
 pub use text::{Concatenated, TextLines, TextOutput, TextSection, ValueLines};
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::key::Key;
 use crate::value::Value;
 
@@ -151,7 +151,7 @@ pub trait SectionEncoder<K: Key + ?Sized, V: Value + ?Sized>: Send + 'static {
     type Summary: Send + 'static;
     /// The state that [`undo`](Self::undo) restores; `()` if the encoder keeps no state of the
     /// pairs.
-    type Mark;
+    type Mark: Send;
 
     /// Encodes a pair, and appends the bytes that are ready to `out`. The encoder must not rely on
     /// the earlier contents of `out`, which the engine may write and remove between calls. After an
@@ -183,6 +183,18 @@ pub trait SectionEncoder<K: Key + ?Sized, V: Value + ?Sized>: Send + 'static {
 
     /// Ends the section, which has at least one pair, and appends its remaining bytes to `out`.
     fn finish(self, out: &mut Vec<u8>) -> Result<Self::Summary>;
+}
+
+/// Checks that an encoder has only appended: it must not take back the bytes of other pairs.
+#[inline]
+pub(crate) fn check_appended(before: usize, after: usize) -> Result<()> {
+    if after >= before { Ok(()) } else { Err(removed(before - after)) }
+}
+
+#[cold]
+fn removed(bytes: usize) -> Error {
+    let text = "bytes of the pairs before this one from the output; it may only append";
+    Error::new(format!("writing the pair removed {bytes} {text}"))
 }
 
 /// Encodes header and footer of one part. `S` is the summary of a section.

@@ -99,7 +99,7 @@ impl<K: Key + ?Sized, V: Value + ?Sized, O: TextOutput<K, V>> SectionEncoder<K, 
 }
 
 /// A line for each pair, `key TAB value LF`; the default. If key or value has no text, as `()`,
-/// there is no tab either.
+/// there is no tab either. Text is written as it is: tabs and line breaks in it are not escaped.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct TextLines;
 

@@ -8,7 +8,7 @@ use crate::error::Result;
 use crate::failure::{FailureCause, RecordPlace};
 use crate::key::Key;
 use crate::text;
-use crate::user_code::hidden;
+use crate::user_code::{hidden, panic};
 use crate::value::Value;
 
 /// The groups of a sorted source: runs of pairs with equal keys, or with keys of equal prefixes.
@@ -122,12 +122,15 @@ impl<'s> Groups<'s> {
         &self,
         decode: impl Fn(&[u8]) -> Result<K::Decoded<'_>>,
     ) -> Vec<u8> {
-        let mut text = Vec::new();
-        match decode(&self.group.key) {
-            Ok(key) => K::write_text(K::view(&key), &mut text),
-            Err(_) => text.extend_from_slice(&self.group.key),
-        }
-        text
+        // It may be the key's own code that has failed: then the encoded key must do.
+        let written = panic::guard(|| {
+            let mut text = Vec::new();
+            decode(&self.group.key).map(|key| {
+                K::write_text(K::view(&key), &mut text);
+                text
+            })
+        });
+        written.ok().and_then(Result::ok).unwrap_or_else(|| self.group.key.clone())
     }
 }
 

@@ -32,7 +32,7 @@ pub use combine_step::{Combined, NotCombined};
 pub use map_side::InputFormat;
 pub use part_frame::{NoFrame, PartFrame};
 pub use part_sink::PartSink;
-pub use shape::JobShape;
+pub use shape::{EXTENSIONS, JobShape, is_extension};
 
 pub(crate) use combine_step::CombineStep;
 pub(crate) use join_inputs::{JoinInput, JoinInputs};

@@ -3,10 +3,10 @@
 use super::part_sink::PartSink;
 use crate::counters::{Counters, LocalCounters};
 use crate::emit::Emit;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::failure::{FailureCause, RecordPlace};
 use crate::key::Key;
-use crate::output::{Output, PartEncoder, PartInfo, Section, SectionEncoder};
+use crate::output::{Output, PartEncoder, PartInfo, Section, SectionEncoder, check_appended};
 use crate::user_code::{UNDONE_BYTES_MAX, hidden, panic};
 use crate::value::Value;
 
@@ -138,6 +138,15 @@ impl<'s, K: Key + ?Sized, V: Value + ?Sized, O: Output<K, V>> PartEmitter<'s, K,
         self.move_on()
     }
 
+    /// Notes an error that has lost pairs of other groups: it fails the attempt, whatever user code
+    /// does with it.
+    #[cold]
+    fn lost(&mut self, error: Error) -> Error {
+        let (place, message) = (RecordPlace::default(), error.message().to_string());
+        self.failure = Some(FailureCause::UserError { place, message });
+        error
+    }
+
     fn forget_mark(&mut self) {
         self.group = None;
         self.write_bytes = WRITE_BYTES;
@@ -174,10 +183,7 @@ impl<'s, K: Key + ?Sized, V: Value + ?Sized, O: Output<K, V>> PartEmitter<'s, K,
             self.section_start = (end, self.records);
             self.part.append(Section::new(offset, end - offset, records, summary))
         });
-        ended.inspect_err(|error| {
-            let (place, message) = (RecordPlace::default(), error.message().to_string());
-            self.failure = Some(FailureCause::UserError { place, message });
-        })
+        ended.map_err(|error| self.lost(error))
     }
 }
 
@@ -189,7 +195,11 @@ where
 {
     #[inline]
     fn emit(&mut self, key: K::Ref<'_>, value: V::Ref<'_>) -> Result<()> {
+        let before = self.bytes.len();
         self.section.write(key, value, &mut self.bytes)?;
+        if let Err(error) = check_appended(before, self.bytes.len()) {
+            return Err(self.lost(error));
+        }
         self.records += 1;
         if self.bytes.len() >= self.write_bytes || self.section.is_full() {
             self.hand_on()

@@ -9,7 +9,7 @@ use std::cell::{Cell, RefCell};
 use std::panic::{self, AssertUnwindSafe, PanicHookInfo};
 use std::sync::Once;
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::failure::{FailureCause, RecordPlace};
 
 /// A caught panic.
@@ -25,6 +25,14 @@ impl Caught {
         place.source = self.source;
         FailureCause::UserPanic { place, message: self.message }
     }
+}
+
+/// The error of user code that runs before there is a task: a panic is one, too.
+pub(crate) fn before_tasks<R>(code: impl FnOnce() -> Result<R>) -> Result<R> {
+    guard(code).unwrap_or_else(|Caught { message, source }| {
+        let source = source.map_or(String::new(), |source| format!(" (in {source})"));
+        Err(Error::new(format!("panic: {message}{source}")))
+    })
 }
 
 thread_local! {
@@ -95,6 +103,13 @@ mod tests {
         assert!(source.starts_with(&format!("{}:{line}:", file!())), "{source}");
         assert_eq!(caught(|| panic!("plain")).0, "plain");
         assert_eq!(caught(|| panic::panic_any(7)).0, "a panic without a message");
+    }
+
+    #[test]
+    fn a_panic_before_any_task_is_an_error() {
+        assert_eq!(before_tasks(|| Ok(7)).unwrap(), 7);
+        let error = before_tasks::<()>(|| panic!("no barn")).unwrap_err();
+        assert!(error.message().starts_with(&format!("panic: no barn (in {}:", file!())));
     }
 
     #[test]

@@ -30,6 +30,10 @@ use crate::error::{Error, Result};
 /// assert_eq!(<(String, u64)>::decode(&bytes)?, ("barn", 3));
 /// # Ok::<(), windrow_jobs::Error>(())
 /// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be a value",
+    note = "a type with serde's `Serialize` and `Deserialize` is the value `Serde<{Self}>` (`windrow::value::Serde`)"
+)]
 pub trait Value: Send + Sync + 'static {
     /// The view that is passed to `emit`.
     type Ref<'a>: Copy;

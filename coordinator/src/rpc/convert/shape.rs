@@ -4,7 +4,7 @@
 use std::ops::Range;
 
 use windrow_jobs::partitioning::{Partitioning, SplitPoints};
-use windrow_jobs::program::JobShape;
+use windrow_jobs::program::{EXTENSIONS, JobShape, is_extension};
 use windrow_jobs::{InputRange, SamplePiece, Version};
 use windrow_proto::v1;
 
@@ -36,22 +36,6 @@ pub(in crate::rpc) fn shape_from(shape: Option<v1::JobShape>) -> Result<JobShape
             None => Partitioning::ByKey,
         },
     })
-}
-
-/// Most bytes of an extension.
-const EXTENSION_BYTES_MAX: usize = 32;
-
-/// The rule for extensions.
-const EXTENSIONS: &str = "the extension of an output is a dot, a letter, and letters, digits or single dots, \
-                          at most 32 in all";
-
-/// An extension becomes a part of file names: it must neither lead elsewhere nor hide a file.
-fn is_extension(text: &str) -> bool {
-    let sound = |name: &str| !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric());
-    let Some(names) = text.strip_prefix('.') else { return text.is_empty() };
-    // A dot and a number end the names of staged files.
-    let is_name = names.starts_with(|first: char| first.is_ascii_alphabetic());
-    is_name && names.split('.').all(sound) && text.len() <= EXTENSION_BYTES_MAX
 }
 
 pub(in crate::rpc) fn ranges_from(ranges: v1::JobRanges) -> Result<Ranges, Malformed> {

@@ -26,7 +26,7 @@ fn read_all(ranges: Vec<InputRange>, chunk_bytes: u64, framing: Framing) -> Vec<
                 Framing::Lines => {
                     rest.iter().position(|byte| *byte == b'\n').map_or(rest.len(), |at| at + 1)
                 }
-                Framing::Fixed { bytes } => bytes.min(rest.len()),
+                Framing::Fixed { bytes } => bytes.get().min(rest.len()),
                 // The ends of other records are not checked here.
                 _ => rest.len(),
             };
@@ -124,7 +124,7 @@ proptest! {
             .enumerate()
             .map(|(n, record)| ((n * bytes) as u64, record.to_vec()))
             .collect();
-        let framing = Framing::Fixed { bytes };
+        let framing = Framing::Fixed { bytes: std::num::NonZeroUsize::new(bytes).unwrap() };
         prop_assert_eq!(read_all(split(&path, split_bytes), chunk_bytes, framing), expected);
     }
 }
