@@ -88,3 +88,54 @@ pub(crate) fn map_each<M: Mapper + ?Sized>(
     // The first error counts, even if the format has ignored it.
     failure.map_or(read, Err).map(|()| records)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::input::{Framing, Position};
+    use crate::prelude::*;
+
+    /// Lines, whatever becomes of them.
+    #[derive(Clone, Default)]
+    struct Deaf;
+
+    impl Format for Deaf {
+        type Record<'a> = &'a str;
+
+        fn framing(&self) -> Framing {
+            Framing::Lines
+        }
+
+        fn for_each(
+            &self,
+            chunk: &Chunk<'_>,
+            mut each: impl for<'a> FnMut(Position<'a>, &'a str) -> Result<(), RecordError>,
+        ) -> Result<(), RecordError> {
+            Line.for_each(chunk, |position, line| {
+                let _ = each(position, line);
+                Ok(())
+            })
+        }
+    }
+
+    struct NoHay;
+
+    impl Mapper for NoHay {
+        type Input = Deaf;
+        type Key = str;
+        type Value = u64;
+
+        fn map(&self, line: &str, out: &mut impl Emit<str, u64>) -> Result<()> {
+            if line == "hay" { Err(Error::new("no hay")) } else { out.emit(line, 1) }
+        }
+    }
+
+    #[test]
+    fn an_error_that_a_format_ignores_counts() {
+        let job = Job::new("no-hay", NoHay).map_only();
+        let run = |text| crate::testing::run(&job, "{}", &[("a", text)]);
+        assert_eq!(run("rye\noats\n").unwrap(), "rye\t1\noats\t1\n");
+        let error = run("rye\nhay\noats\nhay\n").unwrap_err().to_string();
+        assert!(error.contains("no hay") && error.contains("a at byte 4"), "{error}");
+    }
+}
