@@ -121,7 +121,9 @@ fn advice(cause: &FailureCause, spec: Option<&JobSpec>) -> &'static str {
     let skips = spec.is_some_and(|spec| spec.options.skip_bad_records.is_some());
     match cause {
         // What names no record cannot be left out.
-        FailureCause::UserError { place, .. } if !place.names_record() => {
+        FailureCause::UserError { place, .. } | FailureCause::UserPanic { place, .. }
+            if !place.names_record() =>
+        {
             "; correct the job's code, and run it again"
         }
         FailureCause::UserError { .. } if skips => {
@@ -192,14 +194,22 @@ mod tests {
     fn only_what_names_a_record_is_said_to_be_left_out() {
         let task = TaskId { job: JobId(1), stage: StageId::MAP, index: 3 };
         let explained = |place| {
-            let cause = FailureCause::UserError { place, message: "odd".into() };
-            failure(&JobFailure::Task { task, attempts: 1, cause }, None)
+            let message = "odd".to_string();
+            let causes = [
+                FailureCause::UserError {
+                    place: RecordPlace::clone(&place),
+                    message: message.clone(),
+                },
+                FailureCause::UserPanic { place, message },
+            ];
+            causes.map(|cause| failure(&JobFailure::Task { task, attempts: 1, cause }, None))
         };
         let file = RecordPlace::in_file("/data/a");
-        assert!(explained(file.clone().at(0)).contains("--skip-bad-records"));
-        for place in [file, RecordPlace::default()] {
-            let text = explained(place);
-            assert!(text.ends_with("odd; correct the job's code, and run it again"), "{text}");
+        for text in explained(file.clone().at(0)) {
+            assert!(text.contains("--skip-bad-records"), "{text}");
+        }
+        for text in [file, RecordPlace::default()].into_iter().flat_map(explained) {
+            assert!(text.ends_with("; correct the job's code, and run it again"), "{text}");
         }
     }
 

@@ -370,6 +370,9 @@ impl fmt::Display for FailureCause {
             Self::UserError { place, message } | Self::RecordTooLong { place, message } => {
                 write!(f, "{place}: {message}")
             }
+            Self::UserPanic { place, message } if *place == RecordPlace::default() => {
+                write!(f, "panic: {message}")
+            }
             Self::UserPanic { place, message } => write!(f, "panic: {message} ({place})"),
             Self::BadRecords { skipped, place, message } => {
                 write!(f, "{skipped} bad records, the last one in {place}: {message}")
