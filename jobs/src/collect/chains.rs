@@ -48,6 +48,14 @@ pub(super) struct Chains {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Kept(u64);
 
+impl Kept {
+    /// A hash of the position.
+    #[inline]
+    pub(super) fn hash(self) -> u32 {
+        (self.0.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32) as u32
+    }
+}
+
 /// A value that came `times` times in a row.
 #[derive(Clone, Copy)]
 struct Link {
@@ -190,14 +198,13 @@ impl Chains {
         prefetch(self.links.address(number as usize));
     }
 
-    /// The values of a chain, oldest first, with repetitions.
+    /// The values of a chain, oldest first, and how many times in a row each of them came.
     pub(super) fn values<'a>(
-        &'a self,
+        &self,
         followed: &'a mut Followed,
-    ) -> impl Iterator<Item = &'a [u8]> {
+    ) -> impl Iterator<Item = (Kept, u32)> + use<'a> {
         while self.step(followed) {}
-        let links = followed.links[..followed.len].iter();
-        links.flat_map(|link| std::iter::repeat_n(self.value(link.value), link.times as usize))
+        followed.links[..followed.len].iter().map(|link| (link.value, link.times))
     }
 
     /// The value of a chain of length one.
@@ -240,6 +247,13 @@ fn slot(value: &[u8]) -> usize {
 mod tests {
     use super::*;
 
+    /// The values of a chain, with repetitions.
+    fn all<'a>(chains: &'a Chains, followed: &mut Followed) -> Vec<&'a [u8]> {
+        let links = chains.values(followed);
+        let repeated = |(kept, times)| std::iter::repeat_n(chains.value(kept), times as usize);
+        links.flat_map(repeated).collect()
+    }
+
     #[test]
     fn values_are_read_in_order() {
         let mut chains = Chains::default();
@@ -260,7 +274,7 @@ mod tests {
                 let mut followed = Followed::default();
                 chains.follow(*chain, &mut followed);
                 chains.step(&mut followed);
-                assert!(chains.values(&mut followed).eq(values.iter()));
+                assert_eq!(all(&chains, &mut followed), *values);
                 is_pushed
             });
         }
@@ -293,7 +307,7 @@ mod tests {
         assert_eq!(chains.memory_bytes(), before);
         let mut followed = Followed::default();
         chains.follow(chain, &mut followed);
-        assert_eq!(chains.values(&mut followed).count(), 1_001);
+        assert_eq!(all(&chains, &mut followed).len(), 1_001);
         assert_eq!(chains.only(&followed), None);
     }
 
@@ -306,6 +320,6 @@ mod tests {
         assert!((0..times).all(|_| chains.push(&mut chain, kept)));
         let mut followed = Followed::default();
         chains.follow(chain, &mut followed);
-        assert_eq!(chains.values(&mut followed).count(), times + 1);
+        assert_eq!(all(&chains, &mut followed).len(), times + 1);
     }
 }

@@ -57,8 +57,14 @@ macro_rules! string_values {
 }
 
 string_values! {
-    str: str, String, |bytes| str::from_utf8(bytes).map_err(|_| malformed::<Self>());
-    String: str, String, |bytes| str::from_utf8(bytes).map_err(|_| malformed::<Self>());
+    str: str, String, |bytes| utf8(bytes);
+    String: str, String, |bytes| utf8(bytes);
     [u8]: [u8], Vec<u8>, |bytes| Ok(bytes);
     Vec<u8>: [u8], Vec<u8>, |bytes| Ok(bytes);
+}
+
+/// Long values are checked with vector instructions, short ones by the standard library.
+#[inline]
+fn utf8(bytes: &[u8]) -> Result<&str> {
+    simdutf8::basic::from_utf8(bytes).map_err(|_| malformed::<str>())
 }

@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use super::decoded::Decoded;
 use super::{State, fold};
 use crate::collect::blocks::Blocks;
 use crate::collect::chains::{Chains, Followed};
@@ -82,6 +83,7 @@ impl<A> Batch<A> {
         &mut self,
         combiner: &C,
         chains: &Chains,
+        decoded: &mut Decoded<'_, V>,
         accumulators: &Blocks<A>,
         mut each: impl FnMut(RecordRef<'_>) -> Result<()>,
     ) -> Result<()>
@@ -108,7 +110,7 @@ impl<A> Batch<A> {
                         each(RecordRef { key, value })?;
                         continue;
                     }
-                    fold::<V, C>(combiner, chains.values(chain), folded)
+                    fold(combiner, chains.values(chain), decoded, folded)
                         .map_err(|error| naming_key::<K>(key, &error))?;
                     folded.as_ref()
                 }

@@ -211,7 +211,7 @@ fn a_frequent_key_does_not_encode_its_values() {
     let text = "barn refused\n".repeat(20);
     let chunk = Chunk::new("hay.txt", text.as_bytes());
     let error = collector(&lists()).map_chunk(&chunk, &mut Unlimited).unwrap_err();
-    assert_eq!(error.to_string(), "hay.txt at byte 104: no such value");
+    assert_eq!(error.to_string(), "hay.txt at byte 156: no such value");
     // Strings wait as they are, and their repetitions are only counted.
     collector(&strings()).map_chunk(&chunk, &mut Unlimited).unwrap();
 }
