@@ -10,6 +10,7 @@ use windrow_jobs::input::Framing;
 use windrow_jobs::{Emitted, FailureCause, InputRange, hash_key};
 
 use super::bad_records::BadRecordsFile;
+use super::dealer::Order;
 use super::map_loop::{ChunkSink, MapLoops};
 use super::map_output::{Pairs, SpillFile};
 use super::plan::{CHUNK_BYTES_MIN, InputPlan, chunk_bytes};
@@ -98,7 +99,9 @@ fn run_to_segment(
     let memory = attempt.pairs.child(limit_bytes / 100 * COLLECTORS_PERCENT);
     let floor_bytes = limit_bytes / (FLOOR_PARTS * attempt.threads as u64);
     let spilled = SpillFile::default();
-    let loops = MapLoops { attempt, plan, setup, bad_records, stop: &stop };
+    // The bad records of a chunk wait for those of earlier ones.
+    let order = if bad_records.is_some() { Order::Input } else { Order::Runs };
+    let loops = MapLoops { attempt, plan, setup, bad_records, order, stop: &stop };
     let (totals, collected) = loops.run(|| PairSink {
         attempt,
         spilled: &spilled,

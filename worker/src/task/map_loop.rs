@@ -1,7 +1,7 @@
 //! The loop that each thread of a map task runs: take a chunk, read it, map it.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use rayon::prelude::*;
 use windrow_jobs::collect::{Collector, CollectorSetup, MemoryBudget};
@@ -10,6 +10,7 @@ use windrow_jobs::{Audit, Counters, FailureCause};
 use super::Attempt;
 use super::bad_records::BadRecordsFile;
 use super::chunk::ChunkReader;
+use super::dealer::{Dealer, Order};
 use super::plan::InputPlan;
 
 /// The destination of the collected pairs or lines of one thread.
@@ -59,6 +60,11 @@ impl Failed {
     fn at(chunk: usize, cause: FailureCause) -> Self {
         Self { chunk, cause: Box::new(cause) }
     }
+
+    /// Whether the failure lies in the input or in user code: an earlier chunk may have another.
+    fn is_of_input(&self) -> bool {
+        !matches!(*self.cause, FailureCause::Cancelled) && self.chunk != usize::MAX
+    }
 }
 
 /// All loops of one task.
@@ -71,25 +77,39 @@ pub struct MapLoops<'a> {
     pub setup: CollectorSetup,
     /// Takes the bad records, where the job skips them.
     pub bad_records: Option<&'a BadRecordsFile>,
-    /// Set when one loop has failed: the others stop.
+    /// The order in which threads take the chunks.
+    pub order: Order,
+    /// Set when one loop has failed and the others are to stop.
     pub stop: &'a AtomicBool,
+}
+
+/// What loops that run at the same time share.
+struct Shared {
+    dealer: Dealer,
+    /// The first chunk at which a loop has failed: only those before it are still of interest.
+    first_failed: AtomicUsize,
 }
 
 impl MapLoops<'_> {
     /// Maps all chunks on all threads. Of several failures, the one of the first chunk is returned,
-    /// so that, as far as possible, a bad record is reported the same way each time.
+    /// so that, as far as possible, a bad record is reported the same way each time. A loop that
+    /// maps earlier chunks goes on for that, and the others stop.
     pub fn run<S: ChunkSink>(
         &self,
         sink: impl Fn() -> S + Sync,
     ) -> Result<(Totals, Vec<S::Left>), FailureCause> {
         let loops = self.attempt.threads.min(self.plan.len()).max(1);
+        let dealer = Dealer::new(self.plan.len(), loops, self.order);
+        let shared = Shared { dealer, first_failed: AtomicUsize::new(usize::MAX) };
         let results: Vec<_> = (0..loops)
             .into_par_iter()
             .with_max_len(1)
-            .map(|_| {
-                let result = self.run_one(sink());
-                if result.is_err() {
-                    self.stop.store(true, Ordering::Relaxed);
+            .map(|thread| {
+                let result = self.run_one(sink(), thread, &shared);
+                if let Err(failed) = &result {
+                    shared.first_failed.fetch_min(failed.chunk, Ordering::Relaxed);
+                    let has_earlier = self.order == Order::Runs && failed.is_of_input();
+                    self.stop.fetch_or(!has_earlier, Ordering::Relaxed);
                 }
                 result
             })
@@ -113,15 +133,23 @@ impl MapLoops<'_> {
         first.map_or(Ok((totals, left)), |failed| Err(*failed.cause))
     }
 
-    fn run_one<S: ChunkSink>(&self, mut sink: S) -> Result<(Totals, S::Left), Failed> {
+    fn run_one<S: ChunkSink>(
+        &self,
+        mut sink: S,
+        thread: usize,
+        shared: &Shared,
+    ) -> Result<(Totals, S::Left), Failed> {
         let Attempt { program, memory, .. } = self.attempt;
         let mut collector = Arc::clone(program).collector(&self.setup);
         let mut reader = ChunkReader::new(self.plan);
         let mut reader_memory = memory.reserve(0);
         let mut totals = Totals::default();
         while !self.stop.load(Ordering::Relaxed)
-            && let Some(chunk) = self.plan.take()
+            && let Some(chunk) = shared.dealer.take(thread)
         {
+            if chunk > shared.first_failed.load(Ordering::Relaxed) {
+                continue;
+            }
             sink.before_chunk(chunk);
             self.map_chunk(chunk, &mut reader, &mut *collector, &mut sink, &mut totals)
                 .and_then(|()| self.put_in_quarantine(chunk, &mut *collector))

@@ -10,6 +10,7 @@ use windrow_jobs::output::PartInfo;
 use windrow_jobs::{FailureCause, PartKind};
 
 use super::bad_records::BadRecordsFile;
+use super::dealer::Order;
 use super::map_loop::{ChunkSink, MapLoops};
 use super::ordered::{MEMORY_PARTS, OrderedPart, Text, TextFile};
 use super::plan::InputPlan;
@@ -30,7 +31,7 @@ pub fn run(
     let frame = attempt.program.begin_part(info, &mut *writer)?;
     let part = OrderedPart::new(writer, frame, attempt.threads, &attempt.memory);
     let in_hand_bytes_max = in_hand_bytes_max(attempt, plan);
-    let loops = MapLoops { attempt, plan, setup, bad_records, stop: &stop };
+    let loops = MapLoops { attempt, plan, setup, bad_records, order: Order::Input, stop: &stop };
     let (totals, _) = loops.run(|| {
         let (chunk, on_disk) = Default::default();
         TextSink { attempt, part: &part, stop: &stop, chunk, in_hand_bytes_max, on_disk }

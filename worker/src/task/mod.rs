@@ -23,6 +23,7 @@ mod audit;
 mod bad_records;
 mod chunk;
 mod cores;
+mod dealer;
 pub(crate) mod large_record_lock;
 mod map;
 mod map_loop;

@@ -5,7 +5,6 @@
 //! each unit is a chunk.
 
 use std::ops::Range;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use windrow_jobs::InputRange;
 use windrow_jobs::input::{FoundUnits, Unit};
@@ -26,7 +25,7 @@ const CHUNKS_PER_THREAD: u64 = 4;
 /// is full.
 const MEMORY_PARTS: u64 = 128;
 
-/// All chunks of a task, and the next one to take.
+/// All chunks of a task, numbered in input order.
 pub struct InputPlan {
     /// How records are separated.
     pub format: InputFormat,
@@ -42,7 +41,6 @@ pub struct InputPlan {
     units: Vec<Unit>,
     /// What the units of each range need, likewise.
     headers: Vec<Box<[u8]>>,
-    next: AtomicUsize,
 }
 
 /// Part of a range; the last chunk of a range may be shorter.
@@ -97,7 +95,6 @@ impl InputPlan {
             chunks,
             units: Vec::new(),
             headers: Vec::new(),
-            next: AtomicUsize::new(0),
         }
     }
 
@@ -120,12 +117,6 @@ impl InputPlan {
             plan.headers.push(header);
         }
         Self { ranges, ..plan }
-    }
-
-    /// Takes the next chunk: its number, counted in input order.
-    pub fn take(&self) -> Option<usize> {
-        let index = self.next.fetch_add(1, Ordering::Relaxed);
-        (index < self.chunks.len()).then_some(index)
     }
 
     /// The chunk of this number and the range that it is part of.

@@ -17,7 +17,7 @@ fn read_all(ranges: Vec<InputRange>, chunk_bytes: u64, framing: Framing) -> Vec<
     let plan = InputPlan::new(ranges, chunk_bytes, format, false);
     let mut reader = ChunkReader::new(&plan);
     let mut records = Vec::new();
-    while let Some(index) = plan.take() {
+    for index in 0..plan.len() {
         let chunk = reader.read(index, &mut || Ok(())).unwrap();
         let mut offset = chunk.offset;
         let mut rest = chunk.bytes;
@@ -141,7 +141,7 @@ fn a_stray_quote_makes_no_record_longer() {
     plan.record_bytes_max = 100;
     let mut reader = ChunkReader::new(&plan);
     let mut read = 0;
-    while let Some(index) = plan.take() {
+    for index in 0..plan.len() {
         let chunk = reader.read(index, &mut || Ok(())).unwrap();
         assert!(chunk.bytes.len() <= 1_010, "{}", chunk.bytes.len());
         read += chunk.bytes.len();
@@ -163,7 +163,7 @@ fn an_overlong_record_is_named_and_not_read_to_its_end() {
         plan.record_bytes_max = most;
         let mut reader = ChunkReader::new(&plan);
         let mut bytes = 0;
-        while let Some(index) = plan.take() {
+        for index in 0..plan.len() {
             match reader.read(index, &mut || Ok(())).map(|chunk| chunk.bytes.len()) {
                 Ok(read) => bytes += read,
                 Err(cause) => return Err((Box::new(cause), reader.memory_bytes())),

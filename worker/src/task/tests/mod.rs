@@ -377,6 +377,27 @@ fn bad_records_are_in_quarantine_in_the_order_of_the_input() {
     assert_eq!(bad_records(&pairs, "all good\n", budget, 2), Ok(None));
 }
 
+/// Other threads find theirs first: each begins with a run of the input of its own.
+#[test]
+fn of_several_bad_records_the_first_of_the_input_is_reported() {
+    let job = Job::new("pairs", Fragile).combine(Sum).reduce(Sum);
+    let folder = tempfile::tempdir().unwrap();
+    let input = folder.path().join("input");
+    let is_bad = |n: usize| n == 20_000 || n > 25_000;
+    let line = |n| if is_bad(n) { "error\n".to_string() } else { format!("w{} x{n}\n", n % 97) };
+    let text: String = (0..100_000).map(line).collect();
+    std::fs::write(&input, &text).unwrap();
+    let store = Arc::new(SegmentStore::new(folder.path().join("worker"), 0));
+    for threads in [1, 2, 4] {
+        let mut attempt = attempt(Words::default(), &store, folder.path(), 3);
+        attempt.program = job.build("{}").unwrap();
+        attempt.threads = threads;
+        let failed = map(&attempt, 0, vec![whole_file(&input)]).err();
+        let Some(FailureCause::UserError { place, .. }) = failed else { panic!("{failed:?}") };
+        assert_eq!(place.offset, text.find("error").map(|at| at as u64), "{threads} threads");
+    }
+}
+
 #[test]
 fn an_attempt_that_exceeds_the_budget_by_itself_stops() {
     let job = Job::new("pairs", Fragile).reduce(Sum);
