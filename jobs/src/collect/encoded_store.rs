@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::Sections;
 use super::{Collected, Store};
 use crate::counters::LocalCounters;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::key::Key;
 use crate::output::{Output, Section, SectionEncoder, SummaryOf, check_appended};
 use crate::value::Value;
@@ -25,6 +25,8 @@ pub(crate) struct EncodedStore<K: Key + ?Sized, V: Value + ?Sized, O: Output<K, 
     sections: Vec<Section<SummaryOf<O::Section, K, V>>>,
     bytes: Vec<u8>,
     trial: Trial<<O::Section as SectionEncoder<K, V>>::Mark>,
+    /// The encoder has removed bytes of other pairs, whatever user code made of that error.
+    lost: Option<Error>,
     /// The memory that was last granted.
     granted_bytes: usize,
     records: u64,
@@ -49,6 +51,7 @@ impl<K: Key + ?Sized, V: Value + ?Sized, O: Output<K, V>> EncodedStore<K, V, O> 
             sections,
             bytes,
             trial: Trial { mark: None, bytes: Vec::new() },
+            lost: None,
             granted_bytes,
             records,
             counters,
@@ -61,6 +64,13 @@ impl<K: Key + ?Sized, V: Value + ?Sized, O: Output<K, V>> EncodedStore<K, V, O> 
             self.section.undo(mark);
         }
         self.trial.bytes.clear();
+    }
+
+    #[cold]
+    fn note_lost(&mut self, error: Error) -> Error {
+        let again = Error::new(error.message());
+        self.lost = Some(error);
+        again
     }
 
     #[inline]
@@ -90,7 +100,9 @@ impl<K: Key + ?Sized, V: Value + ?Sized, O: Output<K, V>> Store<K, V> for Encode
         debug_assert!(self.trial.mark.is_none(), "a pair is tried, or written");
         let before = self.bytes.len();
         self.section.write(key, value, &mut self.bytes)?;
-        check_appended(before, self.bytes.len())?;
+        if let Err(error) = check_appended(before, self.bytes.len()) {
+            return Err(self.note_lost(error));
+        }
         self.records += 1;
         Ok(self.taken_up_bytes() > self.granted_bytes || self.section.is_full())
     }
@@ -128,6 +140,9 @@ impl<K: Key + ?Sized, V: Value + ?Sized, O: Output<K, V>> Store<K, V> for Encode
 
     fn take(&mut self) -> Result<Collected> {
         self.end_trial();
+        if let Some(error) = self.lost.take() {
+            return Err(error);
+        }
         self.end_section()?;
         self.granted_bytes = STEP_BYTES;
         self.section_start = (0, 0);
@@ -144,8 +159,11 @@ impl<K: Key + ?Sized, V: Value + ?Sized, O: Output<K, V>> Store<K, V> for Encode
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::collect::{CollectorSetup, Unlimited};
+    use crate::input::Chunk;
     use crate::output::TextOutput;
-    use crate::user_code::panic;
+    use crate::prelude::*;
+    use crate::user_code::{BadRecordPolicy, panic};
 
     /// Writes half of the value 9, and panics; clears the output at the value 8.
     #[derive(Clone)]
@@ -182,11 +200,43 @@ mod tests {
         assert_eq!(taken(&mut store), "rye\noats\n");
     }
 
+    struct Lines;
+
+    impl Mapper for Lines {
+        type Input = Line;
+        type Key = str;
+        type Value = u64;
+
+        fn map(&self, line: &str, out: &mut impl Emit<str, u64>) -> Result<()> {
+            out.emit(line, if line == "hay" { 9 } else { 1 })
+        }
+    }
+
+    #[test]
+    fn records_around_one_that_cannot_be_written_are_whole() {
+        let program = Job::new("torn", Lines).output(Torn).map_only().build("{}").unwrap();
+        let bad_records = BadRecordPolicy { skips_bad_records: true, ..BadRecordPolicy::default() };
+        let setup = CollectorSetup { bad_records, ..CollectorSetup::default() };
+        for text in ["hay\nrye\noats\n", "rye\nhay\nhay\noats\n", "rye\noats\nhay\n"] {
+            let mut collector = program.clone().collector(&setup);
+            collector.map_chunk(&Chunk::new("a", text.as_bytes()), &mut Unlimited).unwrap();
+            let Collected::Output { bytes, records, .. } = collector.take().unwrap() else {
+                panic!()
+            };
+            assert_eq!((&*bytes, records), (&b"rye\noats\n"[..], 2), "{text}");
+            let skipped = collector.take_skipped().len();
+            assert_eq!(skipped, text.matches("hay").count());
+        }
+    }
+
     #[test]
     fn an_output_that_removes_other_pairs_is_found() {
         let mut store = EncodedStore::<str, u64, Torn>::new(Arc::new(Torn));
         store.put("rye", 1, 0).unwrap();
         let error = store.put("hay", 8, 0).unwrap_err();
         assert!(error.message().contains("removed 3 bytes"), "{error}");
+        // Even if the mapper ignores it.
+        store.put("oats", 1, 0).unwrap();
+        assert!(store.take().is_err());
     }
 }

@@ -241,17 +241,17 @@ impl Units {
         if start >= end {
             return failed(format!("the unit from byte {start} to {end} is empty"));
         }
-        let is_wrong = |read: &&Range<u64>| read.start > read.end || read.end > self.file_bytes;
-        if let Some(Range { start, end }) = unit.reads().iter().find(is_wrong) {
+        if end > self.file_bytes {
             let bytes = self.file_bytes;
             return failed(format!(
                 "a unit has the bytes {start} to {end}, but the file has {bytes}"
             ));
         }
-        if end > self.file_bytes {
+        let is_wrong = |read: &&Range<u64>| read.start > read.end || read.end > self.file_bytes;
+        if let Some(Range { start, end }) = unit.reads().iter().find(is_wrong) {
             let bytes = self.file_bytes;
             return failed(format!(
-                "a unit has the bytes {start} to {end}, but the file has {bytes}"
+                "a unit reads the bytes {start} to {end}, which are not in the file, which has {bytes}"
             ));
         }
         if start < self.end {

@@ -77,7 +77,7 @@ struct KeyRoute<P, G> {
 }
 
 impl<P: Partitioner, G: Prefix> Route for KeyRoute<P, G> {
-    #[inline]
+    #[inline(always)]
     fn route(&self, record: RecordRef<'_>, _salt: u64) -> Result<u32> {
         let group = &record.key[..G::prefix_bytes(record.key)?];
         let partition = self.partitioner.partition(group, hash_key(group), self.partitions);
@@ -101,7 +101,7 @@ struct RangeRoute<G> {
 }
 
 impl<G: Prefix> Route for RangeRoute<G> {
-    #[inline]
+    #[inline(always)]
     fn route(&self, record: RecordRef<'_>, salt: u64) -> Result<u32> {
         // A point may lie inside a group, which must stay together, so only the group's prefix is
         // compared.

@@ -27,7 +27,7 @@ impl Caught {
     }
 }
 
-/// The error of user code that runs before there is a task: a panic is one, too.
+/// Runs user code before there is a task to fail: its panic becomes an error, too.
 pub(crate) fn before_tasks<R>(code: impl FnOnce() -> Result<R>) -> Result<R> {
     guard(code).unwrap_or_else(|Caught { message, source }| {
         let source = source.map_or(String::new(), |source| format!(" (in {source})"));

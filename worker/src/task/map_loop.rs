@@ -61,9 +61,16 @@ impl Failed {
         Self { chunk, cause: Box::new(cause) }
     }
 
-    /// Whether the failure lies in the input or in user code: an earlier chunk may have another.
-    fn is_of_input(&self) -> bool {
-        !matches!(*self.cause, FailureCause::Cancelled) && self.chunk != usize::MAX
+    /// Whether a record or user code has failed. Then an earlier chunk may have such a failure,
+    /// too. Any other failure, as of a disk, would only repeat itself.
+    fn is_of_record(&self) -> bool {
+        let is_of_record = matches!(
+            *self.cause,
+            FailureCause::UserError { .. }
+                | FailureCause::UserPanic { .. }
+                | FailureCause::RecordTooLong { .. }
+        );
+        is_of_record && self.chunk != usize::MAX
     }
 }
 
@@ -92,8 +99,8 @@ struct Shared {
 
 impl MapLoops<'_> {
     /// Maps all chunks on all threads. Of several failures, the one of the first chunk is returned,
-    /// so that, as far as possible, a bad record is reported the same way each time. A loop that
-    /// maps earlier chunks goes on for that, and the others stop.
+    /// so that a bad record is reported the same way each time: a loop that maps earlier chunks
+    /// goes on for that, and the others stop.
     pub fn run<S: ChunkSink>(
         &self,
         sink: impl Fn() -> S + Sync,
@@ -108,7 +115,7 @@ impl MapLoops<'_> {
                 let result = self.run_one(sink(), thread, &shared);
                 if let Err(failed) = &result {
                     shared.first_failed.fetch_min(failed.chunk, Ordering::Relaxed);
-                    let has_earlier = self.order == Order::Runs && failed.is_of_input();
+                    let has_earlier = self.order == Order::Runs && failed.is_of_record();
                     self.stop.fetch_or(!has_earlier, Ordering::Relaxed);
                 }
                 result
